@@ -1,0 +1,15 @@
+"""How both programs write their log: to stdout, in the built-in algorithm's line format."""
+
+import logging
+import sys
+
+
+def configure() -> None:
+    """Send every log line to stdout as `[11/22/2026 20:51:58 INFO 140445624629056] text`."""
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=logging.INFO,
+        format="[%(asctime)s %(levelname)s %(thread)d] %(message)s",
+        datefmt="%m/%d/%Y %H:%M:%S",
+        force=True,
+    )

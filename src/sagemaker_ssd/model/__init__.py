@@ -1,0 +1,1 @@
+"""The networks: their graphs, anchors and starting values."""

@@ -1,0 +1,62 @@
+"""Starting values of a network's parameters, and which of them a pattern freezes."""
+
+import re
+from dataclasses import dataclass
+
+import mxnet as mx
+
+_INPUTS = ("data", "label")
+# The standard deviation of the pixels of ordinary photos (ImageNet's channels have 57 to 58).
+_PIXEL_DEVIATION = 58.0
+_HEAD_DEVIATION = 0.001
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A network's values by name: `arguments` are trained, `states` are BatchNorm's running mean and variance."""
+
+    arguments: dict[str, mx.nd.NDArray]
+    states: dict[str, mx.nd.NDArray]
+
+
+def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Parameters:
+    """Draw starting values for every parameter of a saved graph.
+
+    Convolutions before a ReLU get He's normal values. The heads start small, so that the first cross entropy is that
+    of a guess, log(num_classes + 1); with Glorot's values, as in mxnet-ssd, it is ten times that. conv1_1 of vgg-16
+    reads pixels that nothing has normalised and starts smaller by their deviation; otherwise the second step
+    overflows. Values that the graph itself prescribes (biases 0, the scale of relu4_3) are taken from it.
+    """
+    mx.random.seed(seed)
+    trunk = mx.init.MSRAPrelu(factor_type="in", slope=0)
+    heads = mx.init.Normal(_HEAD_DEVIATION)
+    prescribed = graph.attr_dict()
+    shapes, _, state_shapes = graph.infer_shape(data=(1, 3, image_shape, image_shape), label=(1, 1, 5))
+
+    def drawn(name: str, shape: tuple[int, ...]) -> mx.nd.NDArray:
+        values = mx.nd.zeros(shape)
+        initializer = heads if name.endswith("_pred_conv_weight") else trunk
+        initializer(mx.init.InitDesc(name, prescribed.get(name)), values)
+        return values / _PIXEL_DEVIATION if name == "conv1_1_weight" else values
+
+    named = zip(graph.list_arguments(), shapes, strict=True)
+    return Parameters(
+        arguments={name: drawn(name, shape) for name, shape in named if name not in _INPUTS},
+        states={
+            name: drawn(name, shape) for name, shape in zip(graph.list_auxiliary_states(), state_shapes, strict=True)
+        },
+    )
+
+
+def frozen_arguments(graph: mx.sym.Symbol, pattern: str | None) -> frozenset[str]:
+    """Return the trainable arguments whose names `pattern` matches from their start (re.match, as in mxnet-ssd)."""
+    if pattern is None:
+        return frozenset()
+    expression = re.compile(pattern)
+    return frozenset(name for name in graph.list_arguments() if name not in _INPUTS and expression.match(name))
+
+
+def stored_statistics(frozen: frozenset[str]) -> frozenset[str]:
+    """Return the BatchNorm layers whose gamma and beta are both frozen: they keep their mean and variance too."""
+    layers = {name.removesuffix("_gamma") for name in frozen if name.endswith("_gamma")}
+    return frozenset(layer for layer in layers if f"{layer}_beta" in frozen)
