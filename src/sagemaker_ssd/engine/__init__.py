@@ -1,0 +1,1 @@
+"""Training and evaluation: what happens between the first batch and the last epoch."""

@@ -1,0 +1,44 @@
+"""A network that detects, on the parameters that are being trained."""
+
+from collections.abc import Sequence
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_ssd.engine.replica import Replica
+
+
+class Detector:
+    """A detection graph bound to the parameters that replicas have now; make a new one when they have changed.
+
+    On a CPU MXNet folds BatchNorm into the convolutions and converts their weights at the first forward pass, and
+    keeps the result: a detector that is used on after an update goes on detecting with the old weights.
+    """
+
+    def __init__(self, graph: mx.sym.Symbol, replicas: Sequence[Replica], *, batch_size: int, image_shape: int) -> None:
+        share = -(-batch_size // len(replicas))
+        self._executors = []
+        for replica in replicas:
+            wanted = graph.list_arguments()
+            arguments = {name: array for name, array in replica.arguments.items() if name in wanted}
+            arguments["data"] = mx.nd.zeros((share, 3, image_shape, image_shape), ctx=replica.device)
+            self._executors.append(
+                graph.bind(replica.device, args=arguments, aux_states=replica.states, grad_req="null")
+            )
+
+    def detect(self, data: mx.nd.NDArray) -> list[NDArray[np.float32]]:
+        """Return for each of (n, 3, S, S) images its (D, 6) detections: class_id, score, xmin, ymin, xmax, ymax."""
+        outputs, images, begin = [], [], 0
+        for executor in self._executors:
+            inputs = executor.arg_dict["data"]
+            end = min(begin + inputs.shape[0], data.shape[0])
+            if begin == end:
+                break
+            # The last batch may be smaller: what an earlier one left in the rest is computed and not looked at.
+            inputs[: end - begin] = data[begin:end]
+            outputs.append(executor.forward(is_train=False)[0])
+            images.append(end - begin)
+            begin = end
+        rows = [row for output, count in zip(outputs, images, strict=True) for row in output.asnumpy()[:count]]
+        return [row[row[:, 0] >= 0] for row in rows]
