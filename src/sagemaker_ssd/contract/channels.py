@@ -1,0 +1,130 @@
+"""Reads inputdataconfig.json: the channels that the job trains and validates on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from sagemaker_ssd.contract.channel_folder import RECORD, search
+from sagemaker_ssd.contract.delivery import check_delivery
+from sagemaker_ssd.contract.findings import Findings, named, shown
+from sagemaker_ssd.contract.folder_faults import annotation_faults, image_faults, record_faults
+from sagemaker_ssd.contract.json_object import read_object
+from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.errors import UserError
+
+FILE: Final = "inputdataconfig.json"
+MUST_HOLD: Final = (
+    'it must hold a JSON object of channels such as {"train": {"ContentType": "application/x-recordio"}, '
+    '"validation": {"ContentType": "application/x-recordio"}}'
+)
+RECORDIO: Final = "application/x-recordio"
+IMAGES: Final = ("image/jpeg", "image/png", "application/x-image")
+NEEDED_FOR: Final = {
+    "train": "the model is trained on it",
+    "validation": "the mAP that picks the best model is computed on it",
+}
+NOT_AVAILABLE: Final = {
+    "model": "incremental training is not available in this version: remove the model channel",
+    "pretrained": "weights from a channel are not available in this version: remove the pretrained channel",
+}
+
+Content = Literal["recordio", "images"]
+
+
+@dataclass(frozen=True)
+class DataChannel:
+    """A channel to train or validate on: one RecordIO file, or images with a folder of annotations."""
+
+    name: str
+    content: Content
+    folder: Path
+    annotations: Path | None
+    sharded: bool
+
+    def record_file(self) -> Path:
+        """Give the one .rec file of a recordio channel; raises UserError when it is gone."""
+        found = search(self.folder, RECORD, enough=1).found
+        if not found:
+            raise UserError(f"{self.folder}: there is no .rec file any more")
+        return found[0]
+
+
+def read_channels(paths: Paths, findings: Findings) -> dict[str, DataChannel]:
+    """Read train and validation by name; with faults, what could be read."""
+    config = read_object(paths.input_data_config, MUST_HOLD, findings)
+    if config is None:
+        return {}
+    used: set[str] = set()
+    channels = {}
+    for name in NEEDED_FOR:
+        if (channel := _read_channel(name, config, paths, findings)) is not None:
+            channels[name] = channel
+            used |= {name} if channel.annotations is None else {name, channel.annotations.name}
+    findings.faults.extend(f"{FILE}: {text}" for name, text in NOT_AVAILABLE.items() if name in config)
+    # Whether an annotation channel is used is known only when its own channel could be read.
+    settled = {name for channel in channels for name in (channel, f"{channel}_annotation")}
+    for name in sorted(config.keys() - used - NEEDED_FOR.keys() - NOT_AVAILABLE.keys()):
+        if name in settled:
+            parent = name.removesuffix("_annotation")
+            findings.notices.append(f"{FILE}: channel {name} is ignored, because {parent} is RecordIO")
+        elif name.removesuffix("_annotation") not in NEEDED_FOR:
+            findings.notices.append(f"{FILE}: channel {named(name)} is ignored, no part of the job reads it")
+    return channels
+
+
+def _read_channel(name: str, config: dict[str, object], paths: Paths, findings: Findings) -> DataChannel | None:
+    if name not in config:
+        there = ", ".join(named(other) for other in config) or "none"
+        reason = NEEDED_FOR[name]
+        findings.faults.append(f"{FILE}: the {name} channel is required, because {reason}; channels given: {there}")
+        return None
+    entry = config[name]
+    before = len(findings.faults)
+    if not isinstance(entry, dict):
+        findings.faults.append(f'{FILE}: {name} is {shown(entry)}; it must be an object such as {{"ContentType": ...}}')
+        return None
+    content = _content(name, entry, f"{name}_annotation" in config, findings)
+    sharded = check_delivery(name, entry, findings)
+    if content == "images":
+        _check_annotation_channel(name, config, findings)
+    if content is None or len(findings.faults) > before:
+        return None
+    folder = paths.data / name
+    annotations = paths.data / f"{name}_annotation" if content == "images" else None
+    if annotations is None:
+        findings.faults.extend(record_faults(folder, paths.base))
+    else:
+        findings.faults.extend(image_faults(folder, paths.base))
+        findings.faults.extend(annotation_faults(annotations, paths.base))
+    return DataChannel(name, content, folder, annotations, sharded)
+
+
+def _content(name: str, entry: dict[str, object], annotated: bool, findings: Findings) -> Content | None:
+    given = entry.get("ContentType")
+    kind = given.partition(";")[0].strip().lower() if isinstance(given, str) else given
+    if kind is None or kind == "":
+        return "images" if annotated else "recordio"
+    if kind == RECORDIO:
+        return "recordio"
+    if kind in IMAGES:
+        return "images"
+    findings.faults.append(
+        f"{FILE}: {name}: ContentType is {shown(given)}; it must be {RECORDIO}, or for images {', '.join(IMAGES[:-1])} "
+        f"or {IMAGES[-1]}"
+    )
+    return None
+
+
+def _check_annotation_channel(name: str, config: dict[str, object], findings: Findings) -> None:
+    channel = f"{name}_annotation"
+    entry = config.get(channel)
+    if channel not in config:
+        findings.faults.append(
+            f"{FILE}: {name} holds images, so the {channel} channel is required, with one JSON file for each image"
+        )
+    elif not isinstance(entry, dict):
+        findings.faults.append(
+            f'{FILE}: {channel} is {shown(entry)}; it must be an object such as {{"ContentType": ...}}'
+        )
+    else:
+        check_delivery(channel, entry, findings)

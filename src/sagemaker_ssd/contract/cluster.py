@@ -1,0 +1,65 @@
+"""Reads resourceconfig.json: the hosts of the job."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sagemaker_ssd.contract.findings import Findings, shown
+from sagemaker_ssd.contract.json_object import is_there, read_object
+from sagemaker_ssd.contract.paths import Paths
+
+FILE: Final = "resourceconfig.json"
+MUST_HOLD: Final = 'it must hold a JSON object such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The hosts of the job in the platform's order, and which of them this one is."""
+
+    current_host: str
+    hosts: tuple[str, ...]
+
+
+def read_cluster(paths: Paths, findings: Findings) -> Cluster | None:
+    """Read the cluster, None with faults; without a file it is one host, algo-1."""
+    if not is_there(paths.resource_config):
+        findings.notices.append(f"{FILE}: there is no such file, so the job runs on one host, algo-1")
+        return Cluster("algo-1", ("algo-1",))
+    content = read_object(paths.resource_config, MUST_HOLD, findings)
+    if content is None:
+        return None
+    before = len(findings.faults)
+    current_host = _host(content, findings)
+    hosts = _hosts(content, findings)
+    if len(findings.faults) > before:
+        return None
+    if current_host not in hosts:
+        findings.faults.append(
+            f"{FILE}: current_host is {shown(current_host)}, which is not among the hosts {shown(list(hosts))}"
+        )
+    if len(hosts) > 1:
+        findings.faults.append(
+            f"{FILE}: hosts is {shown(list(hosts))}, but training on several hosts is not available in this "
+            "version: set instance_count to 1"
+        )
+    return Cluster(current_host, hosts)
+
+
+def _host(content: dict[str, object], findings: Findings) -> str:
+    host = content.get("current_host")
+    if isinstance(host, str) and host:
+        return host
+    given = f"is {shown(host)}; it" if "current_host" in content else "is missing; it"
+    findings.faults.append(f"{FILE}: current_host {given} must be the name of this host, such as 'algo-1'")
+    return ""
+
+
+def _hosts(content: dict[str, object], findings: Findings) -> tuple[str, ...]:
+    hosts = content.get("hosts")
+    if isinstance(hosts, list) and hosts and all(isinstance(host, str) and host for host in hosts):
+        if len(set(hosts)) == len(hosts):
+            return tuple(hosts)
+        findings.faults.append(f"{FILE}: hosts is {shown(hosts)}; every host must be listed once")
+        return ()
+    given = f"is {shown(hosts)}; it" if "hosts" in content else "is missing; it"
+    findings.faults.append(f'{FILE}: hosts {given} must be a list of names, such as ["algo-1"]')
+    return ()

@@ -1,0 +1,123 @@
+"""Reads hyperparameters.json: strings in, typed values out, every fault told at once."""
+
+import difflib
+import json
+from typing import Final
+
+from pydantic import ValidationError
+
+from sagemaker_ssd.contract.findings import Findings, listed, named, shown
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters, known_fields
+from sagemaker_ssd.contract.json_object import read_object
+from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.values import ExplainedError, plain
+from sagemaker_ssd.contract.wording import allowed, takes
+
+FILE: Final = "hyperparameters.json"
+MUST_HOLD: Final = 'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
+# Which given hyperparameters have no effect with which optimizer: adadelta takes no learning rate at all.
+IGNORED_BY: Final = {
+    "learning_rate": ("adadelta",),
+    "lr_scheduler_step": ("adadelta",),
+    "warmup_epochs": ("adadelta",),
+    "momentum": ("adam", "rmsprop", "adadelta"),
+    "weight_decay": ("adam", "adadelta"),
+}
+
+
+def read_hyperparameters(paths: Paths, findings: Findings) -> tuple[dict[str, str], Hyperparameters | None]:
+    """Read the strings as given and the hyperparameters, None with faults when there are any."""
+    content = read_object(paths.hyperparameters, MUST_HOLD, findings)
+    if content is None:
+        return {}, None
+    provided = _strings(content, findings)
+    known = known_fields()
+    own_names = [name for name in provided if not name.startswith("sagemaker_")]
+    findings.faults.extend(_unknown(name, list(known)) for name in own_names if name not in known)
+    values = {name: text for name in own_names if name in known and (text := plain(provided[name])) is not None}
+    unread = content.keys() - provided.keys()
+    try:
+        hyperparameters = Hyperparameters.model_validate(values)
+    except ValidationError as error:
+        for name, reason in _reasons(error).items():
+            # A value that is no string has its fault already.
+            if name not in unread:
+                findings.faults.append(_fault(name, provided.get(name), reason))
+        return provided, None
+    findings.notices.extend(_ignored(values, hyperparameters))
+    return provided, hyperparameters
+
+
+def _strings(content: dict[str, object], findings: Findings) -> dict[str, str]:
+    """Give every value as the string it stands for: numbers and booleans may be written without quotes."""
+    strings = {}
+    for name, value in content.items():
+        numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
+        if isinstance(value, str):
+            strings[name] = value
+        elif isinstance(value, dict | list) and not numbers and not name.startswith("sagemaker_"):
+            findings.faults.append(f"{FILE}: {named(name)} is {shown(value)}; write the value as a text in quotes")
+        else:
+            strings[name] = json.dumps(value)
+    return strings
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "remove it, or look up the name in the README's table"
+    return f"{FILE}: {named(name)} is not a hyperparameter; {hint}"
+
+
+def _reasons(error: ValidationError) -> dict[str, str | None]:
+    """Give the faulty names: with the error's own explanation, None where what is allowed says enough."""
+    reasons: dict[str, str | None] = {}
+    for detail in error.errors(include_url=False):
+        cause = detail.get("ctx", {}).get("error")
+        reasons.setdefault(str(detail["loc"][0]), str(cause) if isinstance(cause, ExplainedError) else None)
+    return reasons
+
+
+def _fault(name: str, given: str | None, reason: str | None) -> str:
+    field = known_fields()[name]
+    text = plain(given) if given is not None else None
+    if text is None and field.is_required():
+        return f"{FILE}: {name} is required: {allowed(field)}"
+    if text is None or given is None:
+        default = Hyperparameters.default_configuration()[name]
+        return f"{FILE}: {name} is not set and is {default} by default, {reason}"
+    if reason is not None:
+        return f"{FILE}: {name} is {shown(given)}, {reason}"
+    if (correct := _without_comma(name, text)) is not None:
+        return f"{FILE}: {name} is {shown(given)}, which is not a number; write {correct}"
+    return f"{FILE}: {name} is {shown(given)}; it must be {allowed(field)}"
+
+
+def _without_comma(name: str, text: str) -> str | None:
+    """Write a number with a decimal comma, or with commas between thousands, as it must be; None for others."""
+    field = known_fields()[name]
+    if "," not in text or not (takes(field, int) or takes(field, float)):
+        return None
+    correct = text.replace(",", "." if takes(field, float) else "")
+    try:
+        Hyperparameters.model_validate({name: correct})
+    except ValidationError as error:
+        return None if name in _reasons(error) else correct
+    return correct
+
+
+def _ignored(values: dict[str, str], hyperparameters: Hyperparameters) -> list[str]:
+    optimizer = hyperparameters.optimizer
+    notices = [
+        f"{name} is given, but optimizer {optimizer} does not use it"
+        for name, optimizers in IGNORED_BY.items()
+        if name in values and optimizer in optimizers
+    ]
+    late = [str(step) for step in hyperparameters.lr_scheduler_step if step > hyperparameters.epochs]
+    if late and "lr_scheduler_step" in values:
+        epochs = f"the job ends after epoch {hyperparameters.epochs}"
+        notices.append(f"lr_scheduler_step has {listed(late, 'and')}, but {epochs}: no effect")
+    defaults = Hyperparameters.default_configuration()
+    for name in ("_kvstore", "_num_kv_servers", "_begin_epoch"):
+        if values.get(name, defaults[name]) != defaults[name]:
+            notices.append(f"{name} is {shown(values[name])}, which has no effect in this version")
+    return notices

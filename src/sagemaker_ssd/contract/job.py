@@ -1,0 +1,52 @@
+"""Reads a whole job, all faults of all files together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagemaker_ssd.contract.channels import DataChannel, read_channels
+from sagemaker_ssd.contract.checkpoint_config import read_checkpoints
+from sagemaker_ssd.contract.cluster import Cluster, read_cluster
+from sagemaker_ssd.contract.findings import Findings
+from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.errors import UserError, problems
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the job is: everything that the platform's files say, checked and typed."""
+
+    hyperparameters: Hyperparameters
+    provided: dict[str, str]
+    train: DataChannel
+    validation: DataChannel
+    cluster: Cluster
+    checkpoints: Path | None
+    paths: Paths
+    notices: tuple[str, ...]
+
+
+def read_job(base: Path) -> Job:
+    """Read the job below `base`, which SageMaker puts at /opt/ml; raises UserError with every fault of every file."""
+    paths, findings = Paths(base), Findings()
+    provided, hyperparameters = read_hyperparameters(paths, findings)
+    channels = read_channels(paths, findings)
+    cluster = read_cluster(paths, findings)
+    checkpoints = read_checkpoints(paths, findings)
+    if findings.faults or hyperparameters is None or cluster is None:
+        raise UserError(problems(findings.faults))
+    if hyperparameters.kv_store is not None and len(cluster.hosts) == 1:
+        findings.notices.append(f"kv_store is '{hyperparameters.kv_store}', which is not applicable on one host")
+        # The built-in's artifacts of one host have kv_store device.
+        hyperparameters = hyperparameters.model_copy(update={"kv_store": None})
+    return Job(
+        hyperparameters=hyperparameters,
+        provided=provided,
+        train=channels["train"],
+        validation=channels["validation"],
+        cluster=cluster,
+        checkpoints=checkpoints,
+        paths=paths,
+        notices=tuple(findings.notices),
+    )

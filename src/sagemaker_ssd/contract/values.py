@@ -1,0 +1,96 @@
+"""Reads hyperparameters from their strings: as every SDK spells them, strictly by the declared type.
+
+The readers take what is not a string as it is, so that pydantic judges it.
+"""
+
+import itertools
+import json
+import re
+from typing import Final
+
+# SDK v2 sends str(value), SDK v3 json.dumps(value), the console an empty string for what was left open.
+NOT_SET: Final = ("", "None", "null")
+NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# MXNet's shapes and counts are 32-bit.
+LARGEST_WHOLE_NUMBER: Final = 2**31 - 1
+SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+class ExplainedError(ValueError):
+    """Says itself what is wrong; its text follows the value: `<name> is '<value>', <text>`."""
+
+
+def plain(text: str) -> str | None:
+    """Strip blanks and one level of JSON quoting; None when the value means "not set"."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        try:
+            text = str(json.loads(text)).strip()
+        except ValueError:
+            # A regular expression put into quotes by hand: its backslashes are no JSON escapes.
+            text = text[1:-1].strip()
+    return None if text in NOT_SET else text
+
+
+def read_number(value: object) -> object:
+    """Read a decimal number; NaN, 1_000, 0x10 and 0,1 are none, and 1e999 is one that pydantic refuses as infinite."""
+    if not isinstance(value, str):
+        return value
+    if not NUMBER.fullmatch(value):
+        raise ValueError("not a number")
+    return float(value)
+
+
+def read_whole_number(value: object) -> object:
+    """Read a whole number, which may be written as 32.0."""
+    number = read_number(value)
+    if not isinstance(number, float):
+        return number
+    if not number.is_integer():
+        raise ValueError("not a whole number")
+    if abs(number) > LARGEST_WHOLE_NUMBER:
+        raise ExplainedError(f"which is too large; the largest whole number is {LARGEST_WHOLE_NUMBER}")
+    return int(number)
+
+
+def read_switch(value: object) -> object:
+    """Read True, true, 1 or False, false, 0."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in SWITCH:
+        raise ValueError("neither true nor false")
+    return SWITCH[value.lower()]
+
+
+def read_whole_numbers(value: object) -> object:
+    """Read `10, 20` and `[10, 20]`."""
+    if not isinstance(value, str):
+        return value
+    bare = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
+    if not bare.strip():
+        return ()
+    return tuple(read_whole_number(plain(item) or "") for item in bare.split(","))
+
+
+def read_kv_store(value: object) -> object:
+    """Read the mode of updates; the container's default `device` and the documentation's `-` mean not set."""
+    return None if value in ("device", "-") else value
+
+
+def check_rising(steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Raise ValueError unless every number is larger than the one before."""
+    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
+        raise ValueError("not rising")
+    return steps
+
+
+def check_pattern(pattern: str) -> str:
+    """Raise ExplainedError unless the text is a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        place = "" if error.pos is None else f" at character {error.pos + 1}"
+        raise ExplainedError(f"which is not a regular expression: {error.msg}{place}") from error
+    except (OverflowError, RecursionError) as error:
+        raise ExplainedError(f"which is not a regular expression that can be used: {error}") from error
+    return pattern

@@ -1,0 +1,265 @@
+"""Channels: content, delivery, and what must be in their folders."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sagemaker_ssd.contract import DataChannel
+from sagemaker_ssd.errors import UserError
+
+TYPES = "it must be application/x-recordio, or for images image/jpeg, image/png or application/x-image"
+PIPE = "Pipe mode is not available in this version: set TrainingInputMode to File or FastFile"
+WRAPPED = "which needs Pipe mode, and Pipe mode is not available in this version: leave it out"
+ENTRY_FAULTS = [
+    ({"ContentType": "text/csv"}, f"train: ContentType is 'text/csv'; {TYPES}"),
+    ({"ContentType": "recordio"}, f"train: ContentType is 'recordio'; {TYPES}"),
+    ({"ContentType": "image/gif"}, f"train: ContentType is 'image/gif'; {TYPES}"),
+    ({"ContentType": 3}, f"train: ContentType is 3; {TYPES}"),
+    ({"TrainingInputMode": "Pipe"}, f"train: {PIPE}"),
+    ({"TrainingInputMode": "pipe"}, "train: TrainingInputMode is 'pipe'; it must be File or FastFile"),
+    ({"TrainingInputMode": ["File"]}, 'train: TrainingInputMode is ["File"]; it must be File or FastFile'),
+    ({"RecordWrapperType": "RecordIO"}, f"train: RecordWrapperType is 'RecordIO', {WRAPPED}"),
+    ({"RecordWrapperType": "AugmentedManifest"}, f"train: RecordWrapperType is 'AugmentedManifest', {WRAPPED}"),
+    ({"RecordWrapperType": "Zip"}, "train: RecordWrapperType is 'Zip'; it must be None or left out"),
+    (
+        {"S3DistributionType": "Half"},
+        "train: S3DistributionType is 'Half'; it must be FullyReplicated or ShardedByS3Key",
+    ),
+    ([], 'train is []; it must be an object such as {"ContentType": ...}'),
+    (None, 'train is null; it must be an object such as {"ContentType": ...}'),
+]
+
+
+@pytest.mark.parametrize(("entry", "text"), ENTRY_FAULTS)
+def test_wrong_entries(tree, entry, text):
+    tree.channels["train"] = entry
+    assert tree.faults() == [f"inputdataconfig.json: {text}"]
+
+
+def test_both_channels_are_required(tree):
+    tree.channels = {}
+    given = "channels given: none"
+    assert tree.faults() == [
+        f"inputdataconfig.json: the train channel is required, because the model is trained on it; {given}",
+        "inputdataconfig.json: the validation channel is required, because the mAP that picks the best model is "
+        f"computed on it; {given}",
+    ]
+
+
+def test_a_misnamed_channel_is_shown(tree):
+    tree.channels["val"] = tree.channels.pop("validation")
+    (fault,) = tree.faults()
+    assert fault.endswith("computed on it; channels given: train, val")
+
+
+def test_an_augmented_manifest_is_refused_by_name(tree):
+    entry = {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO", "ContentType": "application/x-recordio"}
+    tree.channels = {"train": entry, "validation": entry}
+    wrapped = f"RecordWrapperType is 'RecordIO', {WRAPPED}"
+    assert tree.faults() == [
+        f"inputdataconfig.json: train: {PIPE}",
+        f"inputdataconfig.json: train: {wrapped}",
+        f"inputdataconfig.json: validation: {PIPE}",
+        f"inputdataconfig.json: validation: {wrapped}",
+    ]
+
+
+def test_channels_of_later_versions_are_refused(tree):
+    tree.channels |= {"model": {}, "pretrained": {}}
+    assert tree.faults() == [
+        "inputdataconfig.json: incremental training is not available in this version: remove the model channel",
+        "inputdataconfig.json: weights from a channel are not available in this version: remove the pretrained channel",
+    ]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"ContentType": "application/x-recordio"},
+        {"ContentType": "Application/X-RecordIO; charset=binary", "TrainingInputMode": "FastFile"},
+        {"ContentType": "", "RecordWrapperType": "None", "Compression": {"x": [1]}},
+        {"ContentType": None, "TrainingInputMode": None, "RecordWrapperType": None, "S3DistributionType": None},
+        {},
+    ],
+)
+def test_recordio(tree, entry):
+    tree.channels["train"] = entry
+    job = tree.read()
+    assert job.train == DataChannel("train", "recordio", tree.data / "train", None, sharded=False)
+    assert job.train.record_file() == tree.data / "train" / "train.rec"
+    assert job.validation.record_file() == tree.data / "validation" / "val.rec"
+    assert job.notices == ()
+
+
+def test_sharded(tree):
+    tree.channels["train"] = {"S3DistributionType": "ShardedByS3Key"}
+    tree.channels["validation"] = {"S3DistributionType": "FullyReplicated"}
+    job = tree.read()
+    assert (job.train.sharded, job.validation.sharded) == (True, False)
+
+
+@pytest.mark.parametrize("content", ["image/jpeg", "IMAGE/PNG", "application/x-image; q=1", "", None])
+def test_images(tree, content):
+    tree.images()
+    tree.channels["train"] = {"ContentType": content}
+    job = tree.read()
+    train, annotations = tree.data / "train", tree.data / "train_annotation"
+    assert job.train == DataChannel("train", "images", train, annotations, sharded=False)
+    assert job.notices == ()
+
+
+def test_images_without_their_annotation_channels(tree):
+    tree.images()
+    del tree.channels["train_annotation"]
+    tree.channels["validation_annotation"] = {"TrainingInputMode": "Pipe"}
+    assert tree.faults() == [
+        "inputdataconfig.json: train holds images, so the train_annotation channel is required, with one JSON file "
+        "for each image",
+        f"inputdataconfig.json: validation_annotation: {PIPE}",
+    ]
+    tree.channels["train_annotation"] = "x"
+    assert tree.faults()[0] == (
+        "inputdataconfig.json: train_annotation is 'x'; it must be an object such as {\"ContentType\": ...}"
+    )
+
+
+def test_channels_that_nobody_reads_are_noticed(tree):
+    tree.channels |= {"test": {}, "train_annotation": {}, "odd one": 3}
+    assert tree.read().notices == (
+        "inputdataconfig.json: channel 'odd one' is ignored, no part of the job reads it",
+        "inputdataconfig.json: channel test is ignored, no part of the job reads it",
+        "inputdataconfig.json: channel train_annotation is ignored, because train is RecordIO",
+    )
+
+
+def emptied(tree, name: str) -> Path:
+    folder = tree.data / name
+    for file in sorted(folder.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    return folder
+
+
+THERE = "the data of the train channel must be there"
+
+
+def test_a_folder_that_is_missing(tree):
+    emptied(tree, "train").rmdir()
+    assert tree.faults() == [f"input/data/train: there is no such folder; {THERE}"]
+
+
+def test_a_folder_that_is_a_file(tree):
+    emptied(tree, "train").rmdir()
+    (tree.data / "train").write_text("x")
+    assert tree.faults() == ["input/data/train: it is a file; it must be a folder with the data of the train channel"]
+
+
+def test_a_folder_with_only_folders_and_hidden_files(tree):
+    (emptied(tree, "train") / "deep" / "er").mkdir(parents=True)
+    tree.file("train/deep/._train.rec")
+    assert tree.faults() == [f"input/data/train: the folder holds no files; {THERE}"]
+
+
+def test_a_folder_that_cannot_be_read(tree):
+    emptied(tree, "train").rmdir()
+    (tree.data / "train").symlink_to("train")
+    assert tree.faults() == [
+        f"{tree.data / 'train'}: it cannot be read (Too many levels of symbolic links); "
+        "the data of the train channel must be readable"
+    ]
+
+
+def test_images_in_a_recordio_channel(tree):
+    emptied(tree, "train")
+    for name in ("1.jpg", "2.JPG", "b/3.jpg", "notes"):
+        tree.file(f"train/{name}")
+    assert tree.faults() == [
+        "input/data/train: there is no .rec file, but 3 .jpg and 1 without a suffix; for images set ContentType to "
+        "application/x-image and add the train_annotation channel"
+    ]
+
+
+def test_something_else_in_a_recordio_channel(tree):
+    emptied(tree, "train")
+    for name in ("1.csv", "2.csv", "3.tar", "4.tar", "5.lst", "6.idx"):
+        tree.file(f"train/{name}")
+    assert tree.faults() == [
+        "input/data/train: there is no .rec file, but 2 .csv, 2 .tar, 1 .idx and others; the channel must hold "
+        "exactly one"
+    ]
+
+
+def test_several_record_files(tree):
+    tree.file("train/more/b.REC")
+    assert tree.faults() == [
+        "input/data/train: there are several .rec files, such as more/b.REC and train.rec; the channel must hold "
+        "exactly one"
+    ]
+
+
+def test_an_empty_record_file(tree):
+    tree.file("train/train.rec", b"")
+    assert tree.faults() == ["input/data/train/train.rec: the file is empty; pack the images again"]
+
+
+def test_the_record_file_stands_below_beside_other_files(tree):
+    emptied(tree, "train")
+    tree.file("train/._deep.rec")
+    tree.file("train/a/b/deep.rec")
+    tree.file("train/a/b/deep.idx")
+    (tree.data / "train" / "a" / "loop").symlink_to(tree.data / "train")
+    channel = tree.read().train
+    assert channel.record_file() == tree.data / "train" / "a" / "b" / "deep.rec"
+    emptied(tree, "train/a/b")
+    with pytest.raises(UserError, match=r"no .rec file any more$"):
+        channel.record_file()
+
+
+def test_a_record_file_in_an_image_channel(tree):
+    tree.images()
+    emptied(tree, "train")
+    tree.file("train/train.rec")
+    emptied(tree, "validation")
+    tree.file("validation/1.bmp")
+    assert tree.faults() == [
+        "input/data/train: there is no .jpg, .jpeg or .png file, but 1 .rec; for a .rec file set ContentType to "
+        "application/x-recordio",
+        "input/data/validation: there is no .jpg, .jpeg or .png file, but 1 .bmp; the channel must hold the images",
+    ]
+
+
+def test_annotation_folders(tree):
+    tree.images()
+    emptied(tree, "train_annotation")
+    emptied(tree, "validation_annotation")
+    tree.file("validation_annotation/1.xml")
+    assert tree.faults() == [
+        "input/data/train_annotation: the folder holds no files; the data of the train_annotation channel must be "
+        "there",
+        "input/data/validation_annotation: there is no .json file, but 1 .xml; the channel must hold one JSON file "
+        "for each image",
+    ]
+
+
+@pytest.mark.parametrize("name", ["1.jpeg", "1.PNG", "x/y/z/1.JpG"])
+def test_image_names(tree, name):
+    tree.images()
+    emptied(tree, "train")
+    tree.file(f"train/{name}")
+    assert tree.read().train.content == "images"
+
+
+def test_many_images_are_not_all_looked_at(tree):
+    tree.images()
+    for number in range(3000):
+        tree.file(f"train/b/{number}.jpg")
+    start = time.perf_counter()
+    tree.read()
+    assert time.perf_counter() - start < 0.1
+
+
+def test_a_second_record_file_is_not_looked_for_among_very_many_files(tree):
+    for number in range(10_001):
+        tree.file(f"train/b/{number}", b"")
+    tree.file("train/b/c/second.rec")
+    assert tree.read().train.record_file() == tree.data / "train" / "train.rec"

@@ -1,0 +1,254 @@
+"""Config files that cannot be read or hold the wrong things, and notices."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.errors import UserError
+
+HYPERPARAMETERS = 'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
+CHANNELS = (
+    'it must hold a JSON object of channels such as {"train": {"ContentType": "application/x-recordio"}, '
+    '"validation": {"ContentType": "application/x-recordio"}}'
+)
+RESOURCES = 'it must hold a JSON object such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
+CHECKPOINTS = 'it must hold a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}'
+FILES = [
+    ("hyperparameters.json", HYPERPARAMETERS),
+    ("inputdataconfig.json", CHANNELS),
+    ("resourceconfig.json", RESOURCES),
+    ("checkpointconfig.json", CHECKPOINTS),
+]
+BROKEN = [
+    (b"", "it is empty"),
+    (b" \n\t", "it is empty"),
+    (b'{"a": "1",\n "b" "2"}', "it is not JSON (Expecting ':' delimiter at line 2, column 6)"),
+    (b"{'a': '1'}", "it is not JSON (Expecting property name enclosed in double quotes at line 1, column 2)"),
+    (b'["a"]', 'it holds ["a"], which is not a JSON object'),
+    (b"null", "it holds null, which is not a JSON object"),
+    (b'{"a": "\xff"}', "it is not UTF-8 text (byte 8 of 10)"),
+    (b"[" * 100_000, "it is nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("name", "must_hold"), FILES)
+@pytest.mark.parametrize(("content", "text"), BROKEN, ids=lambda item: ascii(item)[:30])
+def test_a_file_that_holds_no_object(tree, name, must_hold, content, text):
+    tree.write()
+    (tree.config / name).write_bytes(content)
+    assert tree.faults_as_written() == [f"{name}: {text}; {must_hold}"]
+
+
+@pytest.mark.parametrize(("name", "must_hold"), FILES)
+def test_a_file_that_is_a_folder(tree, name, must_hold):
+    tree.write()
+    (tree.config / name).unlink(missing_ok=True)
+    (tree.config / name).mkdir()
+    assert tree.faults_as_written() == [f"{name}: {tree.config / name} is a folder, not a file; {must_hold}"]
+
+
+@pytest.mark.parametrize(("name", "must_hold"), FILES)
+def test_a_file_that_links_to_itself(tree, name, must_hold):
+    tree.write()
+    (tree.config / name).unlink(missing_ok=True)
+    (tree.config / name).symlink_to(name)
+    cannot = f"{tree.config / name} cannot be read (Too many levels of symbolic links)"
+    assert tree.faults_as_written() == [f"{name}: {cannot}; {must_hold}"]
+
+
+@pytest.mark.parametrize(("name", "must_hold"), FILES[:2])
+def test_a_file_that_is_missing(tree, name, must_hold):
+    tree.write()
+    (tree.config / name).unlink()
+    assert tree.faults_as_written() == [f"{name}: there is no file {tree.config / name}; {must_hold}"]
+
+
+def sentence_as_another_user(base: Path) -> str:
+    """Read the job in a child process that may not do what root may."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            read_job(base)
+        except UserError as error:
+            os.write(writing, error.sentence.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        sentence = pipe.read()
+    os.waitpid(child, 0)
+    return sentence
+
+
+def test_files_that_another_user_may_not_read(tree):
+    (tree.config / "checkpointconfig.json").write_text("{}")
+    tree.write()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        base = Path(folder) / "ml"
+        shutil.copytree(tree.base, base)
+        config = base / "input" / "config"
+        for file in config.iterdir():
+            file.chmod(0)
+        sentence = sentence_as_another_user(base)
+    assert sentence.splitlines() == ["4 problems:"] + [
+        f"- {name}: {config / name} cannot be read (Permission denied); {must_hold}" for name, must_hold in FILES
+    ]
+
+
+def test_an_unreadable_config_folder_is_no_missing_file(tree):
+    tree.write()
+    for name, _ in FILES:
+        (tree.config / name).unlink(missing_ok=True)
+    tree.config.rmdir()
+    tree.config.write_text("a file where the folder should be")
+    faults = tree.faults_as_written()
+    assert [fault.partition(":")[0] for fault in faults] == ["hyperparameters.json", "inputdataconfig.json"]
+
+
+def test_a_byte_order_mark_is_accepted(tree):
+    tree.write()
+    for file in tree.config.iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_job(tree.base).hyperparameters.num_classes == 3
+
+
+def test_a_key_given_twice_is_told_with_the_other_faults(tree):
+    tree.write()
+    (tree.config / "hyperparameters.json").write_text(
+        '{"num_classes": "3", "num_training_samples": "5", "num_classes": "x", "use_pretrained_model": "0"}'
+    )
+    (tree.config / "inputdataconfig.json").write_text('{"train": {"a": 1, "a": 2, "a": 3}, "validation": {}}')
+    assert tree.faults_as_written() == [
+        "hyperparameters.json: num_classes is given more than once",
+        "hyperparameters.json: num_classes is 'x'; it must be a whole number, 1 or more",
+        "inputdataconfig.json: a is given more than once",
+    ]
+
+
+SEVERAL = "but training on several hosts is not available in this version: set instance_count to 1"
+NAME = "must be the name of this host, such as 'algo-1'"
+NAMES = 'must be a list of names, such as ["algo-1"]'
+RESOURCE_FAULTS = [
+    ({}, [f"current_host is missing; it {NAME}", f"hosts is missing; it {NAMES}"]),
+    ({"current_host": 1, "hosts": "algo-1"}, [f"current_host is 1; it {NAME}", f"hosts is 'algo-1'; it {NAMES}"]),
+    ({"current_host": "", "hosts": []}, [f"current_host is ''; it {NAME}", f"hosts is []; it {NAMES}"]),
+    ({"current_host": "a", "hosts": ["a", 2]}, [f'hosts is ["a", 2]; it {NAMES}']),
+    ({"current_host": "a", "hosts": ["a", "a"]}, ['hosts is ["a", "a"]; every host must be listed once']),
+    (
+        {"current_host": "algo-3", "hosts": ["algo-1"]},
+        ["current_host is 'algo-3', which is not among the hosts [\"algo-1\"]"],
+    ),
+    (
+        {"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]},
+        [
+            'current_host is \'algo-3\', which is not among the hosts ["algo-1", "algo-2"]',
+            f'hosts is ["algo-1", "algo-2"], {SEVERAL}',
+        ],
+    ),
+    ({"current_host": "algo-1", "hosts": ["algo-1", "algo-10"]}, [f'hosts is ["algo-1", "algo-10"], {SEVERAL}']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("resources", "texts"), RESOURCE_FAULTS)
+def test_wrong_resources(tree, resources, texts):
+    tree.resources = resources
+    assert tree.faults() == [f"resourceconfig.json: {text}" for text in texts]
+
+
+def test_resources_of_a_new_platform_are_read(tree):
+    tree.resources = {
+        "current_host": "algo-1",
+        "hosts": ["algo-1"],
+        "current_group_name": "homogeneousCluster",
+        "instance_groups": [{"hosts": ["algo-1"]}],
+        "topology": None,
+    }
+    job = tree.read()
+    assert (job.cluster.current_host, job.cluster.hosts) == ("algo-1", ("algo-1",))
+    assert job.notices == ()
+
+
+def test_without_resources_the_job_runs_on_one_host(tree):
+    tree.write()
+    (tree.config / "resourceconfig.json").unlink()
+    job = read_job(tree.base)
+    assert job.cluster.hosts == ("algo-1",)
+    assert job.notices == ("resourceconfig.json: there is no such file, so the job runs on one host, algo-1",)
+
+
+def test_checkpoints(tree):
+    assert tree.read().checkpoints is None
+    (tree.config / "checkpointconfig.json").write_text('{"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/checkpoints"}')
+    job = tree.read()
+    assert job.checkpoints == Path("/opt/ml/checkpoints")
+    assert job.notices == (
+        "checkpointconfig.json: this version does not write checkpoints yet; '/opt/ml/checkpoints' stays as it is",
+    )
+    (tree.config / "checkpointconfig.json").write_text("{}")
+    assert tree.read().checkpoints == tree.base / "checkpoints"
+    (tree.config / "checkpointconfig.json").write_text('{"LocalPath": 7}')
+    assert tree.faults() == ["checkpointconfig.json: LocalPath is 7; it must be a folder's path in quotes"]
+
+
+UNUSED = "is given, but optimizer {} does not use it"
+NOTICES = [
+    ({"optimizer": "adadelta", "learning_rate": "0.1"}, [f"learning_rate {UNUSED.format('adadelta')}"]),
+    (
+        {"optimizer": "adadelta", "lr_scheduler_step": "3", "warmup_epochs": "1"},
+        [f"lr_scheduler_step {UNUSED.format('adadelta')}", f"warmup_epochs {UNUSED.format('adadelta')}"],
+    ),
+    ({"optimizer": "rmsprop", "momentum": "0.9"}, [f"momentum {UNUSED.format('rmsprop')}"]),
+    (
+        {"optimizer": "adam", "momentum": "0.9", "weight_decay": "0", "learning_rate": "0.1"},
+        [f"momentum {UNUSED.format('adam')}", f"weight_decay {UNUSED.format('adam')}"],
+    ),
+    ({"optimizer": "rmsprop", "weight_decay": "0.1", "momentum": ""}, []),
+    ({"optimizer": "sgd", "weight_decay": "0.1", "momentum": "0.5", "learning_rate": "0.1"}, []),
+    ({"optimizer": "adadelta"}, []),
+    ({"kv_store": "dist_sync"}, ["kv_store is 'dist_sync', which is not applicable on one host"]),
+    ({"kv_store": "dist_async"}, ["kv_store is 'dist_async', which is not applicable on one host"]),
+    ({"kv_store": "-"}, []),
+    ({"early_stopping_patience": "3", "early_stopping_min_epochs": "2", "early_stopping_tolerance": "0.1"}, []),
+    (
+        {"lr_scheduler_step": "10,40,50"},
+        ["lr_scheduler_step has 40 and 50, but the job ends after epoch 30: no effect"],
+    ),
+    ({"lr_scheduler_step": "30"}, []),
+    ({"_begin_epoch": "5"}, ["_begin_epoch is '5', which has no effect in this version"]),
+    ({"_kvstore": "dist_sync"}, ["_kvstore is 'dist_sync', which has no effect in this version"]),
+    ({"_num_kv_servers": "2"}, ["_num_kv_servers is '2', which has no effect in this version"]),
+]
+
+
+@pytest.mark.parametrize(("given", "notices"), NOTICES)
+def test_what_does_nothing_is_noticed(tree, given, notices):
+    tree.hyperparameters |= given
+    assert list(tree.read().notices) == notices
+
+
+def test_faults_of_all_files_are_told_together(tree):
+    tree.hyperparameters = {"num_classes": "3", "learning_rate": "0,001", "use_pretrained_model": "0"}
+    tree.channels = {"train": {"ContentType": "text/csv"}, "model": {}}
+    tree.resources = {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}
+    (tree.config / "checkpointconfig.json").write_text("[]")
+    assert tree.faults() == [
+        "hyperparameters.json: num_training_samples is required: a whole number, 1 or more",
+        "hyperparameters.json: learning_rate is '0,001', which is not a number; write 0.001",
+        "inputdataconfig.json: train: ContentType is 'text/csv'; it must be application/x-recordio, or for images "
+        "image/jpeg, image/png or application/x-image",
+        "inputdataconfig.json: the validation channel is required, because the mAP that picks the best model is "
+        "computed on it; channels given: train, model",
+        "inputdataconfig.json: incremental training is not available in this version: remove the model channel",
+        f'resourceconfig.json: hosts is ["algo-1", "algo-2"], {SEVERAL}',
+        f"checkpointconfig.json: it holds [], which is not a JSON object; {CHECKPOINTS}",
+    ]

@@ -1,0 +1,140 @@
+"""Every wrong hyperparameter, with the whole text that the person gets to see."""
+
+import pytest
+
+WHOLE = "it must be a whole number, 1 or more"
+TO_ONE = "it must be a number above 0 and at most 1"
+STEPS = (
+    "it must be numbers separated by commas such as 10, 20, each a whole number, 1 or more, "
+    "and larger than the one before"
+)
+WEIGHTS = "but this version has no pre-trained weights: set use_pretrained_model to 0"
+WRONG = [
+    ("num_classes", "", "num_classes is required: a whole number, 1 or more"),
+    ("num_classes", "None", "num_classes is required: a whole number, 1 or more"),
+    ("num_training_samples", None, "num_training_samples is required: a whole number, 1 or more"),
+    ("num_classes", "0", f"num_classes is '0'; {WHOLE}"),
+    ("num_classes", "-3", f"num_classes is '-3'; {WHOLE}"),
+    ("num_classes", 0, f"num_classes is '0'; {WHOLE}"),
+    ("num_classes", True, f"num_classes is 'true'; {WHOLE}"),
+    ("num_classes", "three", f"num_classes is 'three'; {WHOLE}"),
+    ("num_classes", {"a": 1}, 'num_classes is {"a": 1}; write the value as a text in quotes'),
+    (
+        "num_classes",
+        "9999999999",
+        "num_classes is '9999999999', which is too large; the largest whole number is 2147483647",
+    ),
+    ("num_training_samples", "1,000", "num_training_samples is '1,000', which is not a number; write 1000"),
+    ("num_training_samples", "1_000", f"num_training_samples is '1_000'; {WHOLE}"),
+    ("num_training_samples", "0x10", f"num_training_samples is '0x10'; {WHOLE}"),
+    (
+        "num_training_samples",
+        "9" * 100,
+        f"num_training_samples is '{'9' * 80}...', which is too large; the largest whole number is 2147483647",
+    ),
+    ("mini_batch_size", "32.5", f"mini_batch_size is '32.5'; {WHOLE}"),
+    ("mini_batch_size", "32 images", f"mini_batch_size is '32 images'; {WHOLE}"),
+    ("epochs", "1e999", f"epochs is '1e999'; {WHOLE}"),
+    ("epochs", "\u0663", f"epochs is '\u0663'; {WHOLE}"),
+    ("epochs", "3\n- 4", f"epochs is '3\\n- 4'; {WHOLE}"),
+    ("image_shape", "299", "image_shape is '299'; it must be a whole number, 300 or more"),
+    ("label_width", "-1", f"label_width is '-1'; {WHOLE}"),
+    ("learning_rate", "0,001", "learning_rate is '0,001', which is not a number; write 0.001"),
+    ("learning_rate", "5,0", f"learning_rate is '5,0'; {TO_ONE}"),
+    ("learning_rate", "0", f"learning_rate is '0'; {TO_ONE}"),
+    ("learning_rate", "1.1", f"learning_rate is '1.1'; {TO_ONE}"),
+    ("learning_rate", "1e-999", f"learning_rate is '1e-999'; {TO_ONE}"),
+    ("learning_rate", "NaN", f"learning_rate is 'NaN'; {TO_ONE}"),
+    ("learning_rate", float("nan"), f"learning_rate is 'NaN'; {TO_ONE}"),
+    ("learning_rate", "inf", f"learning_rate is 'inf'; {TO_ONE}"),
+    ("learning_rate", "-Infinity", f"learning_rate is '-Infinity'; {TO_ONE}"),
+    ("learning_rate", "1e999", f"learning_rate is '1e999'; {TO_ONE}"),
+    ("learning_rate", "'0.1'", f"learning_rate is ''0.1''; {TO_ONE}"),
+    ("lr_scheduler_factor", "1", "lr_scheduler_factor is '1'; it must be a number above 0 and below 1"),
+    ("lr_scheduler_factor", "1/2", "lr_scheduler_factor is '1/2'; it must be a number above 0 and below 1"),
+    ("momentum", "1.01", "momentum is '1.01'; it must be a number from 0 to 1"),
+    ("weight_decay", "1", "weight_decay is '1'; it must be a number, 0 or more and below 1"),
+    ("weight_decay", "-0.1", "weight_decay is '-0.1'; it must be a number, 0 or more and below 1"),
+    ("nms_threshold", "45%", f"nms_threshold is '45%'; {TO_ONE}"),
+    ("overlap_threshold", "0.0", f"overlap_threshold is '0.0'; {TO_ONE}"),
+    ("early_stopping", "yes", "early_stopping is 'yes'; it must be True or False"),
+    ("early_stopping", "2", "early_stopping is '2'; it must be True or False"),
+    ("early_stopping_tolerance", "1.5", "early_stopping_tolerance is '1.5'; it must be a number from 0 to 1"),
+    ("early_stopping_min_epochs", "0", f"early_stopping_min_epochs is '0'; {WHOLE}"),
+    ("base_network", "resnet50", "base_network is 'resnet50'; it must be vgg-16 or resnet-50"),
+    ("optimizer", "SGD", "optimizer is 'SGD'; it must be sgd, adam, rmsprop or adadelta"),
+    ("optimizer", "nag", "optimizer is 'nag'; it must be sgd, adam, rmsprop or adadelta"),
+    ("kv_store", "local", "kv_store is 'local'; it must be dist_sync or dist_async"),
+    ("lr_scheduler_step", "20, 10", f"lr_scheduler_step is '20, 10'; {STEPS}"),
+    ("lr_scheduler_step", "10, 10", f"lr_scheduler_step is '10, 10'; {STEPS}"),
+    ("lr_scheduler_step", "0, 10", f"lr_scheduler_step is '0, 10'; {STEPS}"),
+    ("lr_scheduler_step", "10,,20", f"lr_scheduler_step is '10,,20'; {STEPS}"),
+    ("lr_scheduler_step", "10;20", f"lr_scheduler_step is '10;20'; {STEPS}"),
+    ("lr_scheduler_step", "10.5", f"lr_scheduler_step is '10.5'; {STEPS}"),
+    ("lr_scheduler_step", "[10, 20", f"lr_scheduler_step is '[10, 20'; {STEPS}"),
+    ("lr_scheduler_step", ["10"], 'lr_scheduler_step is ["10"]; write the value as a text in quotes'),
+    (
+        "freeze_layer_pattern",
+        "^(conv1_",
+        "freeze_layer_pattern is '^(conv1_', which is not a regular "
+        "expression: missing ), unterminated subpattern at character 2",
+    ),
+    (
+        "freeze_layer_pattern",
+        "conv1_.*|*",
+        "freeze_layer_pattern is 'conv1_.*|*', which is not a regular expression: nothing to repeat at character 10",
+    ),
+    (
+        "freeze_layer_pattern",
+        "a{1}{99999999999}",
+        "freeze_layer_pattern is 'a{1}{99999999999}', which is not "
+        "a regular expression that can be used: the repetition number is too large",
+    ),
+    ("use_pretrained_model", "1", f"use_pretrained_model is '1', {WEIGHTS}"),
+    ("use_pretrained_model", "true", f"use_pretrained_model is 'true', {WEIGHTS}"),
+    ("use_pretrained_model", "", f"use_pretrained_model is not set and is 1 by default, {WEIGHTS}"),
+    ("use_pretrained_model", "maybe", "use_pretrained_model is 'maybe'; it must be 1 or 0"),
+    ("nms_topk", "0", f"nms_topk is '0'; {WHOLE}"),
+    ("seed", "-1", "seed is '-1'; it must be a whole number from 0 to 2147483647"),
+    ("seed", "2147483648", "seed is '2147483648', which is too large; the largest whole number is 2147483647"),
+    ("precision_dtype", "float16", "precision_dtype is 'float16'; it must be float32, the only one in this version"),
+    ("clip_gradient", "1e999", "clip_gradient is '1e999'; it must be a number above 0"),
+    ("EPOCHS", "3", "EPOCHS is not a hyperparameter; did you mean epochs?"),
+    ("clip_gradient", "0", "clip_gradient is '0'; it must be a number above 0"),
+    ("clip_gradient", "5,5", "clip_gradient is '5,5', which is not a number; write 5.5"),
+    ("warmup_epochs", "-1", "warmup_epochs is '-1'; it must be a whole number, 0 or more"),
+    ("max_bad_images", "10", "max_bad_images is '10'; it must be a number from 0 to 1"),
+    ("mini_batchsize", "8", "mini_batchsize is not a hyperparameter; did you mean mini_batch_size?"),
+    ("Learning-Rate", "0.1", "Learning-Rate is not a hyperparameter; did you mean learning_rate?"),
+    ("batch_size", "", "batch_size is not a hyperparameter; did you mean mini_batch_size?"),
+    ("xyz", "1", "xyz is not a hyperparameter; remove it, or look up the name in the README's table"),
+    ("a b", "1", "'a b' is not a hyperparameter; remove it, or look up the name in the README's table"),
+    ("", "1", "'' is not a hyperparameter; remove it, or look up the name in the README's table"),
+    ("epochs", "\ud800", f"epochs is '\\ud800'; {WHOLE}"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "text"), WRONG, ids=lambda item: ascii(item)[:40])
+def test_a_wrong_hyperparameter(tree, name, value, text):
+    tree.hyperparameters[name] = value
+    assert tree.faults() == [f"hyperparameters.json: {text}"]
+
+
+def test_what_is_left_out_is_told(tree):
+    tree.hyperparameters = {}
+    assert tree.faults() == [
+        "hyperparameters.json: num_classes is required: a whole number, 1 or more",
+        "hyperparameters.json: num_training_samples is required: a whole number, 1 or more",
+        f"hyperparameters.json: use_pretrained_model is not set and is 1 by default, {WEIGHTS}",
+    ]
+
+
+def test_faults_of_all_hyperparameters_are_told_together(tree):
+    tree.hyperparameters |= {"num_classes": "x", "seed": [1, "a"], "epochs": "0", "epoch": "1", "momentum": "2"}
+    assert tree.faults() == [
+        'hyperparameters.json: seed is [1, "a"]; write the value as a text in quotes',
+        "hyperparameters.json: epoch is not a hyperparameter; did you mean epochs?",
+        f"hyperparameters.json: num_classes is 'x'; {WHOLE}",
+        f"hyperparameters.json: epochs is '0'; {WHOLE}",
+        "hyperparameters.json: momentum is '2'; it must be a number from 0 to 1",
+    ]
