@@ -9,6 +9,7 @@ _INPUTS = ("data", "label")
 # The standard deviation of the pixels of ordinary photos (ImageNet's channels have 57 to 58).
 _PIXEL_DEVIATION = 58.0
 _HEAD_DEVIATION = 0.001
+_ENDS_RESIDUAL_UNIT = re.compile(r"stage\d_unit\d_conv3_weight")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Parameters:
 def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Parameters:
     """Draw starting values for every parameter of a saved graph.
 
-    Convolutions before a ReLU get He's normal values. The heads start small, so that the first cross entropy is that
+    Convolutions before a ReLU get He's normal values. The last one of each residual unit starts at zero, so that the
+    units start as identities (Goyal et al. 2017, section 5.1, do it by gamma); otherwise their raw sums, which the
+    heads read, start so large that at the default learning rate the first losses rise. The heads start small, so that the first cross entropy is that
     of a guess, log(num_classes + 1); with Glorot's values, as in mxnet-ssd, it is ten times that. conv1_1 of vgg-16
     reads pixels that nothing has normalised and starts smaller by their deviation; otherwise the second step
     overflows. Values that the graph itself prescribes (biases 0, the scale of relu4_3) are taken from it.
@@ -35,6 +38,8 @@ def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Par
 
     def drawn(name: str, shape: tuple[int, ...]) -> mx.nd.NDArray:
         values = mx.nd.zeros(shape)
+        if _ENDS_RESIDUAL_UNIT.fullmatch(name):
+            return values
         initializer = heads if name.endswith("_pred_conv_weight") else trunk
         initializer(mx.init.InitDesc(name, prescribed.get(name)), values)
         return values / _PIXEL_DEVIATION if name == "conv1_1_weight" else values

@@ -1,0 +1,1 @@
+"""Starting the worker, watching it, and saying in a sentence how it ended."""

@@ -1,0 +1,56 @@
+"""Why a worker ended, as a sentence."""
+
+import re
+import signal
+from collections.abc import Mapping
+
+from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+
+_BY_CODE: dict[object, type[JobError]] = {1: UserError, 2: PlatformError, 3: ProgramError}
+
+
+def failure(
+    returncode: int, report: Mapping[str, object] | None, stderr_tail: str, mini_batch_size: int
+) -> JobError | None:
+    """Return the failure that an ended worker stands for, or None when it has done its work.
+
+    returncode: as subprocess gives it, negative for a signal. report: the worker's own word, which counts more than
+    a crash while its libraries are unloaded.
+    """
+    if report is not None:
+        if report.get("exit_code") == 0:
+            return None
+        kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
+        return kind(str(report.get("sentence")))
+    if returncode == -signal.SIGKILL:
+        return PlatformError(
+            "the training process was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
+            f"lower mini_batch_size (now {mini_batch_size}; try {max(1, mini_batch_size // 2)}) or image_shape, or "
+            "choose an instance type with more memory"
+        )
+    if returncode < 0:
+        return ProgramError(
+            f"the training process crashed with signal {-returncode} ({_signal_name(-returncode)}) in native code"
+            f"{_last_words(stderr_tail)}. This is a bug of this program or of MXNet, not of your data or settings; the "
+            "job's log has the details"
+        )
+    return ProgramError(
+        f"the training process ended with exit code {returncode} before its work was done"
+        f"{_last_words(stderr_tail)}. This is a bug of this program; the job's log has the details"
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _last_words(stderr_tail: str) -> str:
+    """Pick the reason out of what a C++ abort or an interpreter leaves on stderr."""
+    thrown = re.search(r"what\(\):\s*(.+)", stderr_tail)
+    checks = re.findall(r"[^\n]*(?:Check failed|Error:)[^\n]*", stderr_tail)
+    lines = [line for line in stderr_tail.splitlines() if line.strip()]
+    words = thrown.group(1) if thrown else checks[-1] if checks else lines[-1] if lines else ""
+    return f": {words.strip()[:300]}" if words else ""

@@ -1,0 +1,142 @@
+"""The program behind `train`: checks the job, runs the worker, and says how it ended. It never imports MXNet."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from sagemaker_ssd import logs
+from sagemaker_ssd.contract import Job, read_job
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.publication import finish_publication, model_state
+from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.launch.failure_file import remove_failure, write_failure
+from sagemaker_ssd.launch.instance import gpus
+from sagemaker_ssd.launch.outcome import failure
+from sagemaker_ssd.launch.scratch import scratch_folder
+from sagemaker_ssd.launch.worker_process import WorkerProcess, worker_environment
+
+_log = logging.getLogger(__name__)
+_LISTEN_SECONDS = 0.2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job below SAGEMAKER_BASE_DIR, else /opt/ml; return the exit code."""
+    logs.configure()
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
+    remove_failure(paths.failure)
+    try:
+        _refuse_unknown(arguments)
+        _run(paths, stop)
+    except JobError as error:
+        return _failed(paths, error)
+    except Exception as error:
+        _log.exception("unexpected error")
+        text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
+        return _failed(paths, ProgramError(text))
+    return 0
+
+
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    if list(arguments) not in ([], ["train"]):
+        given = " ".join(arguments)
+        raise UserError(
+            f"this image trains, and takes the argument `train` or none; it was started with `{given}`. To host the "
+            "model it writes, use a serving image that runs MXNet models"
+        )
+
+
+def _failed(paths: Paths, error: JobError) -> int:
+    _log.error("%s", error.sentence)
+    write_failure(paths.failure, error.sentence)
+    return error.exit_code
+
+
+def _run(paths: Paths, stop: threading.Event) -> None:
+    job = read_job(paths.base)
+    _log_configuration(job)
+    _make_output_folders(paths)
+    finish_publication(paths.model)
+    before = model_state(paths.model)
+    if before is not None:
+        _log.warning("%s holds the model of an earlier job; this job's first model replaces it", paths.model)
+    try:
+        with scratch_folder() as scratch:
+            _work(job, scratch, stop)
+    finally:
+        finish_publication(paths.model)
+    saved = model_state(paths.model) not in (None, before)
+    if stop.is_set() and not saved:
+        raise PlatformError("stopped on request before the first model was saved, so there is no model")
+    if not saved:
+        raise ProgramError("training ended without a model; this is a bug of this program")
+    _log.info(
+        "%s. Model: %s; metrics: %s",
+        "Stopped on request, the best model so far is in place" if stop.is_set() else "Training is done",
+        paths.model,
+        paths.output_data / "metrics.json",
+    )
+
+
+def _log_configuration(job: Job) -> None:
+    # The built-in's own three lines, which its users' notebooks parse.
+    _log.info("Reading default configuration from this program: %s", Hyperparameters.default_configuration())
+    source = job.paths.hyperparameters
+    _log.info("Merging with provided configuration from %s: %s", source, job.provided)
+    _log.info("Final configuration: %s", job.hyperparameters.final_configuration())
+    for notice in job.notices:
+        _log.warning("%s", notice)
+
+
+def _make_output_folders(paths: Paths) -> None:
+    for folder in (paths.model, paths.output_data):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder}: {error.strerror}. The job needs to write its results there"
+            ) from error
+
+
+def _work(job: Job, scratch: Path, stop: threading.Event) -> None:
+    """Run the worker to its end, or stop it when asked to; raise JobError for any other end."""
+    cpus = len(os.sched_getaffinity(0))
+    arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(gpus(scratch))]
+    # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
+    if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
+        arguments.append("--progress-bar")
+    if stop.is_set():
+        return
+    worker = WorkerProcess(arguments, worker_environment(os.environ, cpus))
+    try:
+        while not worker.ended(_LISTEN_SECONDS):
+            if stop.is_set():
+                _log.info("Asked to stop")
+                worker.stop()
+                return
+    finally:
+        worker.kill()
+    if stop.is_set():
+        return
+    error = failure(worker.returncode or 0, worker.report, worker.stderr_tail, job.hyperparameters.mini_batch_size)
+    if error is not None:
+        raise error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

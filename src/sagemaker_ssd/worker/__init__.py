@@ -1,0 +1,1 @@
+"""The program that trains: everything that needs MXNet runs in this process."""

@@ -1,0 +1,70 @@
+"""Runs the training and reports to the supervisor how it ended."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from sagemaker_ssd import logs
+from sagemaker_ssd.contract import Job, read_job
+from sagemaker_ssd.errors import JobError
+from sagemaker_ssd.worker.failures import explain
+from sagemaker_ssd.worker.stopping import Stopping, end_with_supervisor
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="sagemaker_ssd.worker", description="Started by the supervisor.")
+    parser.add_argument("--base", type=Path, required=True, help="the job's /opt/ml")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for temporary files")
+    parser.add_argument("--gpus", type=int, required=True, help="how many GPUs the machine has")
+    parser.add_argument("--progress-bar", action="store_true", help="a bar instead of a line every 100 batches")
+    parser.add_argument("--report", type=int, required=True, help="file descriptor for the report of the end")
+    parser.add_argument("--supervisor", type=int, required=True, help="process id of the supervisor")
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace, job: Job, stopping: Stopping) -> JobError | None:
+    try:
+        # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
+        from sagemaker_ssd.worker.train_job import train_job
+
+        train_job(
+            job,
+            scratch=arguments.scratch,
+            gpus=arguments.gpus,
+            progress_bar=arguments.progress_bar,
+            saving=stopping.saving,
+        )
+    except BaseException as error:
+        chosen = job.hyperparameters
+        workload = (
+            f"{chosen.base_network}, image_shape {chosen.image_shape}, mini_batch_size {chosen.mini_batch_size} "
+            f"on {arguments.gpus or 1} {'GPU(s)' if arguments.gpus else 'CPU'}"
+        )
+        failure = explain(error, workload, chosen.mini_batch_size)
+        if not isinstance(error, JobError):
+            logging.getLogger(__name__).exception("training failed")
+        return failure
+    return None
+
+
+def main() -> None:
+    """Train, report {"exit_code", "sentence"} and leave."""
+    stopping = Stopping()
+    stopping.listen()
+    arguments = _arguments()
+    end_with_supervisor(arguments.supervisor)
+    logs.configure()
+    error = _run(arguments, read_job(arguments.base), stopping)
+    exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
+    os.write(arguments.report, json.dumps({"exit_code": exit_code, "sentence": sentence}).encode())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.
+    os._exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

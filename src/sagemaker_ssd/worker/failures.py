@@ -1,0 +1,55 @@
+"""Which sentence an exception of the worker becomes."""
+
+import errno
+import re
+
+from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+
+_GPU_MEMORY = re.compile(
+    r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|out of memory",
+    re.DOTALL,
+)
+_CPU_MEMORY = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
+# What dmlc-core's file stream says when the disk is full.
+_DISK = re.compile(r"FileStream\.Write incomplete|No space left on device")
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobError:
+    """Return the failure that an exception stands for.
+
+    workload: what was being trained, for the reader of the sentence, such as "resnet-50 at 512 px, ...".
+    """
+    text = str(error)
+    if isinstance(error, JobError):
+        return error
+    smaller = max(1, mini_batch_size // 2)
+    if isinstance(error, MemoryError) or _CPU_MEMORY.search(text):
+        return UserError(
+            f"the machine ran out of memory with {workload}. Set mini_batch_size to {smaller}, or choose a smaller "
+            "image_shape or an instance type with more memory"
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return UserError(f"the disk is full{where}. Ask for a larger VolumeSizeInGB")
+    if isinstance(error, OSError):
+        return PlatformError(f"a file could not be read or written: {error}")
+    if _DISK.search(text):
+        return UserError("the disk is full. Ask for a larger VolumeSizeInGB")
+    if _GPU_MEMORY.search(text):
+        return UserError(
+            f"the GPU ran out of memory with {workload}. Set mini_batch_size to {smaller}, or choose a smaller "
+            "image_shape or an instance type with more GPU memory"
+        )
+    return ProgramError(
+        f"{type(error).__name__}: {_reason(text)}. This is a bug of this program or of MXNet; "
+        "the job's log has the details"
+    )
+
+
+def _reason(text: str) -> str:
+    """Return the line that says what was wrong; MXNet puts a C++ trace before it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith("MXNetError:") or "Check failed" in line]
+    return (telling or lines or [""])[0].removeprefix("MXNetError: ")[:400]

@@ -1,0 +1,70 @@
+"""Exceptions that a job can meet, and what the person is told."""
+
+import errno
+
+import mxnet as mx
+import pytest
+
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.worker.failures import explain
+
+WORKLOAD = "vgg-16, image_shape 512, mini_batch_size 32 on 4 GPU(s)"
+
+# Texts of real failures: MXNet's pooled allocator, cuDNN, cuBLAS, its CPU storage, dmlc-core's file stream.
+CASES = [
+    (
+        "../src/storage/./pooled_storage_manager.h:151: cudaMalloc failed: out of memory",
+        1,
+        "the GPU ran out of memory",
+    ),
+    ("cudaMalloc retry failed: out of memory", 1, "the GPU ran out of memory"),
+    (
+        "Check failed: e == CUDNN_STATUS_SUCCESS: cuDNN: CUDNN_STATUS_ALLOC_FAILED",
+        1,
+        "the GPU ran out of memory",
+    ),
+    ("Failed to allocate CPU Memory", 1, "the machine ran out of memory"),
+    ("std::bad_alloc", 1, "the machine ran out of memory"),
+    ("Check failed: FileStream.Write incomplete", 1, "the disk is full"),
+    ("Check failed: shape_assign: incompatible", 3, "This is a bug of this program or of MXNet"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "sentence"), CASES)
+def test_mxnet_errors(text: str, code: int, sentence: str):
+    error = explain(mx.MXNetError(f"\nTraceback (most recent call last):\n{text}"), WORKLOAD, 32)
+    assert error.exit_code == code
+    assert sentence in error.sentence
+
+
+def test_gpu_memory_names_everything_that_decides_it_and_a_batch_to_try():
+    error = explain(mx.MXNetError(CASES[0][0]), WORKLOAD, 32)
+    for part in ("vgg-16", "image_shape 512", "mini_batch_size 32", "4 GPU(s)", "Set mini_batch_size to 16"):
+        assert part in error.sentence
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_names_the_file(number: int):
+    error = explain(OSError(number, "No space left on device", "model/.staging/x.params"), WORKLOAD, 32)
+    assert error.exit_code == 1
+    assert "the disk is full while writing model/.staging/x.params" in error.sentence
+    assert "VolumeSizeInGB" in error.sentence
+
+
+def test_a_sentence_that_is_there_is_kept():
+    error = UserError("train.rec: record 3 has no label")
+    assert explain(error, WORKLOAD, 32) is error
+
+
+def test_a_real_mxnet_error_is_told_by_its_check():
+    with pytest.raises(mx.MXNetError) as raised:
+        mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((2, 3))).asnumpy()
+    error = explain(raised.value, WORKLOAD, 32)
+    assert error.exit_code == 3
+    assert error.sentence.startswith("MXNetError: Check failed: L[!Ta].Size()")
+
+
+def test_anything_else_is_a_bug_with_its_first_line():
+    error = explain(ValueError("axes don't match\nsecond line"), WORKLOAD, 32)
+    assert error.exit_code == 3
+    assert error.sentence.startswith("ValueError: axes don't match. This is a bug")
