@@ -1,0 +1,208 @@
+"""`convert coco`: class ids, crowds, both forms, and files that cannot be used."""
+
+import json
+
+import pytest
+
+from sagemaker_ssd.convert.__main__ import main
+
+CATEGORIES = [{"id": 17, "name": "cat"}, {"id": 3, "name": "car"}, {"id": 90, "name": "tooth  brush"}]
+
+
+class CocoSet:
+    def __init__(self, root, draw):
+        self.root = root
+        self.draw = draw
+        self.images = root / "images"
+        self.images.mkdir(parents=True)
+
+    def write(self, name, images, annotations, categories=CATEGORIES):
+        """`images`: {id: file_name}, of 100 x 50 px; `annotations`: (image_id, category_id, bbox[, iscrowd])."""
+        for file in images.values():
+            self.draw(self.images / file, (100, 50))
+        content = {
+            "images": [{"id": i, "file_name": file, "width": 100, "height": 50} for i, file in images.items()],
+            "annotations": [
+                {"id": 1000 + n, "image_id": a[0], "category_id": a[1], "bbox": a[2], "iscrowd": int(len(a) > 3),
+                 "segmentation": [[1, 2, 3, 4]], "area": 1}
+                for n, a in enumerate(annotations)
+            ],
+            "categories": categories,
+        }  # fmt: skip
+        return self.write_json(name, content)
+
+    def write_json(self, name, content):
+        path = self.root / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def run(self, output, *more, form="images"):
+        arguments = ["coco", "--images", self.images, "--as", form, "--output", output, *more]
+        return main([str(word) for word in arguments])
+
+
+@pytest.fixture
+def coco(tmp_path, draw):
+    return CocoSet(tmp_path / "coco", draw)
+
+
+def test_class_ids_follow_the_order_of_category_ids(coco, convert, tmp_path, read_json):
+    train = coco.write(
+        "train.json", {7: "a.jpg", 8: "deep/b.png"}, [(7, 17, [10.25, 5, 50, 40.1]), (7, 3, [0, 0, 5, 5])]
+    )
+    validation = coco.write("val.json", {7: "c.jpg"}, [(7, 90, [1, 2, 3, 4])])
+    output = tmp_path / "out"
+    done = convert(
+        "coco", "--images", coco.images, "--train", train, "--validation", validation, "--as", "images",
+        "--output", output,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (output / "classes.txt").read_text() == "car\ncat\ntooth brush\n"
+    assert read_json(output / "train_annotation/a.json") == {
+        "file": "a.jpg",
+        "image_size": [{"width": 100, "height": 50, "depth": 3}],
+        "annotations": [
+            {"class_id": 1, "left": 10.25, "top": 5, "width": 50, "height": 40.1},
+            {"class_id": 0, "left": 0, "top": 0, "width": 5, "height": 5},
+        ],
+        "categories": [
+            {"class_id": 0, "name": "car"},
+            {"class_id": 1, "name": "cat"},
+            {"class_id": 2, "name": "tooth brush"},
+        ],
+    }
+    assert read_json(output / "train_annotation/deep/b.json")["annotations"] == []
+    assert read_json(output / "validation_annotation/c.json")["annotations"][0]["class_id"] == 2
+    assert "num_classes=3" in done.stdout
+    assert "train: images 2, boxes 2, classes 2 of 3, images without objects 1" in done.stdout
+
+
+def test_recordio(coco, convert, tmp_path, read_records):
+    train = coco.write("train.json", {7: "a.jpg"}, [(7, 17, [10, 5, 50, 40])])
+    validation = coco.write("val.json", {1: "b.jpg"}, [])
+    output = tmp_path / "out"
+    done = convert(
+        "coco", "--images", coco.images, "--train", train, "--validation", validation, "--as", "recordio",
+        "--output", output,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    ((label, image),) = read_records(output / "train/train.rec")
+    assert label == pytest.approx([2, 5, 1, 0.1, 0.1, 0.6, 0.9])
+    assert image == (coco.images / "a.jpg").read_bytes()
+    ((label, _),) = read_records(output / "validation/validation.rec")
+    assert label == [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_crowds_are_left_out_with_images_of_nothing_else(coco, tmp_path, capsys, read_json):
+    box = [1, 2, 3, 4]
+    annotations = [(1, 3, box), (1, 3, box, "crowd"), (2, 17, box, "crowd")]
+    train = coco.write("train.json", {1: "mixed.jpg", 2: "crowd.jpg", 3: "empty.jpg"}, annotations)
+    validation = coco.write("val.json", {1: "v.jpg"}, [])
+    assert coco.run(tmp_path / "out", "--train", train, "--validation", validation) == 0
+    assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == ["empty.jpg", "mixed.jpg"]
+    assert len(read_json(tmp_path / "out/train_annotation/mixed.json")["annotations"]) == 1
+    told = capsys.readouterr().out
+    assert f"{train}: left out 2 annotations of crowds (iscrowd), and of images that have no others 1" in told
+
+
+def test_one_file_is_split(coco, tmp_path):
+    train = coco.write("all.json", {n: f"{n}.jpg" for n in range(8)}, [(n, 3, [0, 0, 9, 9]) for n in range(8)])
+    assert coco.run(tmp_path / "out", "--train", train, "--validation-fraction", "0.25") == 0
+    names = [{path.name for path in (tmp_path / "out" / split).iterdir()} for split in ("train", "validation")]
+    assert [len(split) for split in names] == [6, 2]
+    assert len(names[0] | names[1]) == 8
+
+
+def test_validation_images_in_a_folder_of_their_own(coco, tmp_path):
+    train = coco.write("train.json", {1: "same.jpg"}, [(1, 3, [0, 0, 9, 9])])
+    other = CocoSet(tmp_path / "other", coco.draw)
+    validation = other.write("val.json", {1: "same.jpg"}, [(1, 3, [0, 0, 9, 9])])
+    more = ("--train", train, "--validation", validation, "--validation-images", other.images)
+    assert coco.run(tmp_path / "out", *more) == 0
+    copied = (tmp_path / "out/validation/same.jpg").read_bytes()
+    assert copied == (other.images / "same.jpg").read_bytes()
+    assert copied != (coco.images / "same.jpg").read_bytes()
+
+
+def test_everything_wrong_at_once(coco, tmp_path, capsys):
+    box = [1, 2, 3, 4]
+    train = coco.write_json(
+        "train.json",
+        {
+            "categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": "x", "name": "owl"}, {"id": 2}],
+            "images": [
+                {"id": 1, "file_name": "a.jpg"},
+                {"id": 1, "file_name": "b.jpg"},
+                {"id": 2, "file_name": "gone.jpg"},
+                {"id": 3, "file_name": "../a.jpg"},
+                {"id": 4, "file_name": "a.gif"},
+                {"id": 5, "file_name": "a.jpg"},
+                {"file_name": "a.jpg"},
+                {"id": 6},
+            ],
+            "annotations": [
+                {"id": 50, "image_id": 99, "category_id": 1, "bbox": box},
+                {"id": 51, "image_id": 1, "category_id": 9, "bbox": box},
+                {"id": 52, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3]},
+                {"id": 53, "image_id": 1, "category_id": 1, "bbox": [1, 2, "3", 4]},
+                {"id": 54, "image_id": 1, "category_id": 1, "bbox": [90, 2, 20, 4]},
+                {"image_id": 1, "bbox": box},
+            ],
+        },
+    )
+    coco.draw(coco.images / "a.jpg", (100, 50))
+    validation = coco.write("val.json", {1: "v.jpg"}, [], [{"id": 1, "name": "lion"}])
+    assert coco.run(tmp_path / "out", "--train", train, "--validation", validation) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "17 problems:",
+        f"- {train}: category 1 (id 1) has an id that another category has",
+        f"- {train}: category 2 (id x) has the id 'x', which has to be a whole number",
+        f"- {train}: category 3 (id 2) has no name",
+        f"- {train}: image 1 (id 1) has an id that another image has",
+        f"- {train}: image 6 has no id",
+        f"- {train}: image 7 (id 6) has no file_name",
+        f"- {train}: annotation 0 (id 50) has the image_id 99, which no image has",
+        f"- {train}: annotation 1 (id 51) has the category_id 9, which no category has",
+        f"- {train}: annotation 2 (id 52) has the bbox [1, 2, 3], which has to be four numbers: x, y, width, height",
+        f"- {train}: annotation 3 (id 53) has the bbox [1, 2, '3', 4], which has to be four numbers: "
+        "x, y, width, height",
+        f"- {train}: annotation 5 has the category_id None, which has to be a whole number",
+        f"- category 1 is 'cat' in {train}, but 'lion' in {validation}",
+        f"- {train}: annotation 4 (id 54) of a.jpg (xmin, ymin, xmax, ymax 90, 2, 110, 6) is 10 px past the border "
+        "of 100x50",
+        f"- {train}: there is no image {coco.images}/gone.jpg",
+        f"- {train}: '../a.jpg' is not a path below the folder of images",
+        f"- {train}: a.gif is not .jpg, .jpeg or .png: save it as JPEG or PNG",
+        f"- {train}: two images have the file_name a.jpg",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not JSON: "),
+        ("[]", "is no COCO file: it has to be an object with images, annotations and categories"),
+        ('{"categories": [], "images": []}', "has no list of objects 'annotations'"),
+        ('{"categories": [1], "images": [], "annotations": []}', "has no list of objects 'categories'"),
+    ],
+)
+def test_files_that_are_not_coco(coco, tmp_path, capsys, text, reason):
+    path = coco.root / "train.json"
+    path.write_text(text)
+    assert coco.run(tmp_path / "out", "--train", path) == 1
+    assert capsys.readouterr().err.startswith(f"{path} {reason}")
+
+
+def test_no_file(coco, tmp_path, capsys):
+    assert coco.run(tmp_path / "out", "--train", tmp_path / "gone.json") == 1
+    assert capsys.readouterr().err == f"{tmp_path}/gone.json cannot be read: No such file or directory\n"
+
+
+def test_two_images_that_would_share_a_json(coco, tmp_path, capsys):
+    train = coco.write("train.json", {1: "a.jpg", 2: "a.png"}, [(1, 3, [0, 0, 9, 9])])
+    validation = coco.write("val.json", {1: "v.jpg"}, [])
+    assert coco.run(tmp_path / "out", "--train", train, "--validation", validation) == 1
+    assert capsys.readouterr().err == "a.jpg and a.png would share the annotation a.json: rename one\n"
+    assert coco.run(tmp_path / "rec", "--train", train, "--validation", validation, form="recordio") == 0

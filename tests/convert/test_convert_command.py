@@ -1,0 +1,105 @@
+"""The command line of `python -m sagemaker_ssd.convert`: exit codes, and folders it will not touch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sagemaker_ssd
+from sagemaker_ssd.convert.__main__ import main
+from sagemaker_ssd.convert.examples import BORDER_PIXELS
+from sagemaker_ssd.data import boxes
+
+DOG = ("dog", 10, 5, 60, 45)
+
+
+@pytest.fixture
+def pair(voc):
+    voc.add("a.jpg", [DOG])
+    voc.add("b.jpg", [DOG])
+    return voc
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["pascal"],
+        ["voc"],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "lmdb"],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--validation-fraction", "1"],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", "a,,b"],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", "a,a"],
+        ["coco", "--images", "i", "--output", "o", "--as", "images"],
+        ["coco", "--images", "i", "--output", "o", "--as", "images", "--train", "t", "--validation", "v",
+         "--validation-fraction", "0.5"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_exits_with_2(words):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+
+
+def test_help_states_the_pixel_convention(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["voc", "--help"])
+    assert ended.value.code == 0
+    assert "the width of a box is xmax - xmin" in " ".join(capsys.readouterr().out.split())
+
+
+def test_data_that_cannot_be_converted_exits_with_1_and_no_traceback(pair, convert, tmp_path):
+    (pair.annotations / "b.xml").write_text("<annotation>")
+    done = convert(*pair.arguments("--as", "images", "--output", tmp_path / "out"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{pair.annotations}/b.xml: is not well-formed XML")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_holds_something_is_left_alone(pair, capsys, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "mine.txt").write_text("mine")
+    words = [str(word) for word in pair.arguments("--as", "images", "--output", output)]
+    assert main(words) == 1
+    told = capsys.readouterr().err
+    assert told == f"--output: {output} is not an empty folder; name a new one, or empty it first\n"
+    assert [path.name for path in output.iterdir()] == ["mine.txt"]
+    (output / "mine.txt").unlink()
+    assert main(words) == 0
+
+
+@pytest.mark.parametrize("form", ["images", "recordio"])
+def test_an_output_that_cannot_be_made(pair, capsys, tmp_path, form):
+    (tmp_path / "file").write_text("")
+    words = pair.arguments("--as", form, "--output", tmp_path / "file/out")
+    assert main([str(word) for word in words]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/file/out: Not a directory\n"
+
+
+@pytest.mark.parametrize(("form", "file"), [("images", "train/a.jpg"), ("recordio", "train/train.rec")])
+def test_a_file_that_cannot_be_written_whole(pair, convert, tmp_path, form, file):
+    words = pair.arguments("--as", form, "--output", tmp_path / "out")
+    # Images of noise, 100 x 50 px: 5 kB each.
+    done = convert(*words, limit=1000)
+    assert done.returncode == 1
+    assert done.stderr.startswith(str(tmp_path / "out" / file))
+    assert "Traceback" not in done.stderr
+
+
+def test_mxnet_is_left_alone_where_it_is_not_needed(pair, tmp_path):
+    words = [str(word) for word in pair.arguments("--as", "images", "--output", tmp_path / "out")]
+    program = (
+        f"import sys; from sagemaker_ssd.convert.__main__ import main; main({words}); print('mxnet' in sys.modules)"
+    )
+    source = Path(sagemaker_ssd.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_border_is_the_training_jobs():
+    assert BORDER_PIXELS == boxes.BORDER_PIXELS
