@@ -9,7 +9,6 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-
 from job_runner import Ended, Job, draw
 
 # The metric definitions that SageMaker publishes for the built-in.

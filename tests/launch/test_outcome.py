@@ -56,7 +56,14 @@ def test_other_signals_are_named(returncode: int, name: str):
     assert f"signal {-returncode} ({name})" in error.sentence
 
 
-@pytest.mark.parametrize("returncode", [0, 1, 120])
+def test_the_signal_that_mxnet_catches_itself():
+    error = failure(255, None, "\nSegmentation fault: 11\n\nStack trace:\n  [bt] (0) libmxnet.so\n", 32)
+    assert error is not None
+    assert error.exit_code == 3
+    assert "crashed with signal 11 (SIGSEGV) in native code" in error.sentence
+
+
+@pytest.mark.parametrize("returncode", [0, 1, 120, 255])
 def test_an_end_without_a_word_is_a_bug_whatever_the_code(returncode: int):
     error = failure(returncode, None, "ImportError: libgomp.so.1: cannot open shared object file\n", 32)
     assert error is not None

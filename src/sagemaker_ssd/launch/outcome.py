@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
 
+# MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
+_CAUGHT_BY_MXNET = "Segmentation fault: 11"
 _BY_CODE: dict[object, type[JobError]] = {1: UserError, 2: PlatformError, 3: ProgramError}
 
 
@@ -22,6 +24,8 @@ def failure(
             return None
         kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
         return kind(str(report.get("sentence")))
+    if returncode == 255 and _CAUGHT_BY_MXNET in stderr_tail:
+        returncode = -signal.SIGSEGV
     if returncode == -signal.SIGKILL:
         return PlatformError(
             "the training process was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "

@@ -25,10 +25,10 @@ def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Par
 
     Convolutions before a ReLU get He's normal values. The last one of each residual unit starts at zero, so that the
     units start as identities (Goyal et al. 2017, section 5.1, do it by gamma); otherwise their raw sums, which the
-    heads read, start so large that at the default learning rate the first losses rise. The heads start small, so that the first cross entropy is that
-    of a guess, log(num_classes + 1); with Glorot's values, as in mxnet-ssd, it is ten times that. conv1_1 of vgg-16
-    reads pixels that nothing has normalised and starts smaller by their deviation; otherwise the second step
-    overflows. Values that the graph itself prescribes (biases 0, the scale of relu4_3) are taken from it.
+    heads read, are so large that at the default learning rate the first losses rise. The heads start small, so that
+    the first cross entropy is that of a guess, log(num_classes + 1). conv1_1 of vgg-16 reads pixels that nothing has
+    normalised and starts smaller by their deviation; otherwise the second step overflows. Values that the graph
+    itself prescribes (biases 0, the scale of relu4_3) are taken from it.
     """
     mx.random.seed(seed)
     trunk = mx.init.MSRAPrelu(factor_type="in", slope=0)

@@ -133,7 +133,7 @@ class _Training:
             _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
         elif frozen == trainable:
             raise UserError(
-                f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters, so nothing is left to train: "
+                f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
                 "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
             )
         else:
