@@ -1,0 +1,18 @@
+"""From a channel's files to batches: check, one RecordIO file, MXNet's reader."""
+
+from sagemaker_ssd.data.check_recordio import check_recordio
+from sagemaker_ssd.data.epoch import epoch_order
+from sagemaker_ssd.data.pack_images import pack_images
+from sagemaker_ssd.data.reader import Batch, evaluation_batches, padded_labels, training_batches
+from sagemaker_ssd.data.record_file import RecordFile
+
+__all__ = [
+    "Batch",
+    "RecordFile",
+    "check_recordio",
+    "epoch_order",
+    "evaluation_batches",
+    "pack_images",
+    "padded_labels",
+    "training_batches",
+]

@@ -1,0 +1,105 @@
+"""Whether MXNet's reader can decode an image, and bytes that it can decode where the file's own will not do.
+
+MXNet 1.9.1 decodes with an OpenCV 3.4.2 of its own, which differs from the cv2 module: it knows neither WebP
+nor JPEG 2000, and takes a baseline JPEG that is cut off (its last row fills the rest) where newer ones refuse.
+Both turn a JPEG as its EXIF orientation says. Tried on damaged files of every kind: what passes here, the
+reader decodes.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from sagemaker_ssd.data.image_header import read_header, without_orientation
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# A random crop keeps at least 0.09 of a side; below 12 px none of it can be left, and the reader fails.
+MIN_SIDE = 12
+# A RecordIO record holds 512 MB; the rest of it is for the label.
+MAX_BYTES = 500_000_000
+_END_OF_IMAGE = b"\xff\xd9"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image for the reader: its bytes, and the size in pixels that it decodes to.
+
+    `fault` says why it cannot be used, else it is empty. `cut` marks a JPEG without its end; `changed` says how
+    and why the bytes are not the file's own.
+    """
+
+    image: bytes
+    width: int = 0
+    height: int = 0
+    fault: str = ""
+    cut: bool = False
+    changed: str = ""
+
+
+def examine_image(image: bytes, drawn_size: tuple[float, float] | None = None) -> ImageFacts:
+    """Decode an image as the reader would; `drawn_size` is the width and height its boxes were drawn on."""
+    if not image:
+        return ImageFacts(image, fault="empty, 0 bytes")
+    if len(image) > MAX_BYTES:
+        return ImageFacts(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
+    header = read_header(image)
+    if header is None or header.coding == "other":
+        return _code_anew(image)
+    if min(header.width, header.height) < MIN_SIDE:
+        return _too_small(image, header.width, header.height)
+    cut = not _decodes(image)
+    if cut and not (header.coding == "baseline" and _decodes(image + _END_OF_IMAGE)):
+        return ImageFacts(image, fault="damaged or cut off")
+    stored, turned = (header.width, header.height), (header.height, header.width)
+    if header.sideways and drawn_size == stored != turned:
+        reason = "EXIF orientation taken out, since image_size is the size without it"
+        return ImageFacts(without_orientation(image, header), *stored, cut=cut, changed=reason)
+    return ImageFacts(image, *(turned if header.sideways else stored), cut=cut)
+
+
+def _decodes(image: bytes) -> bool:
+    # An eighth of the size: for JPEG much cheaper, and still reads the whole stream.
+    return _decode(image, cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION) is not None
+
+
+def _decode(image: bytes, flags: int) -> Any:
+    try:
+        return cv2.imdecode(np.frombuffer(image, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _code_anew(image: bytes) -> ImageFacts:
+    pixels = _decode(image, cv2.IMREAD_COLOR)
+    if pixels is None:
+        return ImageFacts(image, fault="damaged or not an image")
+    height, width = pixels.shape[:2]
+    if min(width, height) < MIN_SIDE:
+        return _too_small(image, width, height)
+    coded = cv2.imencode(".png", pixels)[1].tobytes()
+    return ImageFacts(coded, width, height, changed="coded as PNG, since it is neither JPEG nor PNG inside")
+
+
+def _too_small(image: bytes, width: int, height: int) -> ImageFacts:
+    return ImageFacts(image, fault=f"{width}x{height} px, smaller than {MIN_SIDE} px a side")
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `work(item)` of each item in order, done by a thread for each core, a few items ahead."""
+    threads = min(len(os.sched_getaffinity(0)), 8)
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) >= 4 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

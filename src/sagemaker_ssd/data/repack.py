@@ -1,0 +1,67 @@
+"""A .rec that is used in place for as long as every record may stay as it is, and copied from there on."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sagemaker_ssd.data.record_file import RecordFile, Tally
+from sagemaker_ssd.data.recordio import Record, frame
+from sagemaker_ssd.data.scratch import ScratchFile
+
+# dmlc-core, which opens the file for MXNet, takes these as separators: list of files, arguments, cache file.
+URI_CHARACTERS = frozenset(";?#")
+
+
+class RepackedFile:
+    """The checked records of `source`: in `source` itself, or in a new file `target` if one had to change."""
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self._source = source
+        self._target = target
+        self._copy: ScratchFile | None = None
+
+    def keep(self, record: Record) -> int:
+        """Keep a record as it is and return its offset in the resulting file."""
+        return record.offset if self._copy is None else self._append(record.payload)
+
+    def replace(self, record: Record, payload: bytes) -> int:
+        """Put another payload in place of a record and return its offset in the resulting file."""
+        self.leave_out(record)
+        return self._append(payload)
+
+    def leave_out(self, record: Record) -> None:
+        """Do without a record."""
+        if self._copy is None:
+            self._copy = ScratchFile(
+                self._target,
+                what=f"a corrected copy of {self._source.name}",
+                needed=self._source.stat().st_size,
+            )
+            self._copy.copy_pieces(self._source, [(0, record.offset)])
+
+    def _append(self, payload: bytes) -> int:
+        assert self._copy is not None
+        offset = self._copy.length
+        self._copy.write(frame(payload))
+        return offset
+
+    def finish(self, tally: Tally) -> RecordFile:
+        """Return the checked file with the counts of `tally`."""
+        if self._copy is not None:
+            return tally.finish(self._target, self._copy.length)
+        length = self._source.stat().st_size
+        if URI_CHARACTERS.isdisjoint(str(self._source)):
+            return tally.finish(self._source, length)
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._target.unlink(missing_ok=True)
+        self._target.symlink_to(self._source.resolve())
+        return tally.finish(self._target, length)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._copy is not None:
+            self._copy.__exit__(kind, error, trace)
