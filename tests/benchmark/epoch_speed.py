@@ -79,7 +79,7 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
     """Train an epoch with mx.mod.Module on the saved graph, otherwise as `ours`."""
     import mxnet as mx
 
-    from sagemaker_ssd.data.reader import _AUGMENTATION as AUGMENTATION
+    from sagemaker_ssd.data.reader import AUGMENTATION
     from sagemaker_ssd.model.graph import Network, saved_graph
     from sagemaker_ssd.model.parameters import initial_parameters
 

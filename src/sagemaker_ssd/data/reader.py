@@ -17,7 +17,7 @@ from sagemaker_ssd.data.record_file import RecordFile
 _BEFORE_LABEL = 4
 _SAMPLERS = 5
 # The SSD paper's augmentation (section 2.2) with the figures of the built-in's open ancestor.
-_AUGMENTATION = {
+AUGMENTATION = {
     "rand_crop_prob": 5 / 6,
     "num_crop_sampler": _SAMPLERS,
     "min_crop_scales": (0.3,) * _SAMPLERS,
@@ -83,7 +83,7 @@ def training_batches(
         path = Path(folder) / "epoch.rec"
         write_epoch(file, order, path)
         # The augmentation's random numbers are the same in every reader; the new order gives new crops.
-        yield from _batches(path, file.label_floats, batch_size, image_shape, mean, threads, _AUGMENTATION)
+        yield from _batches(path, file.label_floats, batch_size, image_shape, mean, threads, AUGMENTATION)
 
 
 def evaluation_batches(
@@ -118,6 +118,7 @@ def _batches(
         preprocess_threads=threads,
         shuffle=False,
         round_batch=False,
+        verbose=False,
         resize_mode="force",
         **dict(zip(("mean_r", "mean_g", "mean_b"), mean, strict=True)),
         **augmentation,

@@ -8,6 +8,7 @@ import mxnet as mx
 _INPUTS = ("data", "label")
 # The standard deviation of the pixels of ordinary photos (ImageNet's channels have 57 to 58).
 _PIXEL_DEVIATION = 58.0
+_GAINS = {"conv1_1_weight": 1 / _PIXEL_DEVIATION, "stage3_unit1_sc_weight": 0.3, "stage4_unit1_sc_weight": 0.3}
 _HEAD_DEVIATION = 0.001
 _ENDS_RESIDUAL_UNIT = re.compile(r"stage\d_unit\d_conv3_weight")
 
@@ -23,12 +24,12 @@ class Parameters:
 def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Parameters:
     """Draw starting values for every parameter of a saved graph.
 
-    Convolutions before a ReLU get He's normal values. The last one of each residual unit starts at zero, so that the
-    units start as identities (Goyal et al. 2017, section 5.1, do it by gamma); otherwise their raw sums, which the
-    heads read, are so large that at the default learning rate the first losses rise. The heads start small, so that
-    the first cross entropy is that of a guess, log(num_classes + 1). conv1_1 of vgg-16 reads pixels that nothing has
-    normalised and starts smaller by their deviation; otherwise the second step overflows. Values that the graph
-    itself prescribes (biases 0, the scale of relu4_3) are taken from it.
+    Convolutions before a ReLU get He's normal values. The heads start small, so that the first cross entropy is that
+    of a guess, log(num_classes + 1). In resnet-50 they read raw sums of residual units: the last convolution of each
+    unit starts at zero, so that the units start as identities (Goyal et al. 2017, section 5.1, do it by gamma), and
+    the shortcuts into those sums start smaller; with either left out, the first losses rise at the default learning
+    rate. conv1_1 of vgg-16 reads pixels that nothing has normalised and starts smaller by their deviation; otherwise
+    the second step overflows. Values that the graph itself prescribes (biases 0, the scale of relu4_3) stay.
     """
     mx.random.seed(seed)
     trunk = mx.init.MSRAPrelu(factor_type="in", slope=0)
@@ -42,7 +43,7 @@ def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Par
             return values
         initializer = heads if name.endswith("_pred_conv_weight") else trunk
         initializer(mx.init.InitDesc(name, prescribed.get(name)), values)
-        return values / _PIXEL_DEVIATION if name == "conv1_1_weight" else values
+        return values * _GAINS.get(name, 1.0)
 
     named = zip(graph.list_arguments(), shapes, strict=True)
     return Parameters(
