@@ -21,9 +21,7 @@ def test_a_line_every_100_batches(caplog: pytest.LogCaptureFixture):
     ]
 
 
-def test_the_bar_shows_the_speed_and_no_lines(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-):
+def test_the_bar_shows_the_speed_and_no_lines(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]):
     with caplog.at_level(logging.INFO), observer(0, 200, bar=True) as observe:
         for batch in range(1, 201):
             observe(Progress(batches=batch, images=batch * 4, seconds=batch * 0.5))
