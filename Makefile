@@ -1,12 +1,22 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean
+.PHONY: help setup train test lint format lock clean image image-gpu test-container test-image-gpu test-sdk
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 JOB := local_test/opt_ml
 UV_VERSION := 0.13.9
+
+DOCKER ?= docker
+# More options for `docker build`, such as --cache-from or --build-arg BASE=...
+BUILD_OPTIONS ?=
+# The commit, marked where the files differ from it; nothing outside of a clone.
+REVISION = $(shell GIT_OPTIONAL_LOCKS=0 git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+RELEASE = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# A local version in Python's sense, which allows no hyphens: 0.1.0+g1a2b3c4d5e6f.dirty
+VERSION = $(RELEASE)+$(if $(REVISION),g$(subst -,.,$(REVISION)),unknown)
+BUILD = $(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(or $(REVISION),unknown) $(BUILD_OPTIONS)
 
 help:
 	@echo "make setup   make the environment in $(VENV) from the lock files"
@@ -15,6 +25,9 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make format  write the style"
 	@echo "make lock    resolve the lock files again (after a change of the dependencies in pyproject.toml)"
+	@echo "make image   build the image sagemaker-ssd:cpu; make image-gpu: sagemaker-ssd:gpu"
+	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
+	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
 	@echo "make clean   remove the environment and what make train left"
 
 setup: $(VENV)/.complete
@@ -37,7 +50,23 @@ train: setup
 	SAGEMAKER_BASE_DIR=$(CURDIR)/$(JOB) ./train
 
 test: setup
-	$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python -m pytest tests --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+
+image:
+	$(BUILD) --tag sagemaker-ssd:cpu .
+
+image-gpu:
+	$(BUILD) --build-arg MXNET=mxnet-cu112 --tag sagemaker-ssd:gpu .
+
+test-container: setup image
+	$(VENV)/bin/python -m pytest tests/container
+
+test-image-gpu: setup image-gpu
+	$(VENV)/bin/python -m pytest tests/image_gpu
+
+# With SageMaker's SDK, versions 2 and 3, each in an environment of its own: .venv-sdk2, .venv-sdk3.
+test-sdk: setup image
+	$(VENV)/bin/python -m pytest tests/sdk
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -54,10 +83,13 @@ lock:
 	"$(PYTHON)" -m venv .venv-lock
 	.venv-lock/bin/pip install -q uv==$(UV_VERSION)
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu -o requirements.lock
+	.venv-lock/bin/$(LOCK) pyproject.toml --extra gpu -c requirements.lock -o requirements-gpu.lock
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu --extra dev -c requirements.lock -o requirements-dev.lock
 	printf 'pip\nsetuptools<81\nwheel\n' | .venv-lock/bin/$(LOCK) - -c requirements.lock -o requirements-build.lock
+	printf 'sagemaker[local]<3\n' | .venv-lock/bin/$(LOCK) - -o tests/sdk/requirements-v2.lock
+	printf 'sagemaker-train\n' | .venv-lock/bin/$(LOCK) - -o tests/sdk/requirements-v3.lock
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(JOB)
+	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 $(JOB) local_test/opt_ml_cluster
 

@@ -1,0 +1,62 @@
+# The training image, for CPUs or for GPUs: `make image`, `make image-gpu`. Needs neither BuildKit nor a cache mount;
+# every stage is part of every build, and MXNET chooses what is installed: mxnet, or mxnet-cu112 with CUDA.
+ARG BASE=debian:bookworm-slim
+
+FROM $BASE AS packages
+ARG MXNET=mxnet
+RUN apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends \
+        gcc libc6-dev libgomp1 libquadmath0 python3.11-dev python3.11-venv \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+WORKDIR /build
+COPY requirements-build.lock ./
+RUN python3.11 -m venv tools \
+    && tools/bin/pip install -q --no-cache-dir --no-deps --require-hashes -r requirements-build.lock
+COPY requirements.lock requirements-gpu.lock .ci/image/install_packages.sh ./
+RUN sh install_packages.sh "$MXNET" /opt/sagemaker-ssd
+COPY .ci/image/notices.py ./
+RUN /opt/sagemaker-ssd/bin/python notices.py > THIRD_PARTY.txt
+
+FROM $BASE AS runtime
+RUN apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends libgomp1 libquadmath0 python3.11 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
+COPY --from=packages /opt/sagemaker-ssd /opt/sagemaker-ssd
+COPY --from=packages /build/cuda.conf /etc/ld.so.conf.d/
+RUN ldconfig
+
+# Proves that the libraries resolve and that the packages import. The stand-in for the driver stays in this stage.
+FROM runtime AS checked
+COPY --from=packages /build/driver /driver
+COPY .ci/image/check_libraries.sh /
+RUN sh check_libraries.sh /opt/sagemaker-ssd /driver > /libraries.txt || { cat /libraries.txt; exit 1; }; cat /libraries.txt
+
+FROM packages AS program
+ARG VERSION=0+unknown
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+RUN sed -i "s/^version = .*/version = \"$VERSION\"/" pyproject.toml \
+    && tools/bin/pip install -q --no-deps --no-index --no-build-isolation --target site .
+
+FROM runtime
+# All that a job needs to know of the GPUs; the same in the CPU image, where none of it has an effect.
+# Fusion compiles to PTX for CUDA 11.8, which the drivers of older instances refuse.
+ENV PATH=/opt/sagemaker-ssd/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MXNET_USE_FUSION=0 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=packages /build/THIRD_PARTY.txt /usr/share/doc/sagemaker-ssd/
+COPY --from=checked /libraries.txt /usr/share/doc/sagemaker-ssd/
+COPY LICENSE /usr/share/doc/sagemaker-ssd/
+COPY train /usr/local/bin/
+COPY --from=program /build/site /opt/sagemaker-ssd/lib/python3.11/site-packages
+ARG VERSION=0+unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="sagemaker-ssd" \
+      org.opencontainers.image.description="Object detection training, a replacement for SageMaker's built-in" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENTRYPOINT ["/usr/local/bin/train"]

@@ -1,0 +1,29 @@
+"""What `train` runs: holds signals back until the supervisor, whose imports take a moment, answers them."""
+
+import os
+import signal
+import sys
+
+
+def main() -> int:
+    """Run the supervisor; return the exit code."""
+    # In process 1 of a container a signal without a handler is lost, while one that is held back waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    _open_standard_streams()
+    from sagemaker_ssd import supervisor
+
+    return supervisor.main(sys.argv[1:])
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed of stdin, stdout and stderr, which the worker inherits."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # The lowest free number is the closed one.
+            assert os.open(os.devnull, os.O_RDWR) == number
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if number == 0 else "w"))  # noqa: SIM115, PTH123
+
+
+if __name__ == "__main__":
+    sys.exit(main())

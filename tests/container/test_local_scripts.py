@@ -1,0 +1,78 @@
+"""local_test/train_local.sh and train_cluster.sh, as a person runs them."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import IMAGE
+from container_runner import DEADLINE_SECONDS, MODEL, ROOT
+
+pytestmark = pytest.mark.usefixtures("no_containers_left")
+
+
+def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / "local_test" / name, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_train_local_trains_on_what_the_folder_holds(make_job: Callable[..., Path]):
+    base = make_job(epochs="1")
+    ended = script("train_local.sh", IMAGE, base.parent)
+    assert ended.returncode == 0, ended.stdout
+    assert files(base / "model") == MODEL
+
+
+def test_train_local_draws_what_is_not_there_and_hands_on_the_exit_code(tmp_path: Path):
+    (tmp_path / "opt_ml" / "model").mkdir(parents=True)
+    (tmp_path / "opt_ml" / "model" / "hyperparams.json").mkdir()
+    (tmp_path / "opt_ml" / "model" / ".writable").mkdir()
+    ended = script("train_local.sh", IMAGE, tmp_path)
+    assert ended.returncode == 1, ended.stdout
+    assert "40 images to train, 12 to validate, as images" in ended.stdout
+    assert "cannot write to /opt/ml/model" in (tmp_path / "opt_ml" / "output" / "failure").read_text()
+
+
+def test_a_cluster_of_one_trains(make_job: Callable[..., Path]):
+    base = make_job(epochs="1")
+    ended = script("train_cluster.sh", 1, IMAGE, base.parent)
+    assert ended.returncode == 0, ended.stdout
+    assert "algo-1 | " in ended.stdout
+    assert ended.stdout.endswith("algo-1 ended with exit code 0\n")
+    assert files(base.parent / "opt_ml_cluster" / "algo-1" / "model") == MODEL
+
+
+def test_a_cluster_of_three_shows_every_hosts_refusal(make_job: Callable[..., Path]):
+    base = make_job(epochs="1")
+    ended = script("train_cluster.sh", 3, IMAGE, base.parent)
+    assert ended.returncode == 1, ended.stdout
+    for host in ("algo-1", "algo-2", "algo-3"):
+        assert f"{host} ended with exit code 1\n" in ended.stdout
+        assert (
+            f'{host} failed: resourceconfig.json: hosts is ["algo-1", "algo-2", "algo-3"], but training' in ended.stdout
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("train_local.sh", ()), ("train_cluster.sh", ("two", IMAGE)), ("train_cluster.sh", (2,))]
+)
+def test_a_wrong_call_shows_the_usage(name: str, arguments: tuple[object, ...]):
+    ended = script(name, *arguments)
+    assert ended.returncode == 64
+    assert ended.stdout.startswith(f"usage: {name} ")
+
+
+def test_an_image_that_is_not_there_leaves_nothing_behind(make_job: Callable[..., Path]):
+    ended = script("train_cluster.sh", 2, "sagemaker-ssd:of-no-build", make_job(epochs="1").parent)
+    assert ended.returncode != 0

@@ -1,0 +1,46 @@
+"""Fixtures for the containers of the GPU image, on a machine without a GPU."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# What runs and removes containers is the CPU image's.
+sys.path.append(str(Path(__file__).parent.parent / "container"))
+
+from container_runner import TINY, Engine, draw, engine_fault
+
+IMAGE = os.environ.get("IMAGE", "sagemaker-ssd:gpu")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if engine_fault(IMAGE, "image-gpu") is None:
+        engine = Engine(IMAGE)
+        terminalreporter.section("image")
+        for line in [*engine.report(), *engine.shell("cat /usr/share/doc/sagemaker-ssd/libraries.txt").splitlines()]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_answers() -> None:
+    """No test is skipped where Docker is missing: each fails with the sentence that says so."""
+    fault = engine_fault(IMAGE, "image-gpu")
+    if fault is not None:
+        pytest.fail(fault, pytrace=False)
+
+
+@pytest.fixture
+def gpu_engine() -> Iterator[Engine]:
+    """The engine; every container that a test started is removed after it."""
+    used = Engine(IMAGE)
+    yield used
+    used.clean_up()
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """The /opt/ml of a tiny drawn job."""
+    draw(tmp_path / "opt_ml", *TINY, "--hyperparameter", "epochs=1")
+    return tmp_path / "opt_ml"

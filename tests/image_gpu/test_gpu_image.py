@@ -1,0 +1,120 @@
+"""What the GPU image shows where there is no GPU: its libraries, and its sentences."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from container_runner import Engine
+
+SITE = "/opt/sagemaker-ssd/lib/python3.11/site-packages"
+LARGEST_BYTES = 5.5e9
+DRIVER_FUNCTIONS = {
+    "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuGetErrorString", "cuGraphKernelNodeGetParams", "cuGraphNodeGetType",
+    "cuLaunchKernel", "cuModuleGetFunction", "cuModuleLoadData", "cuModuleLoadDataEx", "cuModuleUnload",
+}  # fmt: skip
+ADD_ON_CPU = """
+import mxnet as mx
+assert (mx.nd.ones(3) + 1).asnumpy().tolist() == [2, 2, 2]
+print(sorted(line.split()[-1].rpartition('/')[2] for line in open('/proc/self/maps') if 'nvidia' in line))
+"""
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> tuple[str, ...]:
+    """Options that give a container a library in the driver's place, whose functions all find no GPU."""
+    source = "".join(f"int {name}(void) {{ return 100; }}\n" for name in sorted(DRIVER_FUNCTIONS))
+    library = tmp_path / "driver" / "libcuda.so.1"
+    library.parent.mkdir()
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=source, text=True, check=True)
+    return ("--volume", f"{library.parent}:/driver:ro", "--env", "LD_LIBRARY_PATH=/driver")
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path) -> Callable[[str, str], tuple[str, ...]]:
+    """Options that give a container an nvidia-smi which knows one card: nvidia_smi("Tesla T4", "7.5")."""
+
+    def write(name: str, capability: str) -> tuple[str, ...]:
+        tool = tmp_path / "nvidia-smi"
+        lists, tells = f'echo "GPU 0: {name} (UUID: GPU-1)"', f'echo "{name}, {capability}"'
+        tool.write_text(f"#!/bin/sh\ncase $1 in --list-gpus) {lists} ;; *) {tells} ;; esac\n")
+        tool.chmod(0o755)
+        return ("--volume", f"{tool}:/usr/local/bin/nvidia-smi:ro")
+
+    return write
+
+
+def test_the_image_is_below_its_limit(gpu_engine: Engine):
+    assert gpu_engine.inspect()["Size"] < LARGEST_BYTES
+
+
+def test_without_a_driver_it_says_which_image_to_use(gpu_engine: Engine, job: Path):
+    ended = gpu_engine.run(job, "train")
+    assert ended.code == 1
+    assert ended.failure is not None
+    assert re.fullmatch(
+        r"this is the GPU image, and no NVIDIA driver was found \(libcuda\.so\.1: .*\): choose an instance type with "
+        r"a GPU, of the families .*; or start the container with `docker run --gpus all`; or use the CPU image, "
+        r"sagemaker-ssd:cpu",
+        ended.failure,
+    )
+    assert "Traceback" not in ended.log
+    assert ended.model_files == set()
+
+
+def test_a_card_it_cannot_use_is_named(
+    gpu_engine: Engine, job: Path, driver: tuple[str, ...], nvidia_smi: Callable[[str, str], tuple[str, ...]]
+):
+    ended = gpu_engine.run(job, "train", options=(*driver, *nvidia_smi("NVIDIA H100 80GB HBM3", "9.0")))
+    assert ended.code == 1
+    assert "this machine's GPU, NVIDIA H100 80GB HBM3 (compute capability 9.0)" in (ended.failure or "")
+    assert "ml.p3, ml.g4dn, ml.p4d, ml.g5 or ml.g6 (not ml.p2 or ml.p5)" in (ended.failure or "")
+
+
+def test_a_card_it_can_use_is_left_to_mxnet(
+    gpu_engine: Engine, job: Path, driver: tuple[str, ...], nvidia_smi: Callable[[str, str], tuple[str, ...]]
+):
+    ended = gpu_engine.run(job, "train", options=(*driver, *nvidia_smi("Tesla T4", "7.5")))
+    # There is no such card here, which MXNet is the one to find out.
+    assert ended.code == 2, ended.log
+    assert "MXNet can use none of them" in (ended.failure or "")
+
+
+def test_only_the_driver_is_missing(gpu_engine: Engine):
+    told = gpu_engine.shell(f"ldd -r {SITE}/mxnet/libmxnet.so 2>&1")
+    assert set(re.findall(r"(\S+) => not found", told)) == {"libcuda.so.1"}
+    assert set(re.findall(r"undefined symbol: (\w+)", told)) == DRIVER_FUNCTIONS
+    for library in ("libcudnn.so.8", "libcublas.so.11", "libcudart.so.11.0", "libnccl.so.2", "libcusolver.so.11"):
+        assert re.search(rf"{re.escape(library)} => {SITE}/nvidia/", told)
+    told = gpu_engine.shell(f"for library in {SITE}/nvidia/*/lib/*.so*; do ldd $library; done 2>&1")
+    assert "not found" not in told
+
+
+def test_mxnet_works_on_the_cpu_with_a_library_in_the_drivers_place(gpu_engine: Engine, driver: tuple[str, ...]):
+    command = ["docker", "run", "--rm", *driver, "--entrypoint", "python3", gpu_engine.image, "-c", ADD_ON_CPU]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "libcudnn.so.8" in ended.stdout
+
+
+def test_no_driver_and_no_stand_in_are_in_the_image(gpu_engine: Engine):
+    assert gpu_engine.shell("find / -xdev -name 'libcuda.so*' -o -xdev -name driver -path '/driver*'").strip() == ""
+
+
+def test_environment_for_the_container_toolkit(gpu_engine: Engine):
+    environment = dict(line.split("=", 1) for line in gpu_engine.inspect()["Config"]["Env"])
+    assert environment["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert environment["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    assert environment["MXNET_USE_FUSION"] == "0"
+
+
+def test_notices_name_cuda(gpu_engine: Engine):
+    notices = gpu_engine.shell("cat /usr/share/doc/sagemaker-ssd/THIRD_PARTY.txt")
+    for name in ("mxnet-cu112 1.9.1", "nvidia-cudnn-cu11 8.9.6.50", "nvidia-nccl-cu11 2.21.5"):
+        assert f"\n{name}\nLicence: " in notices
+    assert "END USER LICENSE AGREEMENT" in notices.upper()
+
+
+def test_a_wrong_argument_is_refused_before_the_driver_is_looked_for(gpu_engine: Engine, job: Path):
+    assert "it was started with `serve`" in (gpu_engine.run(job, "serve").failure or "")
