@@ -1,0 +1,161 @@
+"""The README's CreateTrainingJob request, taken out of it: boto3 accepts it, and so does the program."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.validate import ParamValidator
+
+from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.launch.gpu import FAMILIES
+from sagemaker_ssd.worker import log_lines
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+CREATE_TRAINING_JOB = (
+    botocore.session.Session().get_service_model("sagemaker").operation_model("CreateTrainingJob").input_shape
+)
+
+
+def request() -> dict[str, Any]:
+    """Return the request of the boto3 snippet, which runs up to the line that sends it."""
+    snippet = README[README.index("```python\nimport boto3\n") :].split("```")[1].removeprefix("python\n")
+    before, sent, after = snippet.partition('boto3.client("sagemaker").create_training_job(**request)\n')
+    assert sent
+    assert after == ""
+    names: dict[str, Any] = {}
+    exec(before, names)
+    return names["request"]
+
+
+def validation_errors(parameters: dict[str, Any]) -> str:
+    return ParamValidator().validate(parameters, CREATE_TRAINING_JOB).generate_report()
+
+
+def service_faults(value: Any, shape: Shape, where: str = "") -> Iterator[str]:
+    """Yield what the service refuses and ParamValidator does not look at: patterns, lengths, names of instances."""
+    if isinstance(shape, StructureShape):
+        for name, part in value.items():
+            yield from service_faults(part, shape.members[name], f"{where}.{name}")
+    elif isinstance(shape, ListShape):
+        for number, part in enumerate(value):
+            yield from service_faults(part, shape.member, f"{where}[{number}]")
+    elif isinstance(shape, MapShape):
+        for name, part in value.items():
+            yield from service_faults(name, shape.key, f"{where}.{name}")
+            yield from service_faults(part, shape.value, f"{where}.{name}")
+    rules = shape.metadata
+    size = value if isinstance(value, int) else len(value)
+    if size > rules.get("max", size):
+        yield f"{where} is over {rules['max']}"
+    if "enum" in rules and value not in rules["enum"]:
+        yield f"{where} is none of the names"
+    if "pattern" in rules and not re.fullmatch(rules["pattern"], value):
+        yield f"{where} does not match"
+
+
+def metric_definitions() -> dict[str, str]:
+    definitions = request()["AlgorithmSpecification"]["MetricDefinitions"]
+    assert len({entry["Name"] for entry in definitions}) == len(definitions)
+    return {entry["Name"]: entry["Regex"] for entry in definitions}
+
+
+def test_boto3_accepts_the_request():
+    assert validation_errors(request()) == ""
+    assert list(service_faults(request(), CREATE_TRAINING_JOB)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "report"),
+    [
+        ("RoleArn", None, 'Missing required parameter in input: "RoleArn"'),
+        ("HyperParameters.num_classes", 6, "Invalid type for parameter HyperParameters.num_classes, value: 6"),
+        ("ResourceConfig.InstanceCount", "1", "Invalid type for parameter ResourceConfig.InstanceCount"),
+        (
+            "AlgorithmSpecification.MetricDefinition",
+            [],
+            'Unknown parameter in AlgorithmSpecification: "MetricDefinition"',
+        ),
+    ],
+)
+def test_boto3_refuses_a_broken_request(path: str, wrong: object, report: str):
+    broken = copy.deepcopy(request())
+    *parents, last = path.split(".")
+    part = broken
+    for name in parents:
+        part = part[name]
+    if wrong is None:
+        del part[last]
+    else:
+        part[last] = wrong
+    assert report in validation_errors(broken)
+
+
+def test_the_service_refuses_a_broken_name():
+    broken = copy.deepcopy(request())
+    broken["TrainingJobName"] = "cards_1"
+    broken["ResourceConfig"]["InstanceType"] = "ml.g5.tiny"
+    faults = [".ResourceConfig.InstanceType is none of the names", ".TrainingJobName does not match"]
+    assert sorted(service_faults(broken, CREATE_TRAINING_JOB)) == faults
+
+
+def test_a_job_with_the_request_is_accepted_here(tmp_path: Path):
+    asked = request()
+    config = tmp_path / "input" / "config"
+    config.mkdir(parents=True)
+    channels = {}
+    for channel in asked["InputDataConfig"]:
+        name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
+        channels[name] = {
+            "ContentType": channel["ContentType"],
+            "TrainingInputMode": asked["AlgorithmSpecification"]["TrainingInputMode"],
+            "S3DistributionType": source["S3DataDistributionType"],
+            "RecordWrapperType": "None",
+        }
+        (tmp_path / "input" / "data" / name).mkdir(parents=True)
+        (tmp_path / "input" / "data" / name / f"{name}.rec").write_bytes(b"x")
+    hosts = [f"algo-{number + 1}" for number in range(asked["ResourceConfig"]["InstanceCount"])]
+    for file, content in (
+        ("hyperparameters.json", asked["HyperParameters"]),
+        ("inputdataconfig.json", channels),
+        ("resourceconfig.json", {"current_host": hosts[0], "hosts": hosts}),
+    ):
+        (config / file).write_text(json.dumps(content))
+    job = read_job(tmp_path)
+    assert job.provided == asked["HyperParameters"]
+    assert job.hyperparameters.lr_scheduler_step == (60, 80)
+    assert (job.train.name, job.validation.name) == ("train", "validation")
+    assert job.notices == ()
+
+
+def test_every_metric_definition_takes_the_number_of_its_line_and_of_no_other():
+    lines = {
+        "train:progress": (log_lines.progress("algo-1", 3, 8), 37.5),
+        "train:smooth_l1": (log_lines.smooth_l1("algo-1", 2, 19, 0.125), 0.125),
+        "train:cross_entropy": (log_lines.cross_entropy("algo-1", 2, 19, 1.75e-05), 1.75e-05),
+        "train:throughput": (log_lines.throughput("algo-1", 90, 4.0), 22.5),
+        "validation:mAP": (log_lines.validation_map("algo-1", 2, 0.4321), 0.4321),
+    }
+    definitions = metric_definitions()
+    assert definitions.keys() == lines.keys()
+    for name, regex in definitions.items():
+        for other, (line, value) in lines.items():
+            found = re.search(regex, f"[11/23/2026 01:00:00 INFO 140445624629056] {line}")
+            if other == name:
+                assert found
+                assert found.re.groups == 1
+                assert float(found[1]) == value
+            else:
+                assert found is None, f"{name} matches {line}"
+
+
+def test_the_instance_families_exist():
+    instances = CREATE_TRAINING_JOB.members["ResourceConfig"].members["InstanceType"].enum
+    families = set(re.findall(r"ml\.\w+", FAMILIES))
+    assert families <= {name.rpartition(".")[0] for name in instances}
+    assert request()["ResourceConfig"]["InstanceType"].rpartition(".")[0] in families
