@@ -11,18 +11,20 @@ ROOT = Path(__file__).parent.parent / "src" / "sagemaker_ssd"
 ALLOWED = {
     "errors": set(),
     "logs": set(),
+    "version": set(),
     "contract": {"errors"},
     "launch": {"contract", "errors"},
-    "supervisor": {"launch", "contract", "errors", "logs"},
+    "supervisor": {"launch", "contract", "errors", "logs", "version"},
+    "__main__": {"supervisor"},
     "data": {"errors"},
     "model": {"errors"},
     "engine": {"errors"},
     "artifacts": {"errors"},
-    "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "logs"},
+    "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "logs", "version"},
     # Command-line tools: they import what the worker may, and nothing imports them.
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }
-WITHOUT_MXNET = {"errors", "logs", "contract", "launch", "supervisor"}
+WITHOUT_MXNET = {"errors", "logs", "version", "contract", "launch", "supervisor", "__main__"}
 
 
 def part_of(file: Path) -> str:

@@ -1,5 +1,6 @@
 """The program behind `train`: checks the job, runs the worker, and says how it ended. It never imports MXNet."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -16,13 +17,17 @@ from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.contract.publication import finish_publication, model_state
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
 from sagemaker_ssd.launch.failure_file import remove_failure, write_failure
+from sagemaker_ssd.launch.gpu import check_cards, check_driver
 from sagemaker_ssd.launch.instance import gpus
+from sagemaker_ssd.launch.orphans import reap_orphans
 from sagemaker_ssd.launch.outcome import failure
 from sagemaker_ssd.launch.scratch import scratch_folder
 from sagemaker_ssd.launch.worker_process import WorkerProcess, worker_environment
+from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
 _LISTEN_SECONDS = 0.2
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,12 +38,16 @@ def main(arguments: Sequence[str]) -> int:
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         signal.signal(number, ask_to_stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
     paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
     remove_failure(paths.failure)
     try:
         _refuse_unknown(arguments)
+        if is_gpu_build():
+            check_driver()
         _run(paths, stop)
     except JobError as error:
         return _failed(paths, error)
@@ -75,8 +84,12 @@ def _run(paths: Paths, stop: threading.Event) -> None:
     try:
         with scratch_folder() as scratch:
             _work(job, scratch, stop)
-    finally:
-        finish_publication(paths.model)
+    except JobError:
+        # What went wrong first is what is told.
+        with contextlib.suppress(OSError):
+            finish_publication(paths.model)
+        raise
+    finish_publication(paths.model)
     saved = model_state(paths.model) not in (None, before)
     if stop.is_set() and not saved:
         raise PlatformError("stopped on request before the first model was saved, so there is no model")
@@ -115,8 +128,10 @@ def _make_output_folders(paths: Paths) -> None:
 
 def _work(job: Job, scratch: Path, stop: threading.Event) -> None:
     """Run the worker to its end, or stop it when asked to; raise JobError for any other end."""
-    cpus = len(os.sched_getaffinity(0))
-    arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(gpus(scratch))]
+    cpus, graphics = len(os.sched_getaffinity(0)), gpus(scratch)
+    if is_gpu_build():
+        check_cards(graphics)
+    arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]
     # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
     if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
         arguments.append("--progress-bar")
@@ -125,6 +140,7 @@ def _work(job: Job, scratch: Path, stop: threading.Event) -> None:
     worker = WorkerProcess(arguments, worker_environment(os.environ, cpus))
     try:
         while not worker.ended(_LISTEN_SECONDS):
+            reap_orphans(worker.pid)
             if stop.is_set():
                 _log.info("Asked to stop")
                 worker.stop()
@@ -136,7 +152,3 @@ def _work(job: Job, scratch: Path, stop: threading.Event) -> None:
     error = failure(worker.returncode or 0, worker.report, worker.stderr_tail, job.hyperparameters.mini_batch_size)
     if error is not None:
         raise error
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

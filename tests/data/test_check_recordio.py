@@ -188,7 +188,7 @@ def test_a_file_without_records_stops(channel: Channel) -> None:
 
 def test_a_file_without_a_box_stops(channel: Channel) -> None:
     assert channel.faults([(PSEUDO, png(0)), ([2, 5], png(1))]) == (
-        "train: not one box in 2 images: there is nothing to learn"
+        "train: not one box in 2 images, so there is nothing to learn"
     )
 
 

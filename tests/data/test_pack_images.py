@@ -267,7 +267,7 @@ def test_nothing_to_train_on(channel: Channel) -> None:
     write_annotation(channel.annotations / "b.json", [BOX])
     assert channel.faults() == "train: holds no image with an annotation"
     channel.draw("a")
-    assert channel.faults() == "train: not one box in 1 image: there is nothing to learn"
+    assert channel.faults() == "train: not one box in 1 image, so there is nothing to learn"
 
 
 def test_label_width_too_small_is_only_said(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

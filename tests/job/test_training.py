@@ -183,6 +183,26 @@ def test_early_stopping_ends_the_job(make_job: Callable[..., Job]):
 def test_a_diverging_job_says_so_and_what_to_do(make_job: Callable[..., Job]):
     job = make_job(
         "--train",
+        "10",
+        "--validation",
+        "1",
+        epochs="1",
+        mini_batch_size="1",
+        learning_rate="1",
+        num_training_samples="10",
+    )
+    ended = job.run()
+    assert ended.code == 1, ended.log
+    assert ended.failure is not None
+    assert re.match(r"training diverged: the loss is not a finite number in epoch \d+, batch \d+", ended.failure)
+    for remedy in ("Lower learning_rate (try 0.1)", "clip_gradient", "warmup_epochs"):
+        assert remedy in ended.failure
+
+
+def test_a_network_whose_predictions_are_not_finite_is_not_saved(make_job: Callable[..., Job]):
+    # The losses are finite until the last batch of an epoch, and the update after it breaks the network.
+    job = make_job(
+        "--train",
         "4",
         "--validation",
         "1",
@@ -193,7 +213,6 @@ def test_a_diverging_job_says_so_and_what_to_do(make_job: Callable[..., Job]):
     )
     ended = job.run()
     assert ended.code == 1, ended.log
-    assert ended.failure is not None
-    assert re.match(r"training diverged: the loss is not a finite number in epoch \d+, batch \d+", ended.failure)
-    for remedy in ("Lower learning_rate (try 0.1)", "clip_gradient", "warmup_epochs"):
-        assert remedy in ended.failure
+    assert "training diverged: the network's predictions are not finite numbers after epoch 1" in (ended.failure or "")
+    assert ended.metrics["best_epoch"] == 0
+    assert ended.model_files == MODEL

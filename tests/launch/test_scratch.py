@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ with scratch_folder() as folder:
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path
 
 
@@ -61,11 +59,38 @@ def test_nowhere_to_write(temporary: Path, monkeypatch: pytest.MonkeyPatch, obst
     place = temporary / "scratch"
     if obstacle == "a file":
         place.write_text("")
-    # tempfile falls back to /tmp when TMPDIR does not work, so the unusable place is given to it as found.
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    # Python's own choice would go on to /tmp without a word.
+    monkeypatch.setenv("TMPDIR", str(place))
     with (
-        pytest.raises(UserError, match=r"cannot write temporary files below .*scratch: .*TMPDIR"),
+        pytest.raises(
+            UserError, match=r"cannot write temporary files below .*scratch: .*TMPDIR.*docker run --tmpfs /tmp"
+        ),
         scratch_folder(),
     ):
         pass
     assert [path.name for path in temporary.iterdir()] == (["scratch"] if obstacle == "a file" else [])
+
+
+START = """
+import sys, time
+from sagemaker_ssd.launch.scratch import scratch_folder
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    with scratch_folder() as folder:
+        assert folder.exists(), "swept by another job's start"
+"""
+
+
+def test_jobs_that_start_at_the_same_moment_leave_one_another_alone(temporary: Path):
+    processes = [subprocess.Popen([sys.executable, "-c", START], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert errors == ["", "", ""]
+    assert list(temporary.iterdir()) == []
+
+
+def test_strange_neighbours_do_not_matter(temporary: Path):
+    (temporary / "sagemaker-ssd-odd" / "lock").mkdir(parents=True)
+    (temporary / "sagemaker-ssd-file").write_text("")
+    with scratch_folder() as folder:
+        assert folder.exists()
+    assert {path.name for path in temporary.iterdir()} == {"sagemaker-ssd-odd", "sagemaker-ssd-file"}

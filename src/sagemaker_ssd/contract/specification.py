@@ -61,7 +61,7 @@ class SpecifiedHyperparameters(BaseModel):
         5, description="epochs in a row without improvement that early stopping waits for"
     )
     early_stopping_tolerance: Fraction = Field(
-        0.0, description="rise of validation:mAP, as a share of the best so far, that is an improvement"
+        0.0, description="rise of validation:mAP, as a share of that of the last improvement, that is an improvement"
     )
     image_shape: Annotated[WholeNumber, Field(ge=300)] = Field(
         300, description="side in pixels of the square that images are resized to; usual are 300 and 512"

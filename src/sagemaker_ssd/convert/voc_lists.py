@@ -32,7 +32,8 @@ class SplitLists:
         else:
             files = sorted(self._annotations.rglob("*.xml"))
             everything = [path.relative_to(self._annotations).with_suffix("").as_posix() for path in files]
-            stems = [stem for stem in everything if stem not in set(chosen)]
+            others = set(chosen)
+            stems = [stem for stem in everything if stem not in others]
         if not validation:
             stems, chosen = split_off(stems, fraction, seed)
         if not self.faults:

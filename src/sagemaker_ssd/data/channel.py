@@ -48,7 +48,8 @@ def conclude(findings: Findings, tally: Tally, *, images: int, max_bad_images: f
             findings.fault(f"{findings.name}: holds no image with an annotation")
         elif tally.boxes == 0:
             findings.fault(
-                f"{findings.name}: not one box in {in_words(images, 'image', 'images')}: there is nothing to learn"
+                f"{findings.name}: not one box in {in_words(images, 'image', 'images')}, so there is nothing to "
+                + ("compute the mAP with, which chooses the model" if findings.name == "validation" else "learn")
             )
     findings.log_warnings()
     findings.stop_if_faulty()

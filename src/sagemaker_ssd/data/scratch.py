@@ -86,5 +86,5 @@ class ScratchFile:
 
 
 def _size(count: int) -> str:
-    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB")
+    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB") if count >= 1e5 else (1e3, "kB")
     return f"{count / unit:,.1f} {name}"

@@ -14,11 +14,13 @@ class Detector:
 
     On a CPU MXNet folds BatchNorm into the convolutions and converts their weights at the first forward pass, and
     keeps the result: a detector that is used on after an update goes on detecting with the old weights.
+    `finite` says whether every prediction so far was a finite number.
     """
 
     def __init__(self, graph: mx.sym.Symbol, replicas: Sequence[Replica], *, batch_size: int, image_shape: int) -> None:
         share = -(-batch_size // len(replicas))
         self._executors = []
+        self.finite = True
         for replica in replicas:
             wanted = graph.list_arguments()
             arguments = {name: array for name, array in replica.arguments.items() if name in wanted}
@@ -37,8 +39,9 @@ class Detector:
                 break
             # The last batch may be smaller: what an earlier one left in the rest is computed and not looked at.
             inputs[: end - begin] = data[begin:end]
-            outputs.append(executor.forward(is_train=False)[0])
+            outputs.append(executor.forward(is_train=False))
             images.append(end - begin)
             begin = end
-        rows = [row for output, count in zip(outputs, images, strict=True) for row in output.asnumpy()[:count]]
+        self.finite &= all(np.isfinite(total.asnumpy()).all() for _, total in outputs)
+        rows = [row for (output, _), count in zip(outputs, images, strict=True) for row in output.asnumpy()[:count]]
         return [row[row[:, 0] >= 0] for row in rows]

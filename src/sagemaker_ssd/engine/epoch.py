@@ -8,8 +8,8 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from sagemaker_ssd.engine.divergence import diverged
 from sagemaker_ssd.engine.trainer import LossSums, Trainer
-from sagemaker_ssd.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,4 @@ def _finite(losses: LossSums, epoch: int, batch: int, learning_rate: float) -> N
     values = losses.read()
     if np.isfinite(values).all():
         return values
-    raise UserError(
-        f"training diverged: the loss is not a finite number in epoch {epoch}, batch {batch} "
-        f"(both counted from 0; learning rate {learning_rate:g}). The model of the best epoch before it, if any, is "
-        f"kept. Lower learning_rate (try {learning_rate / 10:g}), or limit the gradients with clip_gradient (try 5), "
-        "or start slowly with warmup_epochs (try 1)."
-    )
+    raise diverged(f"the loss is not a finite number in epoch {epoch}, batch {batch}", learning_rate)

@@ -12,7 +12,7 @@ def write_failure(path: Path, sentence: str) -> None:
     """Write the sentence, cut at 1,024 characters; when the file cannot be written, say so in the log."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(shorten(sentence), encoding="utf-8")
+        path.write_text(shorten(sentence), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         _log.error("could not write %s: %s", path, error.strerror)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sagemaker_ssd.errors import PlatformError
+from sagemaker_ssd.launch.gpu import hanging_driver
 
 _ASK = "from sagemaker_training.environment import num_gpus; print(num_gpus())"
 _DEADLINE_SECONDS = 120
@@ -26,13 +27,13 @@ def gpus(scratch: Path) -> int:
             capture_output=True,
             text=True,
             timeout=_DEADLINE_SECONDS,
+            # A signal to the supervisor's group is the supervisor's to answer.
+            start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise PlatformError(
-            f"nvidia-smi gave no answer in {_DEADLINE_SECONDS} seconds, so the GPU or its driver hangs: start the job "
-            "again on another instance"
-        ) from error
+        raise hanging_driver(_DEADLINE_SECONDS) from error
     if answer.returncode != 0:
-        raise PlatformError(f"could not ask sagemaker-training for the GPUs: {answer.stderr.strip()[-300:]}")
+        reason = answer.stderr.strip()[-300:] or f"exit code {answer.returncode}"
+        raise PlatformError(f"could not ask sagemaker-training for the GPUs: {reason}")
     return int(answer.stdout.split()[-1])

@@ -27,10 +27,11 @@ def failure(
     if returncode == 255 and _CAUGHT_BY_MXNET in stderr_tail:
         returncode = -signal.SIGSEGV
     if returncode == -signal.SIGKILL:
+        half = mini_batch_size // 2
+        batch = f"mini_batch_size (now {mini_batch_size}; try {half}) or " if half else ""
         return PlatformError(
             "the training process was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
-            f"lower mini_batch_size (now {mini_batch_size}; try {max(1, mini_batch_size // 2)}) or image_shape, or "
-            "choose an instance type with more memory"
+            f"lower {batch}image_shape, or choose an instance type with more memory"
         )
     if returncode < 0:
         return ProgramError(

@@ -1,7 +1,6 @@
 """The job's own folder for temporary files."""
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -12,6 +11,8 @@ from pathlib import Path
 from sagemaker_ssd.errors import UserError
 
 _PREFIX = "sagemaker-ssd-"
+# A folder that is being made; the name that others sweep comes when it is locked.
+_NEW_PREFIX = "new-sagemaker-ssd-"
 _LOCK = "lock"
 
 
@@ -21,18 +22,15 @@ def scratch_folder() -> Iterator[Path]:
 
     Folders that killed jobs left there are removed first. Raises UserError when none can be made.
     """
-    parent = Path(tempfile.gettempdir())
+    parent = Path(os.environ.get("TMPDIR") or "/tmp")  # not tempfile's: it goes elsewhere without a word
     _sweep(parent)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        folder, lock = _make(parent)
     except OSError as error:
         raise UserError(
-            f"cannot write temporary files below {parent}: {error.strerror}. Make room there, or name a folder with "
-            "room in the environment variable TMPDIR"
+            f"cannot write temporary files below {parent}: {error.strerror}. Make room there, name a folder with room "
+            "in the environment variable TMPDIR, or start the container with `docker run --tmpfs /tmp`"
         ) from error
-    # Held as long as this process lives, however it ends: an unlocked folder belongs to nobody.
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield folder
     finally:
@@ -40,18 +38,25 @@ def scratch_folder() -> Iterator[Path]:
         os.close(lock)
 
 
+def _make(parent: Path) -> tuple[Path, int]:
+    new = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=parent))
+    try:
+        lock = os.open(new / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        # Held as long as this process lives, however it ends: an unlocked folder belongs to nobody.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return new.rename(parent / new.name.removeprefix("new-")), lock
+    except OSError:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        try:
+        # What cannot be looked at, or belongs to a running job, stays.
+        with contextlib.suppress(OSError):
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
-                raise
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass  # a running job's
-        finally:
-            os.close(lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -1,5 +1,6 @@
 """The worker as a child process: started, listened to, stopped."""
 
+import contextlib
 import json
 import os
 import signal
@@ -60,10 +61,16 @@ class WorkerProcess:
             listener.start()
 
     def _pass_on(self, stream: IO[bytes]) -> None:
+        listening = True
         while chunk := os.read(stream.fileno(), 65_536):
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.buffer.flush()
             self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+            # Nobody may read our stderr any more; the worker's must be read on, or it waits for ever.
+            with contextlib.suppress(OSError, ValueError):
+                if listening:
+                    listening = False
+                    sys.stderr.buffer.write(chunk)
+                    sys.stderr.buffer.flush()
+                    listening = True
 
     def _collect(self, reader: int) -> None:
         while chunk := os.read(reader, 65_536):
@@ -91,6 +98,11 @@ class WorkerProcess:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self.ended(_STOP_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
 
     @property
     def returncode(self) -> int | None:

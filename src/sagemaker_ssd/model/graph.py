@@ -152,7 +152,12 @@ def training_graph(network: Network, *, empty_images: bool, stored_statistics: C
 
 
 def detection_graph(network: Network) -> mx.sym.Symbol:
-    """Build the graph that detects: detection (B, A, 6) with class_id (-1: suppressed), score, box; sorted by score."""
+    """Build the graph that detects: detection, prediction_sum.
+
+    detection: (B, A, 6) with class_id (-1: suppressed), score and box, sorted by score.
+    prediction_sum: (1,), finite only if every prediction is: detections do not show it when a network gives NaN.
+    """
     found = _predictions(network)
     probabilities = mx.sym.SoftmaxActivation(found.classes, mode="channel", name="cls_prob")
-    return _detections(network, found, probabilities)
+    total = mx.sym.elemwise_add(mx.sym.sum(probabilities), mx.sym.sum(found.locations), name="prediction_sum")
+    return mx.sym.Group([_detections(network, found, probabilities), total])

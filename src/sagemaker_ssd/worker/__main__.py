@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from sagemaker_ssd import logs
-from sagemaker_ssd.contract import Job, read_job
-from sagemaker_ssd.errors import JobError
+from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.errors import JobError, ProgramError
 from sagemaker_ssd.worker.failures import explain
 from sagemaker_ssd.worker.stopping import Stopping, end_with_supervisor
 
@@ -25,8 +25,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(arguments: argparse.Namespace, job: Job, stopping: Stopping) -> JobError | None:
+def _run(arguments: argparse.Namespace, stopping: Stopping) -> JobError | None:
+    workload, mini_batch_size = "this job", 1
     try:
+        job = read_job(arguments.base)
+        chosen = job.hyperparameters
+        devices = f"{arguments.gpus} GPU(s)" if arguments.gpus else "CPU"
+        mini_batch_size = chosen.mini_batch_size
+        workload = (
+            f"{chosen.base_network}, image_shape {chosen.image_shape}, mini_batch_size {mini_batch_size} and "
+            f"num_classes {chosen.num_classes} on {devices}"
+        )
         # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
         from sagemaker_ssd.worker.train_job import train_job
 
@@ -38,13 +47,8 @@ def _run(arguments: argparse.Namespace, job: Job, stopping: Stopping) -> JobErro
             saving=stopping.saving,
         )
     except BaseException as error:
-        chosen = job.hyperparameters
-        workload = (
-            f"{chosen.base_network}, image_shape {chosen.image_shape}, mini_batch_size {chosen.mini_batch_size} "
-            f"on {arguments.gpus or 1} {'GPU(s)' if arguments.gpus else 'CPU'}"
-        )
-        failure = explain(error, workload, chosen.mini_batch_size)
-        if not isinstance(error, JobError):
+        failure = explain(error, workload, mini_batch_size)
+        if isinstance(failure, ProgramError):
             logging.getLogger(__name__).exception("training failed")
         return failure
     return None
@@ -57,7 +61,7 @@ def main() -> None:
     arguments = _arguments()
     end_with_supervisor(arguments.supervisor)
     logs.configure()
-    error = _run(arguments, read_job(arguments.base), stopping)
+    error = _run(arguments, stopping)
     exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
     os.write(arguments.report, json.dumps({"exit_code": exit_code, "sentence": sentence}).encode())
     sys.stdout.flush()

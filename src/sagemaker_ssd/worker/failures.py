@@ -7,12 +7,12 @@ from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserErro
 
 _GPU_MEMORY = re.compile(
     r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
-    r"|out of memory",
-    re.DOTALL,
 )
 _CPU_MEMORY = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
 # What dmlc-core's file stream says when the disk is full.
 _DISK = re.compile(r"FileStream\.Write incomplete|No space left on device")
+# MXNet's arrays hold less than 2^31 numbers.
+_ARRAY_SIZE = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -24,10 +24,10 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
     text = str(error)
     if isinstance(error, JobError):
         return error
-    smaller = max(1, mini_batch_size // 2)
+    smaller = f"Set mini_batch_size to {mini_batch_size // 2}, or choose" if mini_batch_size > 1 else "Choose"
     if isinstance(error, MemoryError) or _CPU_MEMORY.search(text):
         return UserError(
-            f"the machine ran out of memory with {workload}. Set mini_batch_size to {smaller}, or choose a smaller "
+            f"the machine ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more memory"
         )
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
@@ -37,9 +37,11 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
         return PlatformError(f"a file could not be read or written: {error}")
     if _DISK.search(text):
         return UserError("the disk is full. Ask for a larger VolumeSizeInGB")
+    if _ARRAY_SIZE.search(text):
+        return UserError(f"MXNet cannot hold an array that is needed with {workload}. {smaller} a smaller image_shape")
     if _GPU_MEMORY.search(text):
         return UserError(
-            f"the GPU ran out of memory with {workload}. Set mini_batch_size to {smaller}, or choose a smaller "
+            f"the GPU ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more GPU memory"
         )
     return ProgramError(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import platform
-from importlib.metadata import version
 from typing import Any
 
 import mxnet as mx
@@ -13,6 +12,7 @@ from sagemaker_ssd.contract import Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.engine.average_precision import Scores
 from sagemaker_ssd.engine.epoch import EpochLosses
+from sagemaker_ssd.version import version
 
 
 class Metrics:
@@ -23,7 +23,7 @@ class Metrics:
         self._epochs: list[dict[str, Any]] = []
         self._document: dict[str, Any] = {
             "versions": {
-                "sagemaker-ssd": version("sagemaker-ssd"),
+                "sagemaker-ssd": version(),
                 "mxnet": mx.__version__,
                 "numpy": np.__version__,
                 "python": platform.python_version(),
@@ -36,14 +36,17 @@ class Metrics:
     def add(
         self,
         epoch: int,
-        learning_rate: float,
+        learning_rate: float | None,
         losses: EpochLosses,
         scores: Scores,
         *,
         best: bool,
         ended_early: bool,
     ) -> None:
-        """Add an epoch, counted from 0, and write the file; `best`: its model is the one that is kept so far."""
+        """Add an epoch, counted from 0, and write the file; `best`: its model is the one that is kept so far.
+
+        learning_rate: at the epoch's end, None for an optimizer that takes none.
+        """
         self._epochs.append(
             {
                 "epoch": epoch,
