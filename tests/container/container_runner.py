@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ended_job import Ended
+
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 240
-MODEL = {"model_algo_1-symbol.json", "model_algo_1-0000.params", "hyperparams.json"}
 # Two steps an epoch.
 TINY = ("--train", "4", "--validation", "2", "--hyperparameter", "mini_batch_size=2")
 
@@ -36,28 +37,6 @@ def engine_fault(image: str, target: str) -> str | None:
     if not docker("images", "--quiet", image).strip():
         return f"there is no image {image}: build it with `make {target}`"
     return None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a container ended; `base` is what was mounted as its /opt/ml."""
-
-    code: int
-    log: str
-    base: Path
-
-    @property
-    def failure(self) -> str | None:
-        path = self.base / "output" / "failure"
-        return path.read_text() if path.exists() else None
-
-    @property
-    def model_files(self) -> set[str]:
-        return {path.name for path in (self.base / "model").iterdir()}
-
-    @property
-    def metrics(self) -> dict:
-        return json.loads((self.base / "output" / "data" / "metrics.json").read_text())
 
 
 @dataclass

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from container_runner import MODEL, Engine, docker
+from container_runner import Engine, docker
+
+from ended_job import MODEL
 
 # docker stop kills after ten seconds; the job has to be quicker.
 GRACE_SECONDS = 10.0

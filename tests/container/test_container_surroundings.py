@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from container_runner import MODEL, Engine
+from container_runner import Engine
+
+from ended_job import MODEL
 
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp", "--network", "none", "--shm-size", "64m")
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from container_runner import MODEL, Engine
+from container_runner import Engine
+
+from ended_job import MODEL
 
 
 def test_train_on_images(engine: Engine, make_job: Callable[..., Path]):

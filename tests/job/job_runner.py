@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ended_job import Ended
+
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 240
 
@@ -53,28 +55,6 @@ class Job:
 
     def left_in_scratch(self) -> list[str]:
         return [path.name for path in self.temporary.iterdir()]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended."""
-
-    code: int
-    log: str
-    base: Path
-
-    @property
-    def failure(self) -> str | None:
-        path = self.base / "output" / "failure"
-        return path.read_text() if path.exists() else None
-
-    @property
-    def model_files(self) -> set[str]:
-        return {path.name for path in (self.base / "model").iterdir()}
-
-    @property
-    def metrics(self) -> dict:
-        return json.loads((self.base / "output" / "data" / "metrics.json").read_text())
 
 
 def draw(base: Path, *options: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import mxnet as mx
 import pytest
-from job_runner import Ended, Job, Watched
+from job_runner import Job, Watched
 
-MODEL = {"model_algo_1-symbol.json", "model_algo_1-0000.params", "hyperparams.json"}
+from ended_job import MODEL, Ended
+
 STAGES = {
     # What the log says when the stage begins, and whether a model is on disk by then.
     "starting": ("Final configuration", False),

@@ -9,7 +9,9 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from job_runner import Ended, Job, draw
+from job_runner import Job, draw
+
+from ended_job import MODEL, Ended
 
 # The metric definitions that SageMaker publishes for the built-in.
 PUBLISHED = {
@@ -19,7 +21,6 @@ PUBLISHED = {
     "train:throughput": r"#throughput_metric: host=\S+, train throughput=(\S+) records/second",
     "validation:mAP": r"#quality_metric: host=\S+, epoch=\S+, validation mAP <score>=\((\S+)\)",
 }
-MODEL = {"model_algo_1-symbol.json", "model_algo_1-0000.params", "hyperparams.json"}
 SMALL = ("--train", "7", "--validation", "3")
 
 

@@ -43,8 +43,8 @@ def train_job(
         best = found.mean > max(scores, default=0.0) or (not any(scores) and found.mean == 0 and loss <= lowest)
         if best:
             lowest = loss
-            _log.info("Updating the best model with validation-mAP=%s", found.mean)
             with saving:
+                _log.info("Updating the best model with validation-mAP=%s", found.mean)
                 training.save()
         scores.append(found.mean)
         ends = chosen.early_stopping and stopping.ends(scores)
