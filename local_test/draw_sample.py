@@ -20,8 +20,9 @@ from PIL import Image, ImageDraw, ImageFilter
 CLASSES = ("circle", "square", "triangle")
 MARKER = "drawn_by_draw_sample"
 DEFAULTS = {
-    "base_network": "resnet-50",
-    "use_pretrained_model": "0",
+    "base_network": "vgg-16",
+    "use_pretrained_model": "1",
+    "freeze_layer_pattern": "^(conv1_|conv2_).*",
     "num_classes": str(len(CLASSES)),
     "mini_batch_size": "8",
     "epochs": "3",

