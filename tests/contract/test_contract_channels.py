@@ -65,14 +65,6 @@ def test_an_augmented_manifest_is_refused_by_name(tree):
     ]
 
 
-def test_channels_of_later_versions_are_refused(tree):
-    tree.channels |= {"model": {}, "pretrained": {}}
-    assert tree.faults() == [
-        "inputdataconfig.json: incremental training is not available in this version: remove the model channel",
-        "inputdataconfig.json: weights from a channel are not available in this version: remove the pretrained channel",
-    ]
-
-
 @pytest.mark.parametrize(
     "entry",
     [

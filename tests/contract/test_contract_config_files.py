@@ -188,16 +188,34 @@ def test_without_resources_the_job_runs_on_one_host(tree):
 
 def test_checkpoints(tree):
     assert tree.read().checkpoints is None
-    (tree.config / "checkpointconfig.json").write_text('{"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/checkpoints"}')
-    job = tree.read()
-    assert job.checkpoints == Path("/opt/ml/checkpoints")
-    assert job.notices == (
-        "checkpointconfig.json: this version does not write checkpoints yet; '/opt/ml/checkpoints' stays as it is",
-    )
-    (tree.config / "checkpointconfig.json").write_text("{}")
+    config = tree.config / "checkpointconfig.json"
+    config.write_text("{}")
     assert tree.read().checkpoints == tree.base / "checkpoints"
-    (tree.config / "checkpointconfig.json").write_text('{"LocalPath": 7}')
+    config.write_text('{"S3Uri": "s3://b/c", "LocalPath": "/elsewhere/kept"}')
+    assert tree.read().checkpoints == Path("/elsewhere/kept")
+    assert tree.read().notices == ()
+    config.write_text('{"LocalPath": 7}')
     assert tree.faults() == ["checkpointconfig.json: LocalPath is 7; it must be a folder's path in quotes"]
+
+
+@pytest.mark.parametrize(
+    ("given", "below_the_base"), [("/opt/ml/checkpoints", "checkpoints"), ("/opt/ml/a/b/", "a/b"), ("kept", "kept")]
+)
+def test_checkpoints_below_opt_ml_are_below_the_jobs_own_folder(tree, given, below_the_base):
+    # As all other folders of the job are, where SAGEMAKER_BASE_DIR names another one.
+    (tree.config / "checkpointconfig.json").write_text(f'{{"LocalPath": "{given}"}}')
+    assert tree.read().checkpoints == tree.base / below_the_base
+
+
+def test_the_usual_folder_for_checkpoints_is_used_where_it_exists(tree):
+    usual = tree.base / "checkpoints"
+    usual.write_text("a file")
+    assert tree.read().checkpoints is None
+    usual.unlink()
+    usual.mkdir()
+    assert tree.read().checkpoints == usual
+    (tree.config / "checkpointconfig.json").write_text('{"LocalPath": "/opt/ml/others"}')
+    assert tree.read().checkpoints == tree.base / "others"
 
 
 UNUSED = "is given, but optimizer {} does not use it"
@@ -248,7 +266,7 @@ def test_faults_of_all_files_are_told_together(tree):
         "image/jpeg, image/png or application/x-image",
         "inputdataconfig.json: the validation channel is required, because the mAP that picks the best model is "
         "computed on it; channels given: train, model",
-        "inputdataconfig.json: incremental training is not available in this version: remove the model channel",
+        "input/data/model: there is no such folder; the data of the model channel must be there",
         f'resourceconfig.json: hosts is ["algo-1", "algo-2"], {SEVERAL}',
         f"checkpointconfig.json: it holds [], which is not a JSON object; {CHECKPOINTS}",
     ]

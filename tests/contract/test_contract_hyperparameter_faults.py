@@ -8,7 +8,6 @@ STEPS = (
     "it must be numbers separated by commas such as 10, 20, each a whole number, 1 or more, "
     "and larger than the one before"
 )
-WEIGHTS = "but this version has no pre-trained weights: set use_pretrained_model to 0"
 WRONG = [
     ("num_classes", "", "num_classes is required: a whole number, 1 or more"),
     ("num_classes", "None", "num_classes is required: a whole number, 1 or more"),
@@ -90,9 +89,6 @@ WRONG = [
         "freeze_layer_pattern is 'a{1}{99999999999}', which is not "
         "a regular expression that can be used: the repetition number is too large",
     ),
-    ("use_pretrained_model", "1", f"use_pretrained_model is '1', {WEIGHTS}"),
-    ("use_pretrained_model", "true", f"use_pretrained_model is 'true', {WEIGHTS}"),
-    ("use_pretrained_model", "", f"use_pretrained_model is not set and is 1 by default, {WEIGHTS}"),
     ("use_pretrained_model", "maybe", "use_pretrained_model is 'maybe'; it must be 1 or 0"),
     ("nms_topk", "0", f"nms_topk is '0'; {WHOLE}"),
     ("seed", "-1", "seed is '-1'; it must be a whole number from 0 to 2147483647"),
@@ -125,7 +121,6 @@ def test_what_is_left_out_is_told(tree):
     assert tree.faults() == [
         "hyperparameters.json: num_classes is required: a whole number, 1 or more",
         "hyperparameters.json: num_training_samples is required: a whole number, 1 or more",
-        f"hyperparameters.json: use_pretrained_model is not set and is 1 by default, {WEIGHTS}",
     ]
 
 

@@ -10,6 +10,7 @@ ALIKE = [
     ("early_stopping", True, ["True", "true", "TRUE", "1", " true ", '"True"', '"true"', True, 1]),
     ("early_stopping", False, ["False", "false", "0", "", "None", "null", None, False, 0]),
     ("use_pretrained_model", False, ["0", "false", "False", '"0"', 0, False]),
+    ("use_pretrained_model", True, ["1", "true", "True", '"1"', 1, True, ""]),
     ("lr_scheduler_step", (10, 20), ["10, 20", "10,20", "[10, 20]", " 10 ,20 ", '"10, 20"', '["10", "20"]',
                                      "10.0, 20", [10, 20], '"[10, 20]"']),
     ("lr_scheduler_step", (10,), ["10", "[10]", " 10", '"10"', "10.0", 10]),

@@ -25,7 +25,8 @@ def write(path: Path, content: object) -> None:
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     """A job whose files are all there; only their contents would not train."""
-    made = Job(tmp_path / "opt_ml", tmp_path / "tmp")
+    # No pre-trained weights, whatever is installed.
+    made = Job(tmp_path / "opt_ml", tmp_path / "tmp", {"SAGEMAKER_SSD_WEIGHTS": str(tmp_path / "none")})
     made.temporary.mkdir()
     write(made.config("hyperparameters"), HYPER)
     write(made.config("inputdataconfig"), CHANNELS)
@@ -104,8 +105,11 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
         hyper(mini_batchsize="4"),
         ["mini_batchsize is not a hyperparameter; did you mean mini_batch_size?"],
     ),
-    "pre-trained by default": (hyper(use_pretrained_model=None), ["set use_pretrained_model to 0"]),
-    "pre-trained": (hyper(use_pretrained_model="1"), ["use_pretrained_model is '1'", "set use_pretrained_model to 0"]),
+    "no weights, by default": (hyper(use_pretrained_model=None), ["vgg-16 are installed", "make image WEIGHTS=vgg-16"]),
+    "no weights": (
+        hyper(use_pretrained_model="1", base_network="resnet-50"),
+        ["no ImageNet weights for resnet-50", "`pretrained` channel", "set use_pretrained_model to 0"],
+    ),
     "other precision": (hyper(precision_dtype="float16"), ["precision_dtype is 'float16'", "float32"]),
     "value is an object": (hyper(epochs={"a": 1}), ["epochs"]),
     "hyperparameters missing": (without("input/config/hyperparameters.json"), ["hyperparameters.json", "num_classes"]),
@@ -122,7 +126,15 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
         channels({"train": {"ContentType": "image/jpeg", "TrainingInputMode": "Pipe"}}),
         ["Pipe", "set TrainingInputMode to File or FastFile"],
     ),
-    "incremental training": (channels({"model": {}}), ["remove the model channel"]),
+    "no model in its channel": (channels({"model": {}}), ["input/data/model: there is no such folder"]),
+    "content of the model channel": (
+        channels({"model": {"ContentType": "application/x-recordio"}}),
+        ["model: ContentType is 'application/x-recordio'; it must be application/x-sagemaker-model or left out"],
+    ),
+    "weights that are not wanted": (
+        lambda job: (channels({"pretrained": {}})(job), write(job.base / "input/data/pretrained/x.params", "x"))[0],
+        ["use_pretrained_model is '0'", "remove the channel or set use_pretrained_model to 1"],
+    ),
     "folder missing": (without("input/data/train"), ["input/data/train: there is no such folder"]),
     "no annotations": (without("input/data/validation_annotation/dog.json"), ["input/data/validation_annotation"]),
     "images for recordio": (records(), ["there is no .rec file, but", "application/x-image"]),

@@ -12,6 +12,14 @@ from sagemaker_ssd.contract.findings import listed
 RECORD: Final = frozenset({".rec"})
 IMAGE: Final = frozenset({".jpg", ".jpeg", ".png"})
 ANNOTATION: Final = frozenset({".json"})
+PARAMETERS: Final = frozenset({".params"})
+ARCHIVE: Final = frozenset({".gz", ".tgz", ".tar"})
+# The built-in's names. S3 has a job's output.tar.gz beside its model.tar.gz, people put deploy_model_algo_1-0000.params
+# beside the parameters that it was made from.
+USUAL_ARCHIVE: Final = "model.tar.gz"
+USUAL_PARAMETERS: Final = "model_algo_1-0000.params"
+# Of files that only one may be there of, enough to find the one with the usual name among others.
+_SEVERAL: Final = 20
 # After so many files one that fits is enough: the search for a second one is not worth minutes.
 LOOK_AT_MOST: Final = 10_000
 
@@ -48,6 +56,21 @@ def search(folder: Path, suffixes: frozenset[str], enough: int) -> Search:
             break
     result.found.sort()
     return result
+
+
+def models(folder: Path) -> Search:
+    """Look below `folder` for model.tar.gz or the parameters in it; one found is the right one. Raises OSError."""
+    result = search(folder, ARCHIVE | PARAMETERS, _SEVERAL)
+    archives = [file for file in result.found if file.suffix.lower() in ARCHIVE]
+    parameters = [file for file in result.found if file.suffix.lower() in PARAMETERS]
+    result.found = preferred(archives, USUAL_ARCHIVE) + preferred(parameters, USUAL_PARAMETERS)
+    return result
+
+
+def preferred(files: list[Path], usual: str) -> list[Path]:
+    """Give the one file with the usual name, all files when none or several have it."""
+    named = [file for file in files if file.name == usual]
+    return named if len(named) == 1 else files
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -10,6 +10,7 @@ from sagemaker_ssd.contract.findings import Findings, named, shown
 from sagemaker_ssd.contract.folder_faults import annotation_faults, image_faults, record_faults
 from sagemaker_ssd.contract.json_object import read_object
 from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.weight_channels import WEIGHT_CHANNELS, WeightChannels, read_weight_channels
 from sagemaker_ssd.errors import UserError
 
 FILE: Final = "inputdataconfig.json"
@@ -22,10 +23,6 @@ IMAGES: Final = ("image/jpeg", "image/png", "application/x-image")
 NEEDED_FOR: Final = {
     "train": "the model is trained on it",
     "validation": "the mAP that picks the best model is computed on it",
-}
-NOT_AVAILABLE: Final = {
-    "model": "incremental training is not available in this version: remove the model channel",
-    "pretrained": "weights from a channel are not available in this version: remove the pretrained channel",
 }
 
 Content = Literal["recordio", "images"]
@@ -49,21 +46,33 @@ class DataChannel:
         return found[0]
 
 
-def read_channels(paths: Paths, findings: Findings) -> dict[str, DataChannel]:
-    """Read train and validation by name; with faults, what could be read."""
+@dataclass(frozen=True)
+class Channels:
+    """The data channels by name, and the channels to start from."""
+
+    data: dict[str, DataChannel]
+    weights: WeightChannels
+
+
+def read_channels(paths: Paths, findings: Findings) -> Channels:
+    """Read every channel that the job uses; with faults, what could be read."""
     config = read_object(paths.input_data_config, MUST_HOLD, findings)
     if config is None:
-        return {}
+        return Channels({}, WeightChannels(None, None))
+    data = _read_data_channels(config, paths, findings)
+    return Channels(data, read_weight_channels(config, paths, findings))
+
+
+def _read_data_channels(config: dict[str, object], paths: Paths, findings: Findings) -> dict[str, DataChannel]:
     used: set[str] = set()
     channels = {}
     for name in NEEDED_FOR:
         if (channel := _read_channel(name, config, paths, findings)) is not None:
             channels[name] = channel
             used |= {name} if channel.annotations is None else {name, channel.annotations.name}
-    findings.faults.extend(f"{FILE}: {text}" for name, text in NOT_AVAILABLE.items() if name in config)
     # Whether an annotation channel is used is known only when its own channel could be read.
     settled = {name for channel in channels for name in (channel, f"{channel}_annotation")}
-    for name in sorted(config.keys() - used - NEEDED_FOR.keys() - NOT_AVAILABLE.keys()):
+    for name in sorted(config.keys() - used - NEEDED_FOR.keys() - WEIGHT_CHANNELS.keys()):
         if name in settled:
             parent = name.removesuffix("_annotation")
             findings.notices.append(f"{FILE}: channel {name} is ignored, because {parent} is RecordIO")

@@ -8,20 +8,23 @@ from sagemaker_ssd.contract.json_object import is_there, read_object
 from sagemaker_ssd.contract.paths import Paths
 
 FILE: Final = "checkpointconfig.json"
+SAGEMAKER_BASE: Final = "/opt/ml"
 MUST_HOLD: Final = 'it must hold a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}'
 
 
 def read_checkpoints(paths: Paths, findings: Findings) -> Path | None:
-    """Read the folder for checkpoints; None without the file, and with a fault."""
+    """Read the folder for checkpoints: the one that the file names, else the usual one if it exists; None else."""
+    usual = paths.base / "checkpoints"
     if not is_there(paths.checkpoint_config):
-        return None
+        return usual if usual.is_dir() else None
     content = read_object(paths.checkpoint_config, MUST_HOLD, findings)
     if content is None:
         return None
     # The service's own default when CheckpointConfig is given without LocalPath.
-    folder = content.get("LocalPath", str(paths.base / "checkpoints"))
+    folder = content.get("LocalPath", str(usual))
     if not isinstance(folder, str) or not folder:
         findings.faults.append(f"{FILE}: LocalPath is {shown(folder)}; it must be a folder's path in quotes")
         return None
-    findings.notices.append(f"{FILE}: this version does not write checkpoints yet; {shown(folder)} stays as it is")
-    return Path(folder)
+    # What is below /opt/ml on SageMaker is below the job's own folder elsewhere, as the job's other folders are.
+    path = Path(folder)
+    return paths.base / (path.relative_to(SAGEMAKER_BASE) if path.is_relative_to(SAGEMAKER_BASE) else path)

@@ -1,14 +1,26 @@
 """Says what is wrong with a channel's folder, with what was found there."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from sagemaker_ssd.contract.channel_folder import ANNOTATION, IMAGE, RECORD, Search, search
+from sagemaker_ssd.contract.channel_folder import (
+    ANNOTATION,
+    ARCHIVE,
+    IMAGE,
+    PARAMETERS,
+    RECORD,
+    USUAL_ARCHIVE,
+    Search,
+    models,
+    search,
+)
+from sagemaker_ssd.contract.findings import listed
 
 
 def record_faults(folder: Path, base: Path) -> list[str]:
     """Check that there is exactly one .rec file, and that it holds something."""
     place = folder.relative_to(base)
-    result = _searched(folder, base, RECORD, 2)
+    result = _searched(folder, base, lambda: search(folder, RECORD, 2))
     if isinstance(result, str):
         return [result]
     if len(result.found) > 1:
@@ -30,7 +42,7 @@ def record_faults(folder: Path, base: Path) -> list[str]:
 
 def image_faults(folder: Path, base: Path) -> list[str]:
     """Check that there is at least one image."""
-    result = _searched(folder, base, IMAGE, 1)
+    result = _searched(folder, base, lambda: search(folder, IMAGE, 1))
     if isinstance(result, str):
         return [result]
     if result.found:
@@ -43,7 +55,7 @@ def image_faults(folder: Path, base: Path) -> list[str]:
 
 def annotation_faults(folder: Path, base: Path) -> list[str]:
     """Check that there is at least one JSON file."""
-    result = _searched(folder, base, ANNOTATION, 1)
+    result = _searched(folder, base, lambda: search(folder, ANNOTATION, 1))
     if isinstance(result, str):
         return [result]
     if result.found:
@@ -52,12 +64,44 @@ def annotation_faults(folder: Path, base: Path) -> list[str]:
     return [f"{place}: there is no .json file, but {there}; the channel must hold one JSON file for each image"]
 
 
-def _searched(folder: Path, base: Path, suffixes: frozenset[str], enough: int) -> Search | str:
+def model_faults(folder: Path, base: Path) -> list[str]:
+    """Check that there is exactly one model: an archive, or the parameters that were in it."""
+    result = _searched(folder, base, lambda: models(folder))
+    if isinstance(result, str):
+        return [result]
+    must = f"the channel must hold the {USUAL_ARCHIVE} of a training job, or the files in it"
+    return _only_one(result, folder, base, USUAL_ARCHIVE, must)
+
+
+def pretrained_faults(folder: Path, base: Path) -> list[str]:
+    """Check that there is exactly one .params file."""
+    result = _searched(folder, base, lambda: search(folder, PARAMETERS, 4))
+    if isinstance(result, str):
+        return [result]
+    archived = ARCHIVE & result.others.keys()
+    hint = f"to continue from a {USUAL_ARCHIVE} name the channel model" if archived else "the channel must hold one"
+    return _only_one(result, folder, base, ".params file", hint)
+
+
+def _only_one(result: Search, folder: Path, base: Path, wanted: str, hint: str) -> list[str]:
+    place = folder.relative_to(base)
+    if not result.found:
+        return [f"{place}: there is no {wanted}, but {result.describe_others()}; {hint}"]
+    if len(result.found) > 1:
+        names = listed([str(file.relative_to(folder)) for file in result.found[:4]], "and")
+        return [f"{place}: there are several files to start from, such as {names}; the channel must hold exactly one"]
+    (file,) = result.found
+    if file.stat().st_size == 0:
+        return [f"{file.relative_to(base)}: the file is empty; copy or upload it again"]
+    return []
+
+
+def _searched(folder: Path, base: Path, look: Callable[[], Search]) -> Search | str:
     """Search a folder; a fault instead when it is missing, no folder, unreadable or empty."""
     place = folder.relative_to(base)
     channel = f"the data of the {folder.name} channel"
     try:
-        result = search(folder, suffixes, enough)
+        result = look()
     except FileNotFoundError:
         return f"{place}: there is no such folder; {channel} must be there"
     except NotADirectoryError:

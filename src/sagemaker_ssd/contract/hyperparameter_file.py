@@ -80,11 +80,8 @@ def _reasons(error: ValidationError) -> dict[str, str | None]:
 def _fault(name: str, given: str | None, reason: str | None) -> str:
     field = known_fields()[name]
     text = plain(given) if given is not None else None
-    if text is None and field.is_required():
-        return f"{FILE}: {name} is required: {allowed(field)}"
     if text is None or given is None:
-        default = Hyperparameters.default_configuration()[name]
-        return f"{FILE}: {name} is not set and is {default} by default, {reason}"
+        return f"{FILE}: {name} is required: {allowed(field)}"
     if reason is not None:
         return f"{FILE}: {name} is {shown(given)}, {reason}"
     if (correct := _without_comma(name, text)) is not None:

@@ -10,6 +10,8 @@ from sagemaker_ssd.contract.findings import Findings
 from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.weight_channels import WeightChannels, check_start
+from sagemaker_ssd.contract.weight_store import StoredWeights, stored_weights
 from sagemaker_ssd.errors import UserError, problems
 
 
@@ -21,6 +23,9 @@ class Job:
     provided: dict[str, str]
     train: DataChannel
     validation: DataChannel
+    model_channel: Path | None
+    pretrained_channel: Path | None
+    weights: StoredWeights | None
     cluster: Cluster
     checkpoints: Path | None
     paths: Paths
@@ -32,8 +37,10 @@ def read_job(base: Path) -> Job:
     paths, findings = Paths(base), Findings()
     provided, hyperparameters = read_hyperparameters(paths, findings)
     channels = read_channels(paths, findings)
+    check_start(channels.weights, provided, findings)
     cluster = read_cluster(paths, findings)
     checkpoints = read_checkpoints(paths, findings)
+    weights = _weights(hyperparameters, channels.weights, findings)
     if findings.faults or hyperparameters is None or cluster is None:
         raise UserError(problems(findings.faults))
     if hyperparameters.kv_store is not None and len(cluster.hosts) == 1:
@@ -43,10 +50,30 @@ def read_job(base: Path) -> Job:
     return Job(
         hyperparameters=hyperparameters,
         provided=provided,
-        train=channels["train"],
-        validation=channels["validation"],
+        train=channels.data["train"],
+        validation=channels.data["validation"],
+        model_channel=channels.weights.model,
+        pretrained_channel=channels.weights.pretrained,
+        weights=weights,
         cluster=cluster,
         checkpoints=checkpoints,
         paths=paths,
         notices=tuple(findings.notices),
     )
+
+
+def _weights(
+    hyperparameters: Hyperparameters | None, channels: WeightChannels, findings: Findings
+) -> StoredWeights | None:
+    """Find the installed weights that the job starts from; None with a fault, and for a job that needs none."""
+    if hyperparameters is None or not hyperparameters.use_pretrained_model or channels != WeightChannels(None, None):
+        return None
+    network = hyperparameters.base_network
+    weights = stored_weights(network)
+    if weights is None:
+        findings.faults.append(
+            f"hyperparameters.json: use_pretrained_model is 1, but no ImageNet weights for {network} are installed: "
+            f"build the image with them (make image WEIGHTS={network}), or give a `pretrained` channel with a .params "
+            "file, or set use_pretrained_model to 0"
+        )
+    return weights

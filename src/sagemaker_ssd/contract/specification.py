@@ -3,12 +3,11 @@
 Names, ranges and defaults: AWS developer guide, "Object Detection Hyperparameters".
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from sagemaker_ssd.contract.values import (
-    ExplainedError,
     check_pattern,
     check_rising,
     read_kv_store,
@@ -28,18 +27,7 @@ TrueOrFalse = Annotated[bool, BeforeValidator(read_switch)]
 Steps = Annotated[tuple[Positive, ...], BeforeValidator(read_whole_numbers), AfterValidator(check_rising)]
 Pattern = Annotated[str, AfterValidator(check_pattern)]
 
-NO_WEIGHTS: Final = "but this version has no pre-trained weights: set use_pretrained_model to 0"
-
-
-def _without_weights(wanted: bool) -> bool:
-    if wanted:
-        raise ExplainedError(NO_WEIGHTS)
-    return wanted
-
-
-UsePretrained = Annotated[
-    bool, BeforeValidator(read_switch), AfterValidator(_without_weights), Spelling(true="1", false="0")
-]
+UsePretrained = Annotated[bool, BeforeValidator(read_switch), Spelling(true="1", false="0")]
 KVStore = Annotated[
     Literal["dist_sync", "dist_async"] | None, BeforeValidator(read_kv_store), Spelling(not_set="device")
 ]
@@ -93,9 +81,7 @@ class SpecifiedHyperparameters(BaseModel):
         0.5, description="overlap (IoU) from which a detection counts as right in validation:mAP"
     )
     use_pretrained_model: UsePretrained = Field(
-        True,
-        validate_default=True,
-        description="start from ImageNet weights (1) or from random ones (0); this version takes only 0",
+        True, description="start from ImageNet weights (1) or from random ones (0)"
     )
     weight_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
         0.0005, description="weight decay of sgd and rmsprop; the other optimizers ignore it"

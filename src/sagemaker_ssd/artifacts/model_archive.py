@@ -1,0 +1,153 @@
+"""Opens the model.tar.gz of a training job without trusting it.
+
+Nothing is unpacked by the names in the archive: what is wanted is copied to a name of our own.
+"""
+
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from sagemaker_ssd.artifacts.archive_bytes import ArchiveBytes, BadArchiveError, NotAnArchiveError, members
+from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL
+from sagemaker_ssd.errors import UserError
+
+_PACK: Final = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} {CONFIGURATION}`"
+_ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
+_SHOWN: Final = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most of an archive that is read: bytes of everything, of a .params file, of the configuration; members."""
+
+    everything: int = 8 << 30
+    parameters: int = 4 << 30
+    configuration: int = 1 << 20
+    headers: int = 64 << 20
+    members: int = 10_000
+
+
+@dataclass(frozen=True)
+class UnpackedModel:
+    """The parameters' file and their name in the archive; the bytes of hyperparams.json, None without one."""
+
+    parameters: Path
+    parameters_name: str
+    configuration: bytes | None
+
+
+def unpack_model(archive: Path, shown_as: str, folder: Path, limits: Limits = Limits()) -> UnpackedModel:
+    """Copy the parameters out of a .tar.gz or .tar to a new file in `folder`, an empty folder.
+
+    Of several .params files it is the one with the built-in's name. shown_as: how the faults name the archive. Raises
+    UserError when the archive is none, is damaged, too large or not a model's, and OSError with the file's name.
+    """
+    try:
+        with ArchiveBytes(archive, most=limits.everything, most_headers=limits.headers) as data:
+            return _Search(data, folder, limits).result()
+    except BadArchiveError as error:
+        raise UserError(f"{shown_as}: {error}") from error
+
+
+class _Search:
+    """Goes through an archive once and keeps what may be wanted."""
+
+    def __init__(self, data: ArchiveBytes, folder: Path, limits: Limits) -> None:
+        self._data, self._folder, self._limits = data, folder, limits
+        self._names: list[str] = []
+        self._refused: list[str] = []
+        self._parameters: dict[str, Path] = {}
+        self._configuration: bytes | None = None
+
+    def result(self) -> UnpackedModel:
+        try:
+            for number, member in enumerate(members(self._data), start=1):
+                if number > self._limits.members:
+                    raise BadArchiveError(
+                        f"it holds more than {self._limits.members:,} files, the most that are looked at; pack only "
+                        "the model's own files"
+                    )
+                self._take(member)
+        except NotAnArchiveError as error:
+            raise BadArchiveError(f"{error}; {_PACK}") from error
+        self._data.check_rest()
+        name = self._chosen()
+        return UnpackedModel(self._parameters[name], PurePosixPath(name).name, self._configuration)
+
+    def _take(self, member: tarfile.TarInfo) -> None:
+        place = PurePosixPath(member.name)
+        if member.isdir() or place.name.startswith("."):  # macOS packs a ._name beside every file
+            return
+        self._names.append(member.name)
+        if place.suffix != ".params" and place.name != CONFIGURATION:
+            return
+        if (reason := _reason_against(member)) is not None:
+            # The configuration can be done without.
+            if place.name != CONFIGURATION:
+                self._refused.append(f"{_shown(member.name)} is {reason}")
+            return
+        if place.name == CONFIGURATION:
+            self._check_size(member, self._limits.configuration)
+            self._configuration = b"".join(self._data.pieces(member.offset_data, member.size))
+            return
+        self._check_size(member, self._limits.parameters)
+        # As in tar, a later file of the same name replaces an earlier one.
+        path = self._parameters.setdefault(str(place), self._folder / f"{len(self._parameters)}.params")
+        self._copy(member, path)
+
+    def _check_size(self, member: tarfile.TarInfo, most: int) -> None:
+        if member.size > most:
+            raise BadArchiveError(f"its {_shown(member.name)} has {member.size:,} bytes; {most:,} are allowed")
+
+    def _copy(self, member: tarfile.TarInfo, path: Path) -> None:
+        pieces = self._data.pieces(member.offset_data, member.size)
+        with path.open("wb", buffering=0) as file:
+            for piece in pieces:
+                try:
+                    left = memoryview(piece)
+                    while left:
+                        left = left[file.write(left) :]
+                except OSError as error:
+                    error.filename = str(path)
+                    raise
+
+    def _chosen(self) -> str:
+        names = list(self._parameters)
+        usual = [name for name in names if PurePosixPath(name).name == PARAMETERS]
+        if len(usual) == 1:
+            return usual[0]
+        if len(names) == 1:
+            return names[0]
+        if names:
+            raise BadArchiveError(f"it holds several .params files, {_some(names)}; it must hold one, {PARAMETERS}")
+        if self._refused:
+            raise BadArchiveError(f"its {'; '.join(self._refused[:_SHOWN])}; {_PACK}")
+        packed = [name for name in self._names if name.endswith(_ARCHIVES)]
+        if packed:
+            raise BadArchiveError(
+                f"it is packed twice: it holds no .params file, but another archive, {_some(packed)}; give that one"
+            )
+        there = f"no .params file, but {_some(self._names)}" if self._names else "no files"
+        raise BadArchiveError(f"it holds {there}: it is not the model of a training job; {_PACK}")
+
+
+def _reason_against(member: tarfile.TarInfo) -> str | None:
+    place = PurePosixPath(member.name)
+    if place.is_absolute() or ".." in place.parts:
+        return "outside the archive's own folder"
+    if member.issym() or member.islnk():
+        return "a link, not the file itself"
+    if member.issparse() or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
+        return "stored as a sparse or special file"
+    return None
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(_shown(name) for name in names[:_SHOWN]) + more
+
+
+def _shown(name: str) -> str:
+    short = name if len(name) <= 80 else f"...{name[-77:]}"
+    return short if short.isprintable() else ascii(short)
