@@ -23,6 +23,7 @@ ALLOWED = {
     "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "logs", "version"},
     # Command-line tools: they import what the worker may, and nothing imports them.
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
+    "weights": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }
 WITHOUT_MXNET = {"errors", "logs", "version", "contract", "launch", "supervisor", "__main__"}
 

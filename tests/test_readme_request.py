@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,13 @@ def request() -> dict[str, Any]:
     assert after == ""
     names: dict[str, Any] = {}
     exec(before, names)
+    return names["request"]
+
+
+def request_with_checkpoints() -> dict[str, Any]:
+    snippet = README[README.index('```python\nrequest["CheckpointConfig"]') :].split("```")[1].removeprefix("python\n")
+    names = {"request": request()}
+    exec(snippet, names)
     return names["request"]
 
 
@@ -65,9 +72,10 @@ def metric_definitions() -> dict[str, str]:
     return {entry["Name"]: entry["Regex"] for entry in definitions}
 
 
-def test_boto3_accepts_the_request():
-    assert validation_errors(request()) == ""
-    assert list(service_faults(request(), CREATE_TRAINING_JOB)) == []
+@pytest.mark.parametrize("complete", [request, request_with_checkpoints])
+def test_boto3_accepts_the_request(complete: Callable[[], dict[str, Any]]):
+    assert validation_errors(complete()) == ""
+    assert list(service_faults(complete(), CREATE_TRAINING_JOB)) == []
 
 
 @pytest.mark.parametrize(

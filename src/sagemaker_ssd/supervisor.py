@@ -76,7 +76,7 @@ def _failed(paths: Paths, error: JobError) -> int:
 def _run(paths: Paths, stop: threading.Event) -> None:
     job = read_job(paths.base)
     _log_configuration(job)
-    _make_output_folders(paths)
+    _make_output_folders(job)
     finish_publication(paths.model)
     before = model_state(paths.model)
     if before is not None:
@@ -113,16 +113,20 @@ def _log_configuration(job: Job) -> None:
         _log.warning("%s", notice)
 
 
-def _make_output_folders(paths: Paths) -> None:
-    for folder in (paths.model, paths.output_data):
+def _make_output_folders(job: Job) -> None:
+    wanted = {job.paths.model: "its results", job.paths.output_data: "its results"}
+    if job.checkpoints is not None:
+        wanted[job.checkpoints] = "its checkpoints"
+    for folder, what in wanted.items():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / ".writable"
+            # The ending keeps SageMaker from uploading it.
+            probe = folder / ".writable.sagemaker-ignore"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"cannot write to {folder}: {error.strerror}. The job needs to write its results there"
+                f"cannot write to {folder}: {error.strerror}. The job needs to write {what} there"
             ) from error
 
 

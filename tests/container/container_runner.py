@@ -14,6 +14,8 @@ from ended_job import Ended
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 240
+# resnet-50 has three times the speed of vgg-16.
+QUICK = ("--hyperparameter", "base_network=resnet-50", "--hyperparameter", "use_pretrained_model=0")
 # Two steps an epoch.
 TINY = ("--train", "4", "--validation", "2", "--hyperparameter", "mini_batch_size=2")
 
@@ -114,6 +116,6 @@ class Engine:
 def draw(base: Path, *options: str) -> None:
     """Draw a job below `base`, with the folders for results that SageMaker makes."""
     script = ROOT / "local_test" / "draw_sample.py"
-    subprocess.run([sys.executable, script, base, *options], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, script, base, *QUICK, *options], check=True, capture_output=True, timeout=60)
     for folder in ("model", "output"):
         (base / folder).mkdir()

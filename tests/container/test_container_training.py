@@ -29,6 +29,28 @@ def test_no_argument_on_recordio(engine: Engine, make_job: Callable[..., Path]):
     assert engine.inspect()["Config"]["Labels"]["org.opencontainers.image.version"] == version
 
 
+def test_pretrained_without_a_network(engine: Engine, make_job: Callable[..., Path]):
+    base = make_job(epochs="1", base_network="vgg-16", use_pretrained_model="1")
+    ended = engine.run(base, "train", options=("--network", "none", "--read-only", "--tmpfs", "/tmp"))
+    assert ended.code == 0, ended.log
+    assert ended.model_files == MODEL
+    # What the weights are is the same in the log, in the metrics and on the image.
+    start, label = ended.metrics["start"], engine.inspect()["Config"]["Labels"]["sagemaker-ssd.weights"]
+    assert start["from"] == "pretrained"
+    told = ", ".join(start[name] for name in ("source", "title", "checksum", "licence"))
+    assert f"Start from pre-trained weights: {told}" in ended.log
+    assert label == f"vgg-16: {told}"
+    assert start["layers_starting_anew"][:2] == ["fc6", "fc7"]
+    assert not any(layer.startswith("conv") for layer in start["layers_starting_anew"])
+
+
+def test_the_image_has_no_weights_for_resnet50(engine: Engine, make_job: Callable[..., Path]):
+    ended = engine.run(make_job(use_pretrained_model="1"), "train")
+    assert ended.code == 1
+    for part in ("make image WEIGHTS=", "`pretrained` channel", "set use_pretrained_model to 0"):
+        assert part in (ended.failure or "")
+
+
 def test_wrong_hyperparameters_leave_the_failure_file(engine: Engine, make_job: Callable[..., Path]):
     ended = engine.run(make_job(epochs="0", learning_rate="0,001"), "train")
     assert ended.code == 1

@@ -12,6 +12,8 @@ from ended_job import Ended
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 240
+# resnet-50 has three times the speed of vgg-16.
+QUICK = ("--hyperparameter", "base_network=resnet-50", "--hyperparameter", "use_pretrained_model=0")
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Job:
 
 def draw(base: Path, *options: str) -> None:
     script = ROOT / "local_test" / "draw_sample.py"
-    subprocess.run([sys.executable, script, base, *options], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, script, base, *QUICK, *options], check=True, capture_output=True, timeout=60)
 
 
 @dataclass

@@ -31,8 +31,9 @@ def test_a_whole_job_of_images(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     config = tmp_path / "input/config"
     assert read_json(config / "hyperparameters.json") == {
-        "base_network": "resnet-50",
-        "use_pretrained_model": "0",
+        "base_network": "vgg-16",
+        "use_pretrained_model": "1",
+        "freeze_layer_pattern": "^(conv1_|conv2_).*",
         "num_classes": "3",
         "num_training_samples": "40",
         "mini_batch_size": "8",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mxnet as mx
 
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.artifacts.saved_arrays import save_arrays
 
 SYMBOL = "model_algo_1-symbol.json"
 PARAMETERS = "model_algo_1-0000.params"
@@ -22,15 +22,10 @@ def write_model(
 ) -> None:
     """Write symbol, parameters and hyperparameters as MXNet's model loaders and the built-in's tools read them.
 
-    Raises OSError or UserError when the disk is full.
+    Raises OSError or MXNetError when the disk is full.
     """
     named = {f"arg:{name}": array for name, array in arguments.items()}
     named |= {f"aux:{name}": array for name, array in states.items()}
-    path = folder / PARAMETERS
-    mx.nd.save(str(path), named)
-    # MXNet does not see a failure of the last write, so the size is the proof that all of it is there.
-    least = sum(array.size * array.dtype().itemsize for array in named.values())
-    if path.stat().st_size < least:
-        raise UserError(f"no space left to save the model: {path} needs {least:,} bytes")
+    save_arrays(folder / PARAMETERS, named)
     (folder / SYMBOL).write_text(graph.tojson())
     (folder / CONFIGURATION).write_text(json.dumps(configuration))

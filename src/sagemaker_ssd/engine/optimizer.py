@@ -1,12 +1,18 @@
 """The four optimizers of the specification, as MXNet has them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import mxnet as mx
 
-Update = Callable[[int, mx.nd.NDArray, mx.nd.NDArray], None]
+# What MXNet's optimizer of that name keeps for each parameter, in its order.
+_SLOTS: Final = {
+    "sgd": ("momentum",),
+    "adam": ("mean", "variance"),
+    "rmsprop": ("mean_square",),
+    "adadelta": ("mean_square_gradient", "mean_square_update"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,21 +36,38 @@ class OptimizerSettings:
             taken["clip_gradient"] = self.clip_gradient
         return taken
 
+    def slots(self) -> tuple[str, ...]:
+        """Name what is kept for each parameter from step to step."""
+        return () if self.name == "sgd" and self.momentum == 0 else _SLOTS[self.name]
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """What an optimizer remembers: the number of `updates`, and its arrays by "<slot>:<parameter>"."""
+
+    arrays: dict[str, mx.nd.NDArray]
+    updates: int
+
 
 class Optimizer:
     """Updates the parameters of every device; the graph's __lr_mult__ and __wd_mult__ hold."""
 
     def __init__(self, settings: OptimizerSettings, graph: mx.sym.Symbol, names: Sequence[str], devices: int) -> None:
+        self._settings, self._graph, self._names, self._devices = settings, graph, list(names), devices
+        self._begin(updates=0)
+
+    def _begin(self, updates: int) -> None:
+        names, devices = self._names, self._devices
         # The losses are normalised in the graph already, so only the sum over devices is divided out.
         self._optimizer = mx.optimizer.create(
-            settings.name,
-            sym=graph,
+            self._settings.name,
+            sym=self._graph,
             param_idx2name={k * devices + device: name for k, name in enumerate(names) for device in range(devices)},
             rescale_grad=1.0 / devices,
-            **settings.arguments(),
+            begin_num_update=updates,
+            **self._settings.arguments(),
         )
-        self._devices = devices
-        self._update: Update = mx.optimizer.get_updater(self._optimizer)
+        self._update = mx.optimizer.get_updater(self._optimizer)
 
     def step(
         self,
@@ -57,3 +80,31 @@ class Optimizer:
         for k, (of_gradient, of_argument) in enumerate(zip(gradients, arguments, strict=True)):
             for device, (gradient, argument) in enumerate(zip(of_gradient, of_argument, strict=True)):
                 self._update(k * self._devices + device, gradient, argument)
+
+    def state(self) -> OptimizerState:
+        """Return the first device's state, which is every device's; its arrays change with the next step."""
+        arrays = {}
+        for k, name in enumerate(self._names):
+            kept = self._update.states.get(k * self._devices)
+            # sgd keeps an array, or None without momentum, the others a tuple.
+            of_parameter = () if kept is None else kept if isinstance(kept, tuple) else (kept,)
+            for slot, array in zip(self._settings.slots(), of_parameter, strict=bool(of_parameter)):
+                arrays[f"{slot}:{name}"] = array
+        return OptimizerState(arrays, self._optimizer.num_update)
+
+    def array_names(self) -> list[tuple[str, str]]:
+        """Name the arrays of a state, each with the parameter whose shape it has."""
+        return [(f"{slot}:{name}", name) for name in self._names for slot in self._settings.slots()]
+
+    def restore(self, state: OptimizerState) -> None:
+        """Go on from a state of the same settings and parameters, on any number of devices."""
+        self._begin(state.updates)
+        for k, name in enumerate(self._names):
+            for index in range(k * self._devices, (k + 1) * self._devices):
+                kept = tuple(state.arrays[f"{slot}:{name}"].copy() for slot in self._settings.slots())
+                if self._settings.name == "sgd":
+                    self._update.states[index] = kept[0] if kept else None
+                else:
+                    self._update.states[index] = kept
+                # So that the first update moves the copy to its parameter's device.
+                self._update.states_synced[index] = False

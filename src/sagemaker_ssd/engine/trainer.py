@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.engine.optimizer import Optimizer, OptimizerSettings
+from sagemaker_ssd.engine.optimizer import Optimizer, OptimizerSettings, OptimizerState
 from sagemaker_ssd.engine.replica import Arrays, Replica
 
 
@@ -21,6 +21,15 @@ class LossSums:
         """Wait for cross entropy, smooth L1 and anchors of the batch, summed over the devices: (3,)."""
         total: NDArray[np.float64] = np.sum([sums.asnumpy().astype(np.float64) for sums in self._sums], axis=0)
         return total
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that the next step depends on: `arguments` are trained, `states` are BatchNorm's mean and variance."""
+
+    arguments: dict[str, mx.nd.NDArray]
+    states: dict[str, mx.nd.NDArray]
+    optimizer: OptimizerState
 
 
 class Trainer:
@@ -88,3 +97,29 @@ class Trainer:
         """Return arguments and states of the first device (the others' arguments are the same)."""
         first = self.replicas[0]
         return first.arguments, first.states
+
+    def align_states(self) -> None:
+        """Give every device the first one's BatchNorm states, so that what is evaluated is what is saved."""
+        first, *others = self.replicas
+        for replica in others:
+            for name, array in first.states.items():
+                array.copyto(replica.states[name])
+
+    def state(self) -> TrainingState:
+        """Return what a later `restore` goes on from; its arrays change with the next step."""
+        arguments, states = self.parameters()
+        return TrainingState(arguments, states, self._optimizer.state())
+
+    def fits(self, state: TrainingState) -> bool:
+        """Say whether a state has all that this network and its optimizer need, in the same shapes."""
+        arguments, states = self.parameters()
+        shapes = {name: array.shape for name, array in arguments.items()}
+        pairs = [(state.arguments.get(name), shape) for name, shape in shapes.items()]
+        pairs += [(state.states.get(name), array.shape) for name, array in states.items()]
+        pairs += [(state.optimizer.arrays.get(name), shapes[of]) for name, of in self._optimizer.array_names()]
+        return all(array is not None and array.shape == shape for array, shape in pairs)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from a state that fits, whatever number of devices it was taken with."""
+        self.load(state.arguments, state.states)
+        self._optimizer.restore(state.optimizer)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import mxnet as mx
@@ -13,14 +14,14 @@ from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.engine.average_precision import Scores
 from sagemaker_ssd.engine.epoch import EpochLosses
 from sagemaker_ssd.version import version
+from sagemaker_ssd.worker.history import History
 
 
 class Metrics:
-    """Collects the epochs' figures and rewrites the file with each."""
+    """Rewrites the file with the figures of every epoch so far; `data` are the channels' own figures."""
 
-    def __init__(self, job: Job, train: RecordFile, validation: RecordFile) -> None:
+    def __init__(self, job: Job, start: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         self._path = job.paths.output_data / "metrics.json"
-        self._epochs: list[dict[str, Any]] = []
         self._document: dict[str, Any] = {
             "versions": {
                 "sagemaker-ssd": version(),
@@ -30,49 +31,40 @@ class Metrics:
             },
             "host": job.cluster.current_host,
             "hyperparameters": job.hyperparameters.final_configuration(),
-            "data": {"train": _channel(train), "validation": _channel(validation)},
+            "start": dict(start),
+            "data": dict(data),
         }
 
-    def add(
-        self,
-        epoch: int,
-        learning_rate: float | None,
-        losses: EpochLosses,
-        scores: Scores,
-        *,
-        best: bool,
-        ended_early: bool,
-    ) -> None:
-        """Add an epoch, counted from 0, and write the file; `best`: its model is the one that is kept so far.
-
-        learning_rate: at the epoch's end, None for an optimizer that takes none.
-        """
-        self._epochs.append(
-            {
-                "epoch": epoch,
-                "learning_rate": learning_rate,
-                "train": {
-                    "cross_entropy": losses.cross_entropy,
-                    "smooth_l1": losses.smooth_l1,
-                    "batches": losses.batches,
-                    "images": losses.images,
-                    "seconds": losses.seconds,
-                    "images_per_second": losses.images / losses.seconds,
-                },
-                "validation": {
-                    "mAP": scores.mean,
-                    "mAP_all_points": scores.all_points,
-                    "mAP_coco": scores.coco,
-                    "classes": [dataclasses.asdict(of_class) for of_class in scores.per_class],
-                },
-            }
-        )
-        if best:
-            self._document |= {"best_epoch": epoch, "best_mAP": scores.mean}
-        write_metrics(self._path, {**self._document, "ended_early": ended_early, "epochs": self._epochs})
+    def write(self, history: History, *, ended_early: bool) -> None:
+        """Write the file as it is after the last epoch of a history of at least one."""
+        best = {"best_epoch": history.best_epoch, "best_mAP": history.scores[history.best_epoch]}
+        write_metrics(self._path, {**self._document, **best, "ended_early": ended_early, "epochs": history.epochs})
 
 
-def _channel(file: RecordFile) -> dict[str, Any]:
+def epoch_figures(epoch: int, learning_rate: float | None, losses: EpochLosses, scores: Scores) -> dict[str, Any]:
+    """Return an epoch's figures; learning_rate: at its end, None for an optimizer that takes none."""
+    return {
+        "epoch": epoch,
+        "learning_rate": learning_rate,
+        "train": {
+            "cross_entropy": losses.cross_entropy,
+            "smooth_l1": losses.smooth_l1,
+            "batches": losses.batches,
+            "images": losses.images,
+            "seconds": losses.seconds,
+            "images_per_second": losses.images / losses.seconds,
+        },
+        "validation": {
+            "mAP": scores.mean,
+            "mAP_all_points": scores.all_points,
+            "mAP_coco": scores.coco,
+            "classes": [dataclasses.asdict(of_class) for of_class in scores.per_class],
+        },
+    }
+
+
+def channel_figures(file: RecordFile) -> dict[str, Any]:
+    """Return a checked channel's figures."""
     return {
         "images": file.images,
         "boxes": file.boxes,

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import mxnet as mx
 
-from sagemaker_ssd.artifacts.model_files import PARAMETERS, write_model
 from sagemaker_ssd.contract import Job
-from sagemaker_ssd.contract.publication import publish, staging_folder
 from sagemaker_ssd.data import RecordFile, epoch_order, evaluation_batches, padded_labels, training_batches
 from sagemaker_ssd.engine.average_precision import Scores
 from sagemaker_ssd.engine.detector import Detector
@@ -16,12 +14,15 @@ from sagemaker_ssd.engine.epoch import EpochLosses, train_epoch
 from sagemaker_ssd.engine.evaluation import evaluate
 from sagemaker_ssd.engine.optimizer import OptimizerSettings
 from sagemaker_ssd.engine.schedule import Schedule
-from sagemaker_ssd.engine.trainer import Trainer
+from sagemaker_ssd.engine.trainer import Trainer, TrainingState
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
-from sagemaker_ssd.model.parameters import frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.model.parameters import Parameters, frozen_arguments, stored_statistics
+from sagemaker_ssd.version import version
 from sagemaker_ssd.worker.devices import decode_threads
 from sagemaker_ssd.worker.progress import observer
+from sagemaker_ssd.worker.resuming import Resumed
+from sagemaker_ssd.worker.saving import save_model
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Training:
     def __init__(
         self,
         job: Job,
+        network: Network,
         train: RecordFile,
         validation: RecordFile,
         devices: Sequence[mx.Context],
@@ -39,23 +41,29 @@ class Training:
     ) -> None:
         chosen = job.hyperparameters
         self._job, self._files, self._scratch = job, (train, validation), scratch
-        self._network = Network(
-            chosen.base_network,
-            chosen.image_shape,
-            chosen.num_classes,
-            nms_threshold=chosen.nms_threshold,
-            nms_topk=chosen.nms_topk,
-        )
-        self._graph = saved_graph(self._network)
+        self._network = network
+        self._graph = saved_graph(network)
         self._schedule = Schedule(
             chosen.learning_rate, chosen.lr_scheduler_factor, chosen.lr_scheduler_step, chosen.warmup_epochs
         )
         self._batch_size = min(chosen.mini_batch_size, train.images)
         _log.info("Using %s as training context.", list(devices))
         self._trainer = self._make_trainer(devices)
-        _log.info("Start training from scratch, seed %d.", chosen.seed)
-        starting = initial_parameters(self._graph, chosen.image_shape, chosen.seed)
-        self._trainer.load(starting.arguments, starting.states)
+
+    def load(self, parameters: Parameters) -> None:
+        """Put values for every parameter into the network."""
+        self._trainer.load(parameters.arguments, parameters.states)
+
+    def resume(self, resumed: Resumed) -> None:
+        """Go on from a checkpoint; raises UserError when its arrays are not those of this network."""
+        state = resumed.state()
+        if not self._trainer.fits(state):
+            raise UserError(
+                f"{resumed.path}: its arrays do not fit the network. Version {resumed.manifest.program} of this "
+                f"program wrote it, this is {version()}: go on with that version's image, or name another folder for "
+                "checkpoints (on SageMaker another CheckpointConfig.S3Uri) to start anew"
+            )
+        self._trainer.restore(state)
 
     def _make_trainer(self, devices: Sequence[mx.Context]) -> Trainer:
         chosen, train = self._job.hyperparameters, self._files[0]
@@ -118,13 +126,15 @@ class Training:
         )
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
         with observer(epoch, count, bar=progress_bar) as observe:
-            return train_epoch(
+            losses = train_epoch(
                 self._trainer,
                 labelled,
                 epoch=epoch,
                 rate=lambda batch: self._schedule.rate(epoch, batch, count),
                 observe=observe,
             )
+        self._trainer.align_states()
+        return losses
 
     def evaluate(self, epoch: int) -> Scores:
         """Score the network as it is after an epoch; raises UserError when its predictions are not finite."""
@@ -154,9 +164,9 @@ class Training:
 
     def save(self) -> None:
         """Put the network as it is into the model folder."""
-        model = self._job.paths.model
         arguments, states = self._trainer.parameters()
-        configuration = self._job.hyperparameters.artifact_configuration()
-        write_model(staging_folder(model), self._graph, arguments, states, configuration)
-        publish(model)
-        _log.info('Saved checkpoint to "%s"', model / PARAMETERS)
+        save_model(self._job, self._graph, arguments, states)
+
+    def state(self) -> TrainingState:
+        """Return all that the next epoch depends on."""
+        return self._trainer.state()

@@ -1,0 +1,59 @@
+"""Files that are whole or not there, whenever the program is killed or the power fails."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mxnet as mx
+
+from sagemaker_ssd.errors import UserError
+
+# EFBIG: the process may not write files of this size (ulimit -f), which asks for the same remedy.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What MXNet says when its file stream could not write.
+_NO_ROOM_WORDS = ("FileStream.Write incomplete", "No space left on device")
+
+
+@contextmanager
+def durable_file(path: Path, *, part: Path, what: str, needed: int) -> Iterator[Path]:
+    """Give `part` to be written, and put it into place at `path` when the block ends; without a trace if it raises.
+
+    Raises UserError, which names `what`, if the disk has no room for the `needed` bytes.
+    """
+    free = shutil.disk_usage(path.parent).free
+    try:
+        yield part
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not _is_full(error):
+            raise
+        raise UserError(
+            f"the disk is full: {what} in {path.parent} needs {needed:,} bytes, and {free:,} were free. What was "
+            "there before is whole. Raise VolumeSizeInGB; outside SageMaker make room on that disk"
+        ) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return isinstance(error, mx.base.MXNetError) and any(words in str(error) for words in _NO_ROOM_WORDS)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some shared and network file systems cannot sync a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,81 @@
+"""Goes on from the newest checkpoint of the job, where there is one."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+
+from sagemaker_ssd.artifacts.checkpoint_files import read_parameters
+from sagemaker_ssd.artifacts.checkpoint_manifest import FileFacts, Manifest
+from sagemaker_ssd.artifacts.checkpoint_names import manifest_name
+from sagemaker_ssd.artifacts.checkpoint_retention import remove_leftovers
+from sagemaker_ssd.artifacts.checkpoint_search import newest_checkpoint
+from sagemaker_ssd.contract import Job
+from sagemaker_ssd.engine.optimizer import OptimizerState
+from sagemaker_ssd.engine.trainer import TrainingState
+from sagemaker_ssd.worker.history import History
+from sagemaker_ssd.worker.same_job import check_same_job
+from sagemaker_ssd.worker.saving import save_model
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A whole checkpoint of this job, in `folder`."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's manifest."""
+        return self.folder / manifest_name(self.manifest.epoch)
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """Where the training began and went on, for metrics.json."""
+        return {**self.manifest.start, "resumed_after_epoch": self.manifest.epoch}
+
+    @property
+    def best(self) -> FileFacts:
+        """What is known of the best epoch's file."""
+        return self.manifest.files[self.manifest.best_parameters]
+
+    def history(self) -> History:
+        """Return what the epochs up to the checkpoint have brought."""
+        written = self.manifest
+        return History(list(written.epochs), list(written.scores), written.lowest_loss, written.best_epoch)
+
+    def state(self) -> TrainingState:
+        """Read what the training goes on from."""
+        arrays = read_parameters(self.folder / self.manifest.parameters)
+        return TrainingState(arrays.arguments, arrays.states, OptimizerState(arrays.optimizer, self.manifest.updates))
+
+    def put_model_back(self, job: Job, graph: mx.sym.Symbol) -> None:
+        """Put the best model into the model folder, which is empty in a new container."""
+        best, score = self.manifest.best_epoch, self.manifest.scores[self.manifest.best_epoch]
+        _log.info("Putting the best model so far back, of epoch %d with validation-mAP=%s", best, score)
+        arrays = read_parameters(self.folder / self.manifest.best_parameters)
+        save_model(job, graph, arrays.arguments, arrays.states)
+
+
+def find_checkpoint(job: Job) -> Resumed | None:
+    """Find the checkpoint to go on from; raises UserError when it is of a job with other hyperparameters."""
+    folder = job.checkpoints
+    if folder is None:
+        return None
+    remove_leftovers(folder)
+    search = newest_checkpoint(folder)
+    for reason in search.unusable:
+        _log.warning("This checkpoint cannot be used: %s", reason)
+    if search.manifest is None:
+        found = "no checkpoint that can be used, so the training starts anew" if search.unusable else "none yet"
+        _log.info("Checkpoints go to %s after every epoch; it holds %s.", folder, found)
+        return None
+    resumed = Resumed(folder, search.manifest)
+    check_same_job(job.hyperparameters.final_configuration(), search.manifest.hyperparameters, resumed.path)
+    _log.info("Resuming after epoch %d of %d from %s", search.manifest.epoch, job.hyperparameters.epochs, resumed.path)
+    return resumed
