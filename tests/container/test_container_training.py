@@ -1,6 +1,7 @@
 """Whole jobs in the image: the two ways of starting it, wrong input, and what it says of its version."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def test_pretrained_without_a_network(engine: Engine, make_job: Callable[..., Pa
     assert label == f"vgg-16: {told}"
     assert start["layers_starting_anew"][:2] == ["fc6", "fc7"]
     assert not any(layer.startswith("conv") for layer in start["layers_starting_anew"])
+
+
+def test_a_new_container_goes_on_from_the_checkpoint(engine: Engine, make_job: Callable[..., Path]):
+    base = make_job(epochs="1")
+    (base / "checkpoints").mkdir()
+    assert engine.run(base, "train").code == 0
+    # What a new instance has of the job before is its checkpoints.
+    for folder in ("model", "output"):
+        shutil.rmtree(base / folder)
+        (base / folder).mkdir()
+    config = base / "input" / "config" / "hyperparameters.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"epochs": "2"}))
+    ended = engine.run(base, "train", options=("--network", "none"))
+    assert ended.code == 0, ended.log
+    assert "Resuming after epoch 0 of 2" in ended.log
+    assert ended.model_files == MODEL
+    assert [epoch["epoch"] for epoch in ended.metrics["epochs"]] == [0, 1]
+    assert ended.metrics["start"]["resumed_after_epoch"] == 0
 
 
 def test_the_image_has_no_weights_for_resnet50(engine: Engine, make_job: Callable[..., Path]):
