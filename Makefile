@@ -10,8 +10,8 @@ JOB := local_test/opt_ml
 SAMPLE ?=
 UV_VERSION := 0.13.9
 
-# ImageNet weights to install, NETWORK=SOURCE ...; `python -m sagemaker_ssd.weights list` names the sources.
-WEIGHTS ?= vgg-16=keras
+# ImageNet weights to install, NETWORK or NETWORK=SOURCE ...; `python -m sagemaker_ssd.weights list` names the sources.
+WEIGHTS ?= vgg-16
 # Their checksums and licences, for the image's label; needs no more than a Python.
 WEIGHTS_LABEL = $(shell PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS))
 

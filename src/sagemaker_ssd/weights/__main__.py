@@ -19,9 +19,9 @@ def main() -> int:
         elif options.command == "fetch":
             _fetch(find_source(options.base_network, options.source), options.output, options.file)
         elif options.command == "ensure":
-            for source in [_wanted(text) for text in options.weights]:
-                if not _installed(source):
-                    _fetch(source, None, None)
+            for text in options.weights:
+                if not _ensured(text):
+                    _fetch(_wanted(text), None, None)
         else:
             _list()
     except (ValueError, JobError) as error:
@@ -40,6 +40,14 @@ def _installed(source: Source) -> bool:
 
     stored = stored_weights(source.base_network)
     return stored is not None and stored.facts.get("checksum") == source.checksum
+
+
+def _ensured(text: str) -> bool:
+    """Say whether NETWORK=SOURCE is installed already; for NETWORK alone any source will do."""
+    from sagemaker_ssd.contract.weight_store import stored_weights
+
+    source = _wanted(text)
+    return _installed(source) if "=" in text else stored_weights(source.base_network) is not None
 
 
 def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
@@ -71,11 +79,11 @@ def _options() -> argparse.Namespace:
     fetch.add_argument("--source", help=f"the network's first one if not given. {names}")
     fetch.add_argument("--file", type=Path, help="the source's file, where it is on this disk already")
     fetch.add_argument("--output", type=Path, help="folder to install to (default: the environment's own)")
-    ensure = commands.add_parser("ensure", help="fetch those of NETWORK=SOURCE ... that are not installed")
-    ensure.add_argument("weights", nargs="*", metavar="NETWORK=SOURCE")
+    ensure = commands.add_parser("ensure", help="fetch those of NETWORK[=SOURCE] ... that are not installed")
+    ensure.add_argument("weights", nargs="*", metavar="NETWORK[=SOURCE]")
     commands.add_parser("list", help="say which sources there are and which are installed")
-    label = commands.add_parser("label", help="print the sources, checksums and licences of NETWORK=SOURCE ...")
-    label.add_argument("weights", nargs="*", metavar="NETWORK=SOURCE")
+    label = commands.add_parser("label", help="print the sources, checksums and licences of NETWORK[=SOURCE] ...")
+    label.add_argument("weights", nargs="*", metavar="NETWORK[=SOURCE]")
     return parser.parse_args()
 
 
