@@ -189,7 +189,7 @@ def test_more_epochs_go_on_and_a_broken_checkpoint_is_passed_over(
     content[len(content) // 2] ^= 1
     broken(job, name, content)
     (job.base / FOLDER / "notes.txt").write_text("mine")
-    (job.base / FOLDER / f"{name}.sagemaker-ignore").write_text("half")
+    (job.base / FOLDER / "sagemaker-ssd-0007.params.sagemaker-ignore").write_text("half")
     job.set(epochs="3", label_width="400")
     ended = job.run()
     assert ended.code == 0, ended.log
