@@ -80,9 +80,10 @@ class Run:
             time.sleep(0.005)
 
     def wait(self) -> str:
-        """Wait for the end, which must be a good one, and return the log."""
+        """Wait for the end, which must be a good one that nobody asked for, and return the log."""
         code = self._process.wait(timeout=3600)
         assert code == 0, self.log
+        assert "Asked to stop" not in self.log, "somebody sent the job a signal to stop"
         return self.log
 
 
