@@ -38,8 +38,8 @@ def test_train_local_trains_on_what_the_folder_holds(make_job: Callable[..., Pat
 
 def test_train_local_draws_what_is_not_there_and_hands_on_the_exit_code(tmp_path: Path):
     (tmp_path / "opt_ml" / "model").mkdir(parents=True)
-    (tmp_path / "opt_ml" / "model" / "hyperparams.json").mkdir()
-    (tmp_path / "opt_ml" / "model" / ".writable").mkdir()
+    # What the program writes first, to see whether it can.
+    (tmp_path / "opt_ml" / "model" / ".writable.sagemaker-ignore").mkdir()
     ended = script("train_local.sh", IMAGE, tmp_path)
     assert ended.returncode == 1, ended.stdout
     assert "40 images to train, 12 to validate, as images" in ended.stdout
