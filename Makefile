@@ -12,8 +12,10 @@ UV_VERSION := 0.13.9
 
 # ImageNet weights to install, NETWORK or NETWORK=SOURCE ...; `python -m sagemaker_ssd.weights list` names the sources.
 WEIGHTS ?= vgg-16
-# Their checksums and licences, for the image's label; needs no more than a Python.
-WEIGHTS_LABEL = $(shell PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS))
+# Their checksums and licences, for the image's label; needs no more than a Python. No label is a wrong WEIGHTS, which
+# the tool has told: the image's build would find out at its end.
+WEIGHTS_LABEL = $(or $(shell PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS)),$(error \
+    WEIGHTS=$(WEIGHTS) has no label))
 
 DOCKER ?= docker
 # More options for `docker build`, such as --cache-from or --build-arg BASE=...

@@ -80,7 +80,7 @@ def _run(paths: Paths, stop: threading.Event) -> None:
     finish_publication(paths.model)
     before = model_state(paths.model)
     if before is not None:
-        _log.warning("%s holds the model of an earlier job; this job's first model replaces it", paths.model)
+        _log.warning("%s holds a model already; the first one of this run replaces it", paths.model)
     try:
         with scratch_folder() as scratch:
             _work(job, scratch, stop)
@@ -92,7 +92,7 @@ def _run(paths: Paths, stop: threading.Event) -> None:
     finish_publication(paths.model)
     saved = model_state(paths.model) not in (None, before)
     if stop.is_set() and not saved:
-        raise PlatformError("stopped on request before the first model was saved, so there is no model")
+        raise PlatformError(_stopped_early(job, before is not None))
     if not saved:
         raise ProgramError("training ended without a model; this is a bug of this program")
     _log.info(
@@ -101,6 +101,12 @@ def _run(paths: Paths, stop: threading.Event) -> None:
         paths.model,
         paths.output_data / "metrics.json",
     )
+
+
+def _stopped_early(job: Job, model_is_there: bool) -> str:
+    text = "stopped on request before the first model was saved, "
+    text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
+    return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
 
 
 def _log_configuration(job: Job) -> None:

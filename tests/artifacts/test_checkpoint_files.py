@@ -88,6 +88,10 @@ print(json.dumps(said))
 """
 
 
+# A limit on the size of files stands for the full disk.
+LIMIT = "a quota, or the limit on a file's size (ulimit -f), is reached"
+
+
 def test_a_full_disk_is_explained_and_leaves_what_was_there(tmp_path: Path):
     write(tmp_path, 3)
     write(tmp_path, 4)
@@ -99,10 +103,8 @@ def test_a_full_disk_is_explained_and_leaves_what_was_there(tmp_path: Path):
     said = json.loads(done.stdout)
     length = len(before["sagemaker-ssd-0004.json"])
     assert len(said) == 7
-    assert all(
-        text.startswith(f"the disk is full: the checkpoint in {tmp_path} needs 4,836 bytes") for text in said[:5]
-    )
-    manifests = f"the disk is full: the checkpoint's manifest in {tmp_path} needs {length:,} bytes, and "
+    assert all(text.startswith(f"{LIMIT}: the checkpoint in {tmp_path} needs 4,836 bytes") for text in said[:5])
+    manifests = f"{LIMIT}: the checkpoint's manifest in {tmp_path} needs {length:,} bytes, and "
     assert all(text.startswith(manifests) for text in said[5:])
     assert all("VolumeSizeInGB" in text for text in said)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,5 +1,8 @@
 """Which checkpoints are removed, also while SageMaker uploads the folder."""
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -155,3 +158,32 @@ def test_an_upload_that_has_only_begun_is_one(tmp_path: Path):
     marked(tmp_path, "uploading", "sagemaker-ssd-0003.params")
     remove_superseded(tmp_path, 3)
     assert files(1, 2, 3) <= names(tmp_path)
+
+
+UNREMOVABLE = """
+import os, sys
+from pathlib import Path
+from sagemaker_ssd.artifacts.checkpoint_retention import remove_leftovers, remove_superseded
+# Root removes everything, whatever the mode.
+if os.getuid() == 0:
+    os.setuid(65534)
+remove_leftovers(Path(sys.argv[1]))
+remove_superseded(Path(sys.argv[1]), 8)
+"""
+
+
+def test_what_cannot_be_removed_is_told_and_does_not_end_the_job(tmp_path: Path):
+    for epoch in (5, 7, 8):
+        write(tmp_path, epoch)
+    (tmp_path / "sagemaker-ssd-0009.params.sagemaker-ignore").touch()
+    before = names(tmp_path)
+    for parent in tmp_path.parents:
+        if str(parent).startswith(tempfile.gettempdir() + "/"):
+            parent.chmod(0o755)
+    tmp_path.chmod(0o555)
+    command = [sys.executable, "-c", UNREMOVABLE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    tmp_path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("could not be removed: [Errno 13]") == 2
+    assert names(tmp_path) == before

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +61,12 @@ BROKEN = {
     "another program's": (put(b'{"format": 1}'), f"{MANIFEST}: it is not a manifest of a checkpoint (program: Field"),
     "format 0": (edit(format=0), f"{MANIFEST}: it is not a manifest of a checkpoint (format: Input should be 1"),
     "not a number": (edit(scores=["a"] * 9), f"{MANIFEST}: it is not a manifest of a checkpoint (scores.0: "),
+    "a best epoch to come": (
+        edit(best_epoch=9, best_parameters="sagemaker-ssd-0009.params"),
+        "the best epoch must be one of those so far",
+    ),
+    "NaN": (edit(lowest_loss=float("nan")), "it is not whole JSON"),
+    "updates below 0": (edit(updates=-5), "it is not a manifest of a checkpoint (updates: "),
     "too few scores": (edit(scores=[0.5]), "scores and epochs must be as many as the epochs so far"),
     "a file elsewhere": (edit(parameters="../secret.params"), "the files must be those of the epoch"),
     "another epoch's": (rename("sagemaker-ssd-0009.json"), "sagemaker-ssd-0009.json: it is the manifest of epoch 8"),
@@ -103,6 +112,44 @@ def test_none_is_used_where_all_are_broken(folder: Path):
     assert [Path(reason.split(":")[0]).name for reason in search.unusable] == [
         f"sagemaker-ssd-{epoch:04d}.json" for epoch in (8, 7, 5)
     ]
+
+
+def test_without_the_best_arrays_anywhere_the_newest_goes_on_as_its_own_best(folder: Path):
+    for epoch in (5, 7):
+        remove(f"sagemaker-ssd-000{epoch}.params")(folder)
+    search = newest_checkpoint(folder)
+    assert search.manifest is not None
+    assert (search.manifest.epoch, search.manifest.best_epoch) == (8, 8)
+    assert search.manifest.best_parameters == PARAMETERS
+    assert search.manifest.files.keys() == {PARAMETERS}
+    assert search.lost == (
+        "the best model, of epoch 5, is lost: sagemaker-ssd-0005.params, which it needs, is not there"
+    )
+
+
+UNREADABLE = """
+import ctypes, os, sys
+from pathlib import Path
+from sagemaker_ssd.artifacts.checkpoint_search import newest_checkpoint
+# Root reads everything, whatever the mode.
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    newest_checkpoint(Path(sys.argv[1]))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("name", [MANIFEST, PARAMETERS])
+def test_what_cannot_be_read_stops_the_job_and_is_not_taken_for_broken(folder: Path, name: str):
+    for parent in folder.parents:
+        if str(parent).startswith(tempfile.gettempdir() + "/"):
+            parent.chmod(0o755)
+    folder.chmod(0o755)
+    (folder / name).chmod(0)
+    done = subprocess.run([sys.executable, "-c", UNREADABLE, str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"UserError {folder / name} cannot be read (Permission denied), so the job cannot go")
 
 
 def test_epochs_are_compared_as_numbers(tmp_path: Path):

@@ -101,6 +101,11 @@ def test_another_name_does_when_it_is_the_only_one(tmp_path: Path, inside: Path)
     assert model.parameters_name == "ssd_resnet50_512-0000.params"
 
 
+def test_the_case_of_the_suffix_does_not_matter(tmp_path: Path, inside: Path):
+    assert unpacked(packed(tmp_path / "a", member("NET.PARAMS", b"12")), inside).parameters_name == "NET.PARAMS"
+    assert "it is packed twice" in fault(packed(tmp_path / "b", member("MODEL.TAR.GZ", b"12")), inside)
+
+
 def test_several_parameters(tmp_path: Path, inside: Path):
     archive = packed(tmp_path / "a", *(member(f"{name}/{PARAMETERS}", b"12") for name in "ab"))
     assert fault(archive, inside) == (
@@ -255,9 +260,14 @@ def test_a_bomb_behind_the_end_of_the_archive(tmp_path: Path, inside: Path):
 def test_sizes_of_the_wanted_files(tmp_path: Path, inside: Path):
     archive = packed(tmp_path / "a", member(PARAMETERS, bytes(20_001)))
     assert fault(archive, inside) == f"its {PARAMETERS} has 20,001 bytes; 20,000 are allowed"
-    archive = packed(tmp_path / "a", member("hyperparams.json", bytes(101)))
-    assert fault(archive, inside) == "its hyperparams.json has 101 bytes; 100 are allowed"
     assert list(inside.iterdir()) == []
+
+
+def test_a_configuration_that_is_too_large_is_left_out(tmp_path: Path, inside: Path, caplog: pytest.LogCaptureFixture):
+    large = member("hyperparams.json", bytes(101))
+    model = unpacked(packed(tmp_path / "a", large, member(PARAMETERS, GOOD[PARAMETERS])), inside)
+    assert (model.parameters.read_bytes(), model.configuration) == (GOOD[PARAMETERS], None)
+    assert caplog.messages == ["The model's hyperparams.json is too large, 101 bytes, and is not used."]
 
 
 def test_too_many_members(tmp_path: Path, inside: Path):

@@ -55,7 +55,7 @@ def test_a_stop_before_the_first_model_is_a_failure(engine: Engine, make_job: Ca
 
 def test_orphans_are_reaped_and_the_worker_is_not_taken_for_one(engine: Engine, make_job: Callable[..., Path]):
     container = engine.start(make_job(epochs="1"), "train")
-    container.until("Start training")
+    container.until("Start training.")
     for _ in range(3):
         docker("exec", container.name, "sh", "-c", "sleep 0.1 & sleep 0.1 &")
     time.sleep(1)

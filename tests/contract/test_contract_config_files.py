@@ -194,13 +194,28 @@ def test_checkpoints(tree):
     config.write_text('{"S3Uri": "s3://b/c", "LocalPath": "/elsewhere/kept"}')
     assert tree.read().checkpoints == Path("/elsewhere/kept")
     assert tree.read().notices == ()
-    config.write_text('{"LocalPath": 7}')
-    assert tree.faults() == ["checkpointconfig.json: LocalPath is 7; it must be a folder's path in quotes"]
+
+
+@pytest.mark.parametrize("given", ["7", '""', '"kept"', '"s3://b/c"', '"~/x"', r'"/a\u0000b"', r'"/\ud800"'])
+def test_a_folder_for_checkpoints_is_an_absolute_path(tree, given):
+    tree.write()
+    (tree.config / "checkpointconfig.json").write_text(f'{{"LocalPath": {given}}}')
+    (fault,) = tree.faults_as_written()
+    assert fault.startswith("checkpointconfig.json: LocalPath is ")
+    assert fault.endswith("; it must be a folder's path in quotes, such as /opt/ml/checkpoints")
 
 
 @pytest.mark.parametrize(
-    ("given", "below_the_base"), [("/opt/ml/checkpoints", "checkpoints"), ("/opt/ml/a/b/", "a/b"), ("kept", "kept")]
+    "given", ["/opt/ml", "/opt/ml/model", "/opt/ml/output/data/x", "/opt/ml/input/data/train", "/"]
 )
+def test_checkpoints_do_not_lie_among_other_things(tree, given):
+    tree.write()
+    (tree.config / "checkpointconfig.json").write_text(f'{{"LocalPath": "{given}"}}')
+    (fault,) = tree.faults_as_written()
+    assert f"LocalPath is '{given}'; checkpoints must not lie in or above {tree.base}/" in fault
+
+
+@pytest.mark.parametrize(("given", "below_the_base"), [("/opt/ml/checkpoints", "checkpoints"), ("/opt/ml/a/b/", "a/b")])
 def test_checkpoints_below_opt_ml_are_below_the_jobs_own_folder(tree, given, below_the_base):
     # As all other folders of the job are, where SAGEMAKER_BASE_DIR names another one.
     (tree.config / "checkpointconfig.json").write_text(f'{{"LocalPath": "{given}"}}')
@@ -209,8 +224,9 @@ def test_checkpoints_below_opt_ml_are_below_the_jobs_own_folder(tree, given, bel
 
 def test_the_usual_folder_for_checkpoints_is_used_where_it_exists(tree):
     usual = tree.base / "checkpoints"
-    usual.write_text("a file")
     assert tree.read().checkpoints is None
+    usual.write_text("a file")
+    assert tree.faults() == [f"{usual} is not a folder: remove it, or make it the folder for checkpoints"]
     usual.unlink()
     usual.mkdir()
     assert tree.read().checkpoints == usual

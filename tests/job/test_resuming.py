@@ -163,7 +163,8 @@ def test_what_the_twins_show(twins_of: Callable[[str], Twins]):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("sgd", "2 of 2 epochs are done"), ("adam", "early stopping ended the job after epoch 1")]
+    ("name", "reason"),
+    [("sgd", "2 epochs are done, and the job asks for 2"), ("adam", "early stopping ends the job after epoch 1")],
 )
 def test_a_job_at_its_end_puts_model_and_metrics_back(
     name: str, reason: str, finished: Callable[[str], Job], twins_of: Callable[[str], Twins]
@@ -171,7 +172,7 @@ def test_a_job_at_its_end_puts_model_and_metrics_back(
     straight, job = twins_of(name).straight, finished(name)
     ended = job.run()
     assert ended.code == 0, ended.log
-    assert f"Nothing is left to train: {reason}" in ended.log
+    assert f"Nothing is left to train: {reason}: no training was done" in ended.log
     assert "Start training" not in ended.log
     assert ended.model_files == MODEL
     assert (ended.base / PARAMETERS).read_bytes() == (straight.base / PARAMETERS).read_bytes()
@@ -238,6 +239,29 @@ def test_other_hyperparameters_are_refused_before_the_channels_are_read(finished
     assert {file.name: file.stat().st_mtime_ns for file in (job.base / FOLDER).iterdir()} == before
 
 
+def test_a_training_at_its_end_is_not_taken_for_one_on_other_data(finished: Callable[[str], Job]):
+    job = finished("sgd")
+    next((job.base / "input" / "data" / "validation_annotation").rglob("*.json")).unlink()
+    ended = job.run()
+    assert ended.code == 1, ended.log
+    assert re.match(
+        r"the data are not those of .*: validation has 1 images and .*, and had 2 and ", ended.failure or ""
+    )
+    assert "nothing would be learned from these data" in (ended.failure or "")
+
+
+def test_a_training_from_scratch_is_not_taken_for_one_from_a_model(finished: Callable[[str], Job]):
+    job = finished("sgd")
+    (job.base / "input" / "data" / "model").mkdir()
+    (job.base / "input" / "data" / "model" / "model.tar.gz").write_text("of yesterday")
+    channels = job.config("inputdataconfig")
+    channels.write_text(json.dumps({**json.loads(channels.read_text()), "model": {}}))
+    ended = job.run()
+    assert ended.code == 1, ended.log
+    assert (ended.failure or "").startswith("the job is to start from model.tar.gz in the channel model, but ")
+    assert "is of a training that began from scratch: remove the channel" in (ended.failure or "")
+
+
 def test_a_stop_right_after_resuming_leaves_the_model(
     finished: Callable[[str], Job], watch: Callable[..., Watched], twins_of: Callable[[str], Twins]
 ):
@@ -245,14 +269,15 @@ def test_a_stop_right_after_resuming_leaves_the_model(
     next((job.base / "input" / "data" / "train_annotation").rglob("*.json")).unlink()
     job.set(epochs="9")
     running = watch(job)
-    running.until("Start training")
+    running.until("Start training.")
     running.process.send_signal(signal.SIGTERM)
     code, _ = running.end()
     ended = Ended(code, "".join(running.lines), job.base)
     assert (code, ended.failure, ended.model_files) == (0, None, MODEL)
     assert (ended.base / PARAMETERS).read_bytes() == (twins_of("sgd").straight.base / PARAMETERS).read_bytes()
     assert len(ended.metrics["epochs"]) == 2
-    assert "the train channel has 2 images to train on, and had 3 when the checkpoint was written" in ended.log
+    assert "the data are not those of" in ended.log
+    assert "train has 2 images and " in ended.log
 
 
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written(
@@ -269,10 +294,9 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written(
     assert code == 1, ended.log
     assert "Resuming after epoch 1 of 3" in ended.log
     assert ended.failure is not None
-    assert re.match(
-        rf"the disk is full: the checkpoint in {job.base / FOLDER} needs [\d,]+ bytes, and [\d,]+ were free",
-        ended.failure,
-    )
+    limit = r"a quota, or the limit on a file's size \(ulimit -f\), is reached"
+    needed = r"needs [\d,]+ bytes, and [\d,]+ were free"
+    assert re.match(rf"{limit}: the checkpoint in {job.base / FOLDER} {needed}", ended.failure)
     assert {file.name: file.read_bytes() for file in (job.base / FOLDER).iterdir()} == before
     assert ended.model_files == MODEL
     mx.model.load_checkpoint(str(job.base / "model" / "model_algo_1"), 0)

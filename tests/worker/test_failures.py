@@ -1,6 +1,8 @@
 """Exceptions that a job can meet, and what the person is told."""
 
 import errno
+import os
+from pathlib import Path
 
 import mxnet as mx
 import pytest
@@ -49,6 +51,37 @@ def test_a_full_disk_names_the_file(number: int):
     assert error.exit_code == 1
     assert "the disk is full while writing model/.staging/x.params" in error.sentence
     assert "VolumeSizeInGB" in error.sentence
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, f"make it and the folders above it readable and writable for user {os.geteuid()}"),
+        (errno.EPERM, f"make it readable and writable for user {os.geteuid()}"),
+        (errno.EROFS, "mount it writable"),
+        (errno.EISDIR, "a file must be there: remove the folder"),
+        (errno.ENOTDIR, "a folder must be there: remove the file"),
+    ],
+)
+def test_what_a_person_can_mend_in_a_folder(number: int, remedy: str):
+    reason = os.strerror(number)
+    error = explain(OSError(number, reason, "output/data/metrics.json"), WORKLOAD, 32)
+    assert error.exit_code == 1
+    assert error.sentence == f"output/data/metrics.json could not be read or written: {reason}; {remedy}"
+    unnamed = explain(OSError(number, reason), WORKLOAD, 32)
+    assert unnamed.sentence.startswith("a file or folder of the job could not be read or written: ")
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path):
+    with pytest.raises(OSError, match="directory") as raised:
+        tmp_path.write_text("x")
+    error = explain(raised.value, WORKLOAD, 32)
+    assert (error.exit_code, str(tmp_path) in error.sentence) == (1, True)
+
+
+def test_other_failures_of_files_are_the_platforms():
+    error = explain(OSError(errno.EIO, "Input/output error", "train.rec"), WORKLOAD, 32)
+    assert (error.exit_code, "train.rec" in error.sentence) == (2, True)
 
 
 def test_a_sentence_that_is_there_is_kept():

@@ -35,3 +35,10 @@ def test_it_goes_on_as_if_never_interrupted():
         for number, epoch in enumerate(epochs[place:], start=place):
             after.add({"epoch": number}, *epoch)
         assert after == straight
+
+
+def test_where_the_best_model_was_lost_the_one_that_is_kept_counts():
+    # After epochs of .6 and .4 the arrays of the first are gone: .5 is better than what is left.
+    history = History([{}, {}], [0.6, 0.4], lowest_loss=1.0, best_epoch=1)
+    assert history.add({}, 0.5, 9.0)
+    assert history.best_epoch == 2

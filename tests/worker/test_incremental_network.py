@@ -83,6 +83,21 @@ def test_names_without_prefixes(channel: Channel):
     assert set(filled(found).values()) == {1}
 
 
+def test_states_under_the_prefix_of_arguments(channel: Channel):
+    channel.arrays = {f"arg:{name.partition(':')[2]}": array for name, array in channel.arrays.items()}
+    found, _ = channel.continued(values("resnet-50", 300, 3, 0))
+    assert set(filled(found).values()) == {1}
+
+
+def test_the_case_of_the_suffix_does_not_matter(channel: Channel, resnet: Parameters, caplog: pytest.LogCaptureFixture):
+    mx.nd.save(str(channel.folder / "NET.PARAMS"), channel.arrays)
+    channel.settings("x" * ((1 << 20) + 1))
+    chosen = Hyperparameters(num_classes=3, num_training_samples=1, base_network="resnet-50")
+    _, start = continued(channel.folder, resnet, chosen, channel.scratch)
+    assert start["file"] == "model/NET.PARAMS"
+    assert caplog.messages == ["The model's hyperparams.json is too large, 1,048,577 bytes, and is not used."]
+
+
 def test_vgg16_across_448_pixels_starts_the_last_heads_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     large = values("vgg-16", 512, 3, 0)
     given = Channel(tmp_path, values("vgg-16", 300, 3, 1))

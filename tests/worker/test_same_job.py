@@ -6,7 +6,7 @@ import pytest
 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.worker.same_job import check_same_job
+from sagemaker_ssd.worker.same_job import check_same_data, check_same_job
 
 CHECKPOINT = Path("/kept/sagemaker-ssd-0004.json")
 REQUIRED = {"num_classes": "3", "num_training_samples": "10", "use_pretrained_model": "0"}
@@ -83,7 +83,8 @@ def test_all_differences_are_told_at_once_and_what_to_do():
     assert caught.value.sentence.splitlines() == [
         "/kept/sagemaker-ssd-0004.json is a checkpoint of a job with other hyperparameters, listed below. Set them as "
         "they were there to go on with that job; or name another folder for checkpoints, on SageMaker another "
-        "CheckpointConfig.S3Uri, to start anew; or give the finished model to a new job as its model channel.",
+        "CheckpointConfig.S3Uri, or empty this one, to start anew, perhaps from the finished model as the model "
+        "channel.",
         "- learning_rate is '0.01' here and was '0.001' there",
         "- lr_scheduler_step is '3,5' here and was not set there",
         "- optimizer is 'sgd' here and was 'adam' there",
@@ -101,3 +102,27 @@ def test_what_an_older_version_lacks_has_its_default():
 def test_what_only_a_newer_version_has_is_told():
     with pytest.raises(UserError, match="- mosaic is unknown here and was 'True' there"):
         check_same_job(configuration(), {**configuration(), "mosaic": "True"}, CHECKPOINT)
+
+
+DATA = {"train": {"images": 5, "boxes": 9}, "validation": {"images": 2, "boxes": 3}}
+OTHERS = {**DATA, "validation": {"images": 2, "boxes": 4}}
+
+
+def test_the_same_data_are_no_word_worth(caplog: pytest.LogCaptureFixture):
+    for finished in (False, True):
+        check_same_data(DATA, DATA, CHECKPOINT, finished=finished)
+    assert caplog.records == []
+
+
+def test_other_data_are_told_and_trained_on(caplog: pytest.LogCaptureFixture):
+    check_same_data(OTHERS, DATA, CHECKPOINT, finished=False)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the data are not those of /kept/sagemaker-ssd-0004.json: validation has 2 images and 4 boxes, and had 2 and "
+        "3; the training goes on with those of now"
+    )
+
+
+def test_other_data_with_nothing_left_to_train_are_refused():
+    with pytest.raises(UserError, match=r"had 2 and 3\. That training is at its end.*name another folder"):
+        check_same_data(OTHERS, DATA, CHECKPOINT, finished=True)

@@ -10,6 +10,7 @@ from sagemaker_ssd.artifacts.checkpoint_manifest import FileFacts, Manifest
 from sagemaker_ssd.artifacts.checkpoint_names import PART, manifest_name, parameters_name
 from sagemaker_ssd.artifacts.durable_file import durable_file
 from sagemaker_ssd.artifacts.saved_arrays import save_arrays, size_of
+from sagemaker_ssd.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
 
 
 def read_parameters(path: Path) -> CheckpointArrays:
-    """Read the arrays of a checkpoint's file."""
+    """Read the arrays of a checkpoint's file; raises UserError when it is none."""
     arrays: dict[str, dict[str, mx.nd.NDArray]] = {"arg": {}, "aux": {}, "optimizer": {}}
-    for key, array in mx.nd.load(str(path)).items():
-        kind, name = key.split(":", 1)
-        arrays[kind][name] = array
+    try:
+        for key, array in mx.nd.load(str(path)).items():
+            kind, name = key.split(":", 1)
+            arrays[kind][name] = array
+    except (mx.base.MXNetError, AttributeError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{path} is not the file of arrays that its manifest says it is. Remove both, or name another folder for "
+            "checkpoints (on SageMaker another CheckpointConfig.S3Uri) to start anew"
+        ) from error
     return CheckpointArrays(arrays["arg"], arrays["aux"], arrays["optimizer"])
 
 

@@ -1,6 +1,7 @@
 """The manifest of a checkpoint: what it is a checkpoint of, and the proof that its files are whole."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -38,7 +39,7 @@ class Manifest(BaseModel):
     start: dict[str, Any]
     data: dict[str, Any]
     training_images: int
-    updates: int
+    updates: int = Field(ge=0, lt=1 << 62)
     scores: list[float]
     lowest_loss: float
     best_epoch: int = Field(ge=0)
@@ -51,6 +52,8 @@ class Manifest(BaseModel):
     def _agree(self) -> Self:
         if not len(self.scores) == len(self.epochs) == self.epoch + 1:
             raise ValueError("scores and epochs must be as many as the epochs so far")
+        if self.best_epoch > self.epoch:
+            raise ValueError("the best epoch must be one of those so far")
         names = (parameters_name(self.epoch), parameters_name(self.best_epoch))
         # Also because a name from a file must not lead out of the folder.
         if (self.parameters, self.best_parameters) != names or self.files.keys() != set(names):
@@ -63,11 +66,16 @@ class Manifest(BaseModel):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest; raises ValueError saying what is wrong with it, UserError when a newer program wrote it."""
+    """Read a manifest.
+
+    Raises ValueError saying what is wrong with it, UserError when it cannot be read or a newer program wrote it.
+    """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise ValueError("it is not there any more") from None
     except OSError as error:
-        raise ValueError(f"it cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
         raise ValueError("it is not whole JSON") from error
     written = content.get("format") if isinstance(content, dict) else None
@@ -85,3 +93,16 @@ def read_manifest(path: Path) -> Manifest:
         raise ValueError(
             f"it is not a manifest of a checkpoint ({place + ': ' if place else ''}{first['msg']})"
         ) from error
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Return the failure of a checkpoint's file that is there and cannot be read: it may be whole."""
+    return UserError(
+        f"{path} cannot be read ({error.strerror}), so the job cannot go on from its checkpoint: make it readable for "
+        f"user {os.getuid()}, or name another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri) to "
+        "start anew"
+    )
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number of JSON")

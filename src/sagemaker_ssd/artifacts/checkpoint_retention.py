@@ -5,6 +5,7 @@ newer one is in S3 as a whole, and no file is removed while it is being uploaded
 """
 
 import json
+import logging
 from pathlib import Path
 
 from sagemaker_ssd.artifacts.checkpoint_names import (
@@ -15,6 +16,8 @@ from sagemaker_ssd.artifacts.checkpoint_names import (
     manifest_files,
     parameter_files,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def remove_superseded(folder: Path, epoch: int) -> None:
@@ -46,7 +49,7 @@ def remove_superseded(folder: Path, epoch: int) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a run that was killed had only begun to write; raises OSError."""
     for path in leftovers(folder):
-        path.unlink(missing_ok=True)
+        _removed(path)
 
 
 def _needed(folder: Path, manifest: Path) -> set[Path]:
@@ -64,5 +67,10 @@ def _is_in_s3(manifest: Path, needed: set[Path]) -> bool:
 def _removed(path: Path) -> bool:
     if is_uploading(path):
         return False
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        # The job is well without it.
+        _log.warning("An old checkpoint's file could not be removed: %s", error)
+        return False
     return True

@@ -4,50 +4,69 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_ssd.artifacts.checkpoint_files import file_facts
-from sagemaker_ssd.artifacts.checkpoint_manifest import Manifest, read_manifest
+from sagemaker_ssd.artifacts.checkpoint_manifest import Manifest, read_manifest, unreadable
 from sagemaker_ssd.artifacts.checkpoint_names import manifest_files
 
 
 @dataclass(frozen=True)
 class Search:
-    """The newest whole checkpoint of a folder, if any, and why each newer one cannot be used."""
+    """The newest whole checkpoint of a folder, if any, and why each newer one cannot be used.
+
+    Where none is whole, it is the newest one that lacks no more than the best epoch's arrays: its own epoch is the best
+    one then, and `lost` says which arrays are lost and why.
+    """
 
     manifest: Manifest | None
     unusable: tuple[str, ...]
+    lost: str | None = None
 
 
 def newest_checkpoint(folder: Path) -> Search:
     """Look at the checkpoints of a folder, the newest first, until one is whole.
 
-    Raises OSError when the folder cannot be read, UserError when a newer version of this program wrote a checkpoint.
+    Raises UserError when a file cannot be read or a newer version of this program wrote a checkpoint, OSError when the
+    folder cannot be read.
     """
-    unusable = []
+    unusable: list[str] = []
+    second_best: Search | None = None
     for epoch, path in manifest_files(folder).items():
         try:
             manifest = read_manifest(path)
             if manifest.epoch != epoch:
                 raise ValueError(f"it is the manifest of epoch {manifest.epoch}")
-            _check_files(folder, manifest)
+            _check_file(folder, manifest, manifest.parameters)
         except ValueError as error:
             unusable.append(f"{path}: {error}")
-        else:
-            return Search(manifest, tuple(unusable))
-    return Search(None, tuple(unusable))
-
-
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    """Raise ValueError unless every file is as it was written."""
-    for name, written in manifest.files.items():
-        path = folder / name
+            continue
         try:
-            size = path.stat().st_size
-            # The digest, which takes longer, only where the size leaves a doubt.
-            found = file_facts(path) if size == written.size else None
-        except FileNotFoundError:
-            raise ValueError(f"{name}, which it needs, is not there") from None
-        except OSError as error:
-            raise ValueError(f"{name}, which it needs, cannot be read ({error.strerror})") from error
-        if found is None:
-            raise ValueError(f"{name} has {size:,} bytes, but {written.size:,} were written")
-        if found != written:
-            raise ValueError(f"{name} has changed since it was written: its sha256 differs")
+            _check_file(folder, manifest, manifest.best_parameters)
+        except ValueError as error:
+            lost = f"the best model, of epoch {manifest.best_epoch}, is lost: {error}"
+            second_best = second_best or Search(_without_best(manifest), tuple(unusable), lost)
+            unusable.append(f"{path}: {error}")
+            continue
+        return Search(manifest, tuple(unusable))
+    return second_best or Search(None, tuple(unusable))
+
+
+def _without_best(manifest: Manifest) -> Manifest:
+    own = manifest.parameters
+    changed = {"best_epoch": manifest.epoch, "best_parameters": own, "files": {own: manifest.files[own]}}
+    return manifest.model_copy(update=changed)
+
+
+def _check_file(folder: Path, manifest: Manifest, name: str) -> None:
+    """Raise ValueError unless a file is as it was written."""
+    path, written = folder / name, manifest.files[name]
+    try:
+        size = path.stat().st_size
+        # The digest, which takes longer, only where the size leaves a doubt.
+        found = file_facts(path) if size == written.size else None
+    except FileNotFoundError:
+        raise ValueError(f"{name}, which it needs, is not there") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if found is None:
+        raise ValueError(f"{name} has {size:,} bytes, but {written.size:,} were written")
+    if found != written:
+        raise ValueError(f"{name} has changed since it was written: its sha256 differs")

@@ -35,8 +35,11 @@ def durable_file(path: Path, *, part: Path, what: str, needed: int) -> Iterator[
             part.unlink(missing_ok=True)
         if not _is_full(error):
             raise
+        reason = (
+            "the disk is full" if free < needed else "a quota, or the limit on a file's size (ulimit -f), is reached"
+        )
         raise UserError(
-            f"the disk is full: {what} in {path.parent} needs {needed:,} bytes, and {free:,} were free. What was "
+            f"{reason}: {what} in {path.parent} needs {needed:,} bytes, and {free:,} were free. What was "
             "there before is whole. Raise VolumeSizeInGB; outside SageMaker make room on that disk"
         ) from error
 

@@ -3,6 +3,7 @@
 Nothing is unpacked by the names in the archive: what is wanted is copied to a name of our own.
 """
 
+import logging
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from sagemaker_ssd.artifacts.archive_bytes import ArchiveBytes, BadArchiveError,
 from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError
 
+_log = logging.getLogger(__name__)
 _PACK: Final = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} {CONFIGURATION}`"
 _ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
 _SHOWN: Final = 4
@@ -80,7 +82,7 @@ class _Search:
         if member.isdir() or place.name.startswith("."):  # macOS packs a ._name beside every file
             return
         self._names.append(member.name)
-        if place.suffix != ".params" and place.name != CONFIGURATION:
+        if place.suffix.lower() != ".params" and place.name != CONFIGURATION:
             return
         if (reason := _reason_against(member)) is not None:
             # The configuration can be done without.
@@ -88,17 +90,18 @@ class _Search:
                 self._refused.append(f"{_shown(member.name)} is {reason}")
             return
         if place.name == CONFIGURATION:
-            self._check_size(member, self._limits.configuration)
+            if member.size > self._limits.configuration:
+                _log.warning(
+                    "The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{member.size:,}"
+                )
+                return
             self._configuration = b"".join(self._data.pieces(member.offset_data, member.size))
             return
-        self._check_size(member, self._limits.parameters)
+        if member.size > (most := self._limits.parameters):
+            raise BadArchiveError(f"its {_shown(member.name)} has {member.size:,} bytes; {most:,} are allowed")
         # As in tar, a later file of the same name replaces an earlier one.
         path = self._parameters.setdefault(str(place), self._folder / f"{len(self._parameters)}.params")
         self._copy(member, path)
-
-    def _check_size(self, member: tarfile.TarInfo, most: int) -> None:
-        if member.size > most:
-            raise BadArchiveError(f"its {_shown(member.name)} has {member.size:,} bytes; {most:,} are allowed")
 
     def _copy(self, member: tarfile.TarInfo, path: Path) -> None:
         pieces = self._data.pieces(member.offset_data, member.size)
@@ -123,7 +126,7 @@ class _Search:
             raise BadArchiveError(f"it holds several .params files, {_some(names)}; it must hold one, {PARAMETERS}")
         if self._refused:
             raise BadArchiveError(f"its {'; '.join(self._refused[:_SHOWN])}; {_PACK}")
-        packed = [name for name in self._names if name.endswith(_ARCHIVES)]
+        packed = [name for name in self._names if name.lower().endswith(_ARCHIVES)]
         if packed:
             raise BadArchiveError(
                 f"it is packed twice: it holds no .params file, but another archive, {_some(packed)}; give that one"

@@ -56,12 +56,14 @@ def read_parameter_file(path: Path, shown_as: str) -> dict[str, mx.nd.NDArray]:
 def arguments_and_states(
     arrays: Mapping[str, mx.nd.NDArray],
 ) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
-    """Part arrays into arguments and BatchNorm's states, names bare: by "arg:" and "aux:", without them by ending."""
+    """Part arrays into arguments and BatchNorm's states, names bare: by "aux:" or by ending.
+
+    States can have the prefix "arg:" where a person has put it before every name.
+    """
     arguments: dict[str, mx.nd.NDArray] = {}
     states: dict[str, mx.nd.NDArray] = {}
     for name, array in arrays.items():
-        prefixed = name.startswith((_ARGUMENT, _STATE))
-        is_state = name.startswith(_STATE) if prefixed else name.endswith(_STATE_ENDINGS)
+        is_state = name.startswith(_STATE) or name.endswith(_STATE_ENDINGS)
         (states if is_state else arguments)[_bare(name)] = array
     return arguments, states
 

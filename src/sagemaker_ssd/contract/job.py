@@ -11,7 +11,7 @@ from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.contract.weight_channels import WeightChannels, check_start
-from sagemaker_ssd.contract.weight_store import StoredWeights, stored_weights
+from sagemaker_ssd.contract.weight_store import StoredWeights, required_weights
 from sagemaker_ssd.errors import UserError, problems
 
 
@@ -40,7 +40,7 @@ def read_job(base: Path) -> Job:
     check_start(channels.weights, provided, findings)
     cluster = read_cluster(paths, findings)
     checkpoints = read_checkpoints(paths, findings)
-    weights = _weights(hyperparameters, channels.weights, findings)
+    weights = _weights(hyperparameters, channels.weights, checkpoints, findings)
     if findings.faults or hyperparameters is None or cluster is None:
         raise UserError(problems(findings.faults))
     if hyperparameters.kv_store is not None and len(cluster.hosts) == 1:
@@ -63,17 +63,17 @@ def read_job(base: Path) -> Job:
 
 
 def _weights(
-    hyperparameters: Hyperparameters | None, channels: WeightChannels, findings: Findings
+    hyperparameters: Hyperparameters | None, channels: WeightChannels, checkpoints: Path | None, findings: Findings
 ) -> StoredWeights | None:
-    """Find the installed weights that the job starts from; None with a fault, and for a job that needs none."""
+    """Find the installed weights that the job starts from; None with a fault, and for a job that needs none.
+
+    A job with a checkpoint needs them only if that turns out to be of no use, which is told then.
+    """
     if hyperparameters is None or not hyperparameters.use_pretrained_model or channels != WeightChannels(None, None):
         return None
-    network = hyperparameters.base_network
-    weights = stored_weights(network)
-    if weights is None:
-        findings.faults.append(
-            f"hyperparameters.json: use_pretrained_model is 1, but no ImageNet weights for {network} are installed: "
-            f"build the image with them (make image WEIGHTS={network}), or give a `pretrained` channel with a .params "
-            "file, or set use_pretrained_model to 0"
-        )
-    return weights
+    try:
+        return required_weights(hyperparameters.base_network)
+    except UserError as error:
+        if checkpoints is None or not any(checkpoints.glob("sagemaker-ssd-*.json")):
+            findings.faults.append(error.sentence)
+        return None

@@ -1,6 +1,6 @@
 """Turns the parameters of a file, whoever wrote it, into values for one of our trunks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import mxnet as mx
@@ -31,15 +31,6 @@ class Converted:
 
 def _plain(name: str) -> str:
     return name.removeprefix("arg:").removeprefix("aux:")
-
-
-def recognise(names: Collection[str]) -> str | None:
-    """Return the network that has these parameter names, such as "vgg-16" or "GluonCV resnet18_v2", or None."""
-    plain = {_plain(name) for name in names}
-    if classic := recognise_classic(plain):
-        return classic
-    network = find_network(plain)
-    return f"GluonCV {network.name}" if network else None
 
 
 def converted(arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: str) -> Converted:

@@ -3,9 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.weights.sources import SOURCES, Source, find_source
+
+if TYPE_CHECKING:
+    from sagemaker_ssd.contract.weight_store import StoredWeights
 
 # The other parts are imported where they are needed: `label` runs with nothing installed, before an image is built.
 
@@ -35,22 +39,34 @@ def _wanted(text: str) -> Source:
     return find_source(base_network, name or None)
 
 
-def _installed(source: Source) -> bool:
+def _whole(base_network: str) -> "StoredWeights | None":
+    """Find a network's installed weights; None without any, and for damaged ones, of which a line tells."""
     from sagemaker_ssd.contract.weight_store import stored_weights
 
-    stored = stored_weights(source.base_network)
+    try:
+        stored = stored_weights(base_network)
+        if stored is not None:
+            stored.check()
+    except UserError as error:
+        print(f"sagemaker_ssd.weights: {error}", file=sys.stderr)
+        return None
+    return stored
+
+
+def _is_of(stored: "StoredWeights | None", source: Source) -> bool:
     return stored is not None and stored.facts.get("checksum") == source.checksum
 
 
 def _ensured(text: str) -> bool:
     """Say whether NETWORK=SOURCE is installed already; for NETWORK alone any source will do."""
-    from sagemaker_ssd.contract.weight_store import stored_weights
-
     source = _wanted(text)
-    return _installed(source) if "=" in text else stored_weights(source.base_network) is not None
+    stored = _whole(source.base_network)
+    return _is_of(stored, source) if "=" in text else stored is not None
 
 
 def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
+    if file is not None and file.is_dir():
+        raise UserError(f"{file}: is a folder; name the file in it")
     if file is not None and not file.is_file():
         raise UserError(f"{file}: there is no such file")
     from sagemaker_ssd.contract.weight_store import store
@@ -63,8 +79,9 @@ def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
 def _list() -> None:
     from sagemaker_ssd.contract.weight_store import store
 
+    found = {network: _whole(network) for network in dict.fromkeys(source.base_network for source in SOURCES)}
     for source in SOURCES:
-        print(f"{'installed' if _installed(source) else 'not installed':15}{source.label}")
+        print(f"{'installed' if _is_of(found[source.base_network], source) else 'not installed':15}{source.label}")
     print(f"Folder: {store()}")
 
 

@@ -60,8 +60,8 @@ def check(source: Source, file: Path) -> None:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     if digits != _digits(source):
         raise UserError(
-            f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {_digits(source)}. Delete it and "
-            "get it again"
+            f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {_digits(source)}. Get the "
+            f"right one: {source.where}"
         )
 
 

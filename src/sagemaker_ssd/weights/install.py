@@ -44,6 +44,7 @@ def _read(source: Source, file: Path) -> Parameters:
 
 
 def _write(source: Source, parameters: Parameters, store: Path) -> Path:
+    missing = [folder for folder in (store, *store.parents) if not folder.exists()]
     store.mkdir(parents=True, exist_ok=True)
     path = store / f"{source.base_network}.params"
     note = path.with_suffix(".json")
@@ -68,4 +69,6 @@ def _write(source: Source, parameters: Parameters, store: Path) -> Path:
     # For whoever runs the program, whatever the installer's umask.
     for written in (path, note):
         written.chmod(0o644)
+    for made in missing:
+        made.chmod(0o755)
     return path

@@ -43,7 +43,6 @@ class Epochs:
             self._tell(epoch, losses)
             self._evaluate_and_keep(epoch, losses)
             ends = ends_early(self.job, self.history)
-            self.metrics.write(self.history, ended_early=ends)
             _log.info("%s", log_lines.progress(self.job.cluster.current_host, epoch + 1, chosen.epochs))
             if ends:
                 patience = chosen.early_stopping_patience
@@ -62,10 +61,12 @@ class Epochs:
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
         rate = None if adadelta else self.training.learning_rate(epoch)
         figures = epoch_figures(epoch, rate, losses, found)
-        if self.history.add(figures, found.mean, losses.cross_entropy + losses.smooth_l1):
-            with self.saving:
+        best = self.history.add(figures, found.mean, losses.cross_entropy + losses.smooth_l1)
+        with self.saving:
+            if best:
                 _log.info("Updating the best model with validation-mAP=%s", found.mean)
                 self.training.save()
-        if self.checkpoints is not None:
-            with self.saving:
+            # Before the checkpoint, which needs more room on the disk.
+            self.metrics.write(self.history, ended_early=ends_early(self.job, self.history))
+            if self.checkpoints is not None:
                 self.checkpoints.write(self.training.state(), self.history)

@@ -1,6 +1,7 @@
 """Which sentence an exception of the worker becomes."""
 
 import errno
+import os
 import re
 
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
@@ -14,6 +15,14 @@ _DISK = re.compile(r"FileStream\.Write incomplete|No space left on device")
 # MXNet's arrays hold less than 2^31 numbers.
 _ARRAY_SIZE = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What the person who gave the folders can mend.
+_FOLDER_ERRORS = {
+    errno.EACCES: "make it and the folders above it readable and writable for user {user}",
+    errno.EPERM: "make it readable and writable for user {user}",
+    errno.EROFS: "mount it writable",
+    errno.EISDIR: "a file must be there: remove the folder",
+    errno.ENOTDIR: "a folder must be there: remove the file",
+}
 
 
 def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobError:
@@ -33,6 +42,10 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         where = f" while writing {error.filename}" if error.filename else ""
         return UserError(f"the disk is full{where}. Ask for a larger VolumeSizeInGB")
+    if isinstance(error, OSError) and error.errno in _FOLDER_ERRORS:
+        remedy = _FOLDER_ERRORS[error.errno].format(user=os.geteuid())
+        place = error.filename or "a file or folder of the job"
+        return UserError(f"{place} could not be read or written: {error.strerror}; {remedy}")
     if isinstance(error, OSError):
         return PlatformError(f"a file could not be read or written: {error}")
     if _DISK.search(text):

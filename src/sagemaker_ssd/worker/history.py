@@ -15,9 +15,9 @@ class History:
 
     def add(self, figures: dict[str, Any], score: float, loss: float) -> bool:
         """Add an epoch and say whether it is the best so far: by mAP, and by loss while nothing is detected yet."""
-        best = score > max(self.scores, default=0.0) or (
-            not any(self.scores) and score == 0 and loss <= self.lowest_loss
-        )
+        # Not the highest of all: the model of that epoch may be lost.
+        kept = self.scores[self.best_epoch] if self.scores else 0.0
+        best = score > kept or (score == kept == 0 and loss <= self.lowest_loss)
         if best:
             self.lowest_loss, self.best_epoch = loss, len(self.epochs)
         self.epochs.append(figures)

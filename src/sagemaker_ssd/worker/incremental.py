@@ -66,9 +66,12 @@ def continued(
 def _read(folder: Path, scratch: Path) -> _EarlierModel:
     file = model_file(folder)
     shown_as = f"{folder.name}/{file.relative_to(folder)}"
-    if file.suffix == ".params":
+    if file.suffix.lower() == ".params":
         beside = file.with_name(CONFIGURATION)
-        usable = beside.is_file() and beside.stat().st_size <= Limits().configuration
+        size = beside.stat().st_size if beside.is_file() else None
+        usable = size is not None and size <= Limits().configuration
+        if size is not None and not usable:
+            _log.warning("The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{size:,}")
         parameters = Parameters(*arguments_and_states(read_parameter_file(file, shown_as)))
         return _EarlierModel(file, shown_as, parameters, beside.read_bytes() if usable else None)
     with tempfile.TemporaryDirectory(dir=scratch) as unpacked:

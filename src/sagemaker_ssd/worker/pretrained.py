@@ -7,8 +7,7 @@ from typing import Any
 
 from sagemaker_ssd.artifacts.parameter_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.contract.weight_channels import pretrained_file
-from sagemaker_ssd.contract.weight_store import StoredWeights
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.contract.weight_store import StoredWeights, damaged
 from sagemaker_ssd.model.foreign_weights import converted
 from sagemaker_ssd.model.merging import Merged, merged
 from sagemaker_ssd.model.parameters import Parameters
@@ -20,14 +19,11 @@ _Start = tuple[Parameters, dict[str, Any]]
 
 def from_installed_weights(weights: StoredWeights, starting: Parameters) -> _Start:
     """Return the network's starting values with the installed weights in them; raises UserError if they are damaged."""
-    digest = _sha256(weights.parameters)
-    if digest != weights.facts.get("sha256"):
-        raise UserError(
-            f"{weights.parameters} is damaged: its sha256 is {digest}, not {weights.facts.get('sha256')}. Install the "
-            "weights again (python -m sagemaker_ssd.weights fetch), or build the image again"
-        )
-    arrays = read_parameter_file(weights.parameters, weights.parameters.name)
+    weights.check()
+    arrays = read_parameter_file(weights.parameters, str(weights.parameters))
     result = merged(starting, Parameters(*arguments_and_states(arrays)))
+    if not result.taken:
+        raise damaged(weights.parameters, f"it holds nothing that fits {weights.parameters.stem}")
     facts: dict[str, Any] = {
         name: weights.facts[name] for name in ("source", "title", "checksum", "licence") if name in weights.facts
     }
@@ -43,7 +39,7 @@ def from_channel(folder: Path, starting: Parameters, base_network: str) -> _Star
     digest = _sha256(file)
     notes = "".join(f"; {note}" for note in found.notes)
     _log.info("Start from pre-trained weights: %s (%s%s), sha256:%s", file.name, found.layout, notes, digest)
-    start = {"from": "pretrained channel", "file": file.name, "layout": found.layout, "checksum": f"sha256:{digest}"}
+    start = {"from": "pretrained channel", "file": file.name, "layout": found.layout, "sha256": digest}
     return _start(result, start)
 
 

@@ -16,7 +16,7 @@ from sagemaker_ssd.contract import Job
 from sagemaker_ssd.engine.optimizer import OptimizerState
 from sagemaker_ssd.engine.trainer import TrainingState
 from sagemaker_ssd.worker.history import History
-from sagemaker_ssd.worker.same_job import check_same_job
+from sagemaker_ssd.worker.same_job import check_same_job, check_same_start
 from sagemaker_ssd.worker.saving import save_model
 
 _log = logging.getLogger(__name__)
@@ -71,11 +71,14 @@ def find_checkpoint(job: Job) -> Resumed | None:
     search = newest_checkpoint(folder)
     for reason in search.unusable:
         _log.warning("This checkpoint cannot be used: %s", reason)
+    if search.lost:
+        _log.warning("Of this checkpoint %s. The epoch after which it was written counts as the best one", search.lost)
     if search.manifest is None:
         found = "no checkpoint that can be used, so the training starts anew" if search.unusable else "none yet"
         _log.info("Checkpoints go to %s after every epoch; it holds %s.", folder, found)
         return None
     resumed = Resumed(folder, search.manifest)
     check_same_job(job.hyperparameters.final_configuration(), search.manifest.hyperparameters, resumed.path)
+    check_same_start(job, search.manifest.start, resumed.path)
     _log.info("Resuming after epoch %d of %d from %s", search.manifest.epoch, job.hyperparameters.epochs, resumed.path)
     return resumed

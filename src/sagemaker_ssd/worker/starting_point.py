@@ -7,6 +7,7 @@ from typing import Any
 import mxnet as mx
 
 from sagemaker_ssd.contract import Job
+from sagemaker_ssd.contract.weight_store import required_weights
 from sagemaker_ssd.model.parameters import Parameters, initial_parameters
 from sagemaker_ssd.worker.incremental import continued
 from sagemaker_ssd.worker.pretrained import from_channel, from_installed_weights
@@ -25,7 +26,8 @@ def starting_point(job: Job, graph: mx.sym.Symbol, scratch: Path) -> tuple[Param
         return continued(job.model_channel, starting, chosen, scratch)
     if job.pretrained_channel is not None:
         return from_channel(job.pretrained_channel, starting, chosen.base_network)
-    if job.weights is not None:
-        return from_installed_weights(job.weights, starting)
+    if chosen.use_pretrained_model:
+        # Without weights the job was let in for its checkpoints, of which none can be used.
+        return from_installed_weights(job.weights or required_weights(chosen.base_network), starting)
     _log.info("Start training from scratch, seed %d.", chosen.seed)
     return starting, {"from": "scratch", "seed": chosen.seed}

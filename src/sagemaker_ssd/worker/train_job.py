@@ -15,6 +15,7 @@ from sagemaker_ssd.worker.epochs import Epochs, ends_early
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 from sagemaker_ssd.worker.resuming import Resumed, find_checkpoint
+from sagemaker_ssd.worker.same_job import check_same_data
 from sagemaker_ssd.worker.starting_point import starting_point
 from sagemaker_ssd.worker.training import Training
 
@@ -46,32 +47,36 @@ def train_job(
         history, start = resumed.history(), resumed.manifest.start
         with saving:
             resumed.put_model_back(job, graph)
-        if _nothing_left(job, resumed, history):
-            return
     train, validation = check_channels(job, scratch)
+    data = {"train": channel_figures(train), "validation": channel_figures(validation)}
+    if resumed is not None:
+        finished = _nothing_left(job, history)
+        check_same_data(data, resumed.manifest.data, resumed.path, finished=finished is not None)
+        Metrics(job, resumed.start, data).write(history, ended_early=ends_early(job, history))
+        if finished:
+            _log.warning(
+                "%s: no training was done. To train anew, empty %s or name another folder", finished, resumed.folder
+            )
+            return
     training = Training(job, network, train, validation, training_devices(gpus, chosen.mini_batch_size), scratch)
     if resumed is None:
         training.load(parameters)
     else:
         training.resume(resumed)
-    data = {"train": channel_figures(train), "validation": channel_figures(validation)}
     metrics = Metrics(job, start if resumed is None else resumed.start, data)
     checkpoints = _checkpoints(job, resumed, start, data, train)
     _log.info("Start training.")
     Epochs(job, training, history, metrics, checkpoints, saving).run(progress_bar=progress_bar)
 
 
-def _nothing_left(job: Job, resumed: Resumed, history: History) -> bool:
-    """Write the metrics of the epochs so far, and say whether the job is at its end already."""
-    early, epochs = ends_early(job, history), job.hyperparameters.epochs
-    Metrics(job, resumed.start, resumed.manifest.data).write(history, ended_early=early)
-    if early:
-        _log.info("Nothing is left to train: early stopping ended the job after epoch %d", resumed.manifest.epoch)
-    elif len(history.epochs) >= epochs:
-        _log.info("Nothing is left to train: %d of %d epochs are done", len(history.epochs), epochs)
-    else:
-        return False
-    return True
+def _nothing_left(job: Job, history: History) -> str | None:
+    """Say why a resumed job has nothing left to train, None when it has."""
+    done, epochs = len(history.epochs), job.hyperparameters.epochs
+    if done >= epochs:
+        return f"Nothing is left to train: {done} epochs are done, and the job asks for {epochs}"
+    if ends_early(job, history):
+        return f"Nothing is left to train: early stopping ends the job after epoch {done - 1}"
+    return None
 
 
 def _checkpoints(
@@ -79,12 +84,5 @@ def _checkpoints(
 ) -> Checkpoints | None:
     if job.checkpoints is None:
         return None
-    if resumed is not None and resumed.manifest.training_images != train.images:
-        _log.warning(
-            "the train channel has %d images to train on, and had %d when the checkpoint was written: the training "
-            "goes on with those of now",
-            train.images,
-            resumed.manifest.training_images,
-        )
     best = None if resumed is None else resumed.best
     return Checkpoints(job.checkpoints, job, start=start, data=data, training_images=train.images, best=best)

@@ -1,0 +1,100 @@
+"""Where a job with use_pretrained_model begins: installed weights, a channel's file, or a sentence."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import mxnet as mx
+import pytest
+
+from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.contract.weight_store import VARIABLE, StoredWeights
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.model.graph import Network, saved_graph
+from sagemaker_ssd.model.parameters import Parameters
+from sagemaker_ssd.model.trunk_values import trunk_shapes
+from sagemaker_ssd.worker.pretrained import from_channel, from_installed_weights
+from sagemaker_ssd.worker.starting_point import starting_point
+
+STARTING = Parameters({"conv1_1_weight": mx.nd.zeros((2, 3)), "conv1_2_weight": mx.nd.zeros((2,))}, {})
+AGAIN = "Install the weights again (python -m sagemaker_ssd.weights fetch vgg-16), or build the image again"
+
+
+def installed(folder: Path, **arrays: mx.nd.NDArray) -> StoredWeights:
+    path = folder / "vgg-16.params"
+    mx.nd.save(str(path), {f"arg:{name}": array for name, array in arrays.items()})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return StoredWeights(path, {"source": "keras", "checksum": "sha256:00", "sha256": digest})
+
+
+def fault(weights: StoredWeights) -> str:
+    with pytest.raises(UserError) as caught:
+        from_installed_weights(weights, STARTING)
+    return caught.value.sentence
+
+
+def test_installed_weights_are_taken_and_named(tmp_path: Path):
+    found, start = from_installed_weights(installed(tmp_path, conv1_1_weight=mx.nd.ones((2, 3))), STARTING)
+    assert found.arguments["conv1_1_weight"].sum().asscalar() == 6
+    assert start == {
+        "from": "pretrained",
+        "source": "keras",
+        "checksum": "sha256:00",
+        "layers_starting_anew": ["conv1_2"],
+    }
+
+
+def test_damaged_weights_name_the_network_to_fetch(tmp_path: Path):
+    weights = installed(tmp_path, conv1_1_weight=mx.nd.ones((2, 3)))
+    weights.parameters.write_bytes(b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert fault(weights) == (
+        f"{weights.parameters} is damaged: its sha256 is {digest}, not {weights.facts['sha256']}. {AGAIN}"
+    )
+
+
+def test_weights_that_cannot_be_read(tmp_path: Path):
+    weights = StoredWeights(tmp_path / "vgg-16.params", {"sha256": "00"})
+    weights.parameters.mkdir()
+    assert fault(weights) == f"{weights.parameters} is damaged: it cannot be read (Is a directory). {AGAIN}"
+
+
+def test_weights_of_which_nothing_fits(tmp_path: Path):
+    weights = installed(tmp_path, conv0_weight=mx.nd.ones((2, 3)), conv1_2_weight=mx.nd.ones((3,)))
+    assert fault(weights) == f"{weights.parameters} is damaged: it holds nothing that fits vgg-16. {AGAIN}"
+
+
+def test_a_channels_file_is_named_by_its_digest(tmp_path: Path):
+    values = {name: mx.nd.zeros(shape) for name, shape in trunk_shapes("resnet-50").items()}
+    path = tmp_path / "own.params"
+    mx.nd.save(str(path), values)
+    _, start = from_channel(tmp_path, Parameters(values, {}), "resnet-50")
+    assert start["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (start["from"], start["file"], "checksum" in start) == ("pretrained channel", "own.params", False)
+
+
+def test_a_job_whose_checkpoint_is_of_no_use_asks_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "none"))
+    channel = {"ContentType": "application/x-recordio"}
+    contents = {
+        "hyperparameters": {"num_classes": "1", "num_training_samples": "1", "base_network": "resnet-50"},
+        "inputdataconfig": {"train": channel, "validation": channel},
+        "resourceconfig": {"current_host": "algo-1", "hosts": ["algo-1"]},
+    }
+    for name, content in contents.items():
+        path = tmp_path / "input" / "config" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    for name in ("train", "validation"):
+        path = tmp_path / "input" / "data" / name / "x.rec"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "sagemaker-ssd-0000.json").write_text("{")
+    job = read_job(tmp_path)
+    with pytest.raises(UserError) as caught:
+        starting_point(job, saved_graph(Network("resnet-50", 300, 1)), tmp_path)
+    assert caught.value.sentence.startswith(
+        "hyperparameters.json: use_pretrained_model is 1, but no ImageNet weights for resnet-50 are installed in "
+        f"{tmp_path / 'none'}: build the image"
+    )
