@@ -12,20 +12,21 @@ ALLOWED = {
     "errors": set(),
     "logs": set(),
     "version": set(),
-    "contract": {"errors"},
+    "durability": set(),
+    "contract": {"errors", "durability"},
     "launch": {"contract", "errors"},
     "supervisor": {"launch", "contract", "errors", "logs", "version"},
     "__main__": {"supervisor"},
     "data": {"errors"},
     "model": {"errors"},
     "engine": {"errors"},
-    "artifacts": {"errors"},
+    "artifacts": {"errors", "durability"},
     "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "logs", "version"},
     # Command-line tools: they import what the worker may, and nothing imports them.
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
     "weights": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }
-WITHOUT_MXNET = {"errors", "logs", "version", "contract", "launch", "supervisor", "__main__"}
+WITHOUT_MXNET = {"errors", "durability", "logs", "version", "contract", "launch", "supervisor", "__main__"}
 
 
 def part_of(file: Path) -> str:

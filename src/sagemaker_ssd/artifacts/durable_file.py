@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import mxnet as mx
 
+from sagemaker_ssd.durability import sync
 from sagemaker_ssd.errors import UserError
 
 # EFBIG: the process may not write files of this size (ulimit -f), which asks for the same remedy.
@@ -27,9 +27,9 @@ def durable_file(path: Path, *, part: Path, what: str, needed: int) -> Iterator[
     free = shutil.disk_usage(path.parent).free
     try:
         yield part
-        _sync(part)
+        sync(part)
         part.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -48,15 +48,3 @@ def _is_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return isinstance(error, mx.base.MXNetError) and any(words in str(error) for words in _NO_ROOM_WORDS)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some shared and network file systems cannot sync a folder.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)

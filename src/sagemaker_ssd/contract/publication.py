@@ -5,11 +5,11 @@ model stands, after it the new one does, even if moving its files has to be fini
 happens inside the model's folder, because a rename cannot leave a mount.
 """
 
-import errno
-import os
 import shutil
 from pathlib import Path
 from typing import Final
+
+from sagemaker_ssd.durability import sync
 
 STAGING: Final = ".staging"
 PUBLISHING: Final = ".publishing"
@@ -29,11 +29,11 @@ def publish(model: Path) -> None:
     """Replace the model by the files in the staging folder; raises OSError, the model then being old or new."""
     staging = model / STAGING
     for file in staging.iterdir():
-        _sync(file)
-    _sync(staging)
+        sync(file)
+    sync(staging)
     _finish_moves(model)
     staging.rename(model / PUBLISHING)
-    _sync(model)
+    sync(model)
     _finish_moves(model)
 
 
@@ -62,17 +62,5 @@ def _finish_moves(model: Path) -> bool:
     for file in sorted(publishing.iterdir(), key=lambda file: (file.name == PARAMETERS, file.name)):
         file.replace(model / file.name)
     publishing.rmdir()
-    _sync(model)
+    sync(model)
     return True
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some shared and network file systems cannot sync a folder.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
