@@ -2,8 +2,10 @@
 # Trains in N containers that are the hosts algo-1 to algo-N of one network: train_cluster.sh N IMAGE [FOLDER]
 #
 # Data and hyperparameters are those of FOLDER/opt_ml/input, which is drawn when it is not there; FOLDER is this folder
-# when it is not given. FOLDER/opt_ml_cluster/algo-1 and so on become the hosts' /opt/ml. Ends with every host's exit
-# code and failure, and with the first exit code that is not 0. DOCKER_OPTIONS: more options for `docker run`.
+# when it is not given. Several hosts train with dist_sync unless kv_store says otherwise. FOLDER/opt_ml_cluster/algo-1
+# and so on become the hosts' /opt/ml; the folder for checkpoints, FOLDER/opt_ml/checkpoints where there is one, is
+# the same for all, as on SageMaker. Ends with every host's exit code and failure, and with the first exit code that is
+# not 0. DOCKER_OPTIONS: more options for `docker run`.
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 usage() {
@@ -48,16 +50,21 @@ trap clean_up EXIT
 trap stop INT TERM
 
 docker network create "$run" >/dev/null
+checkpoints=
+[ ! -d "$base/checkpoints" ] || checkpoints="--volume $base/checkpoints:/opt/ml/checkpoints"
 for host in $hosts; do
     own=$cluster/$host
     rm -rf "$own"
     mkdir -p "$own/input/config" "$own/input/data" "$own/model" "$own/output"
     cp "$base/input/config/hyperparameters.json" "$base/input/config/inputdataconfig.json" "$own/input/config/"
+    if [ "$count" -gt 1 ] && ! grep -q '"kv_store"' "$own/input/config/hyperparameters.json"; then
+        sed -i '0,/{/s//{"kv_store": "dist_sync", /' "$own/input/config/hyperparameters.json"
+    fi
     printf '{"current_host": "%s", "hosts": [%s], "network_interface_name": "eth0"}\n' "$host" "$names" \
         > "$own/input/config/resourceconfig.json"
     # shellcheck disable=SC2086
     docker run --detach --name "$run-$host" --hostname "$host" --network "$run" --network-alias "$host" --user "$user" \
-        --volume "$own:/opt/ml" --volume "$base/input/data:/opt/ml/input/data:ro" ${DOCKER_OPTIONS:-} \
+        --volume "$own:/opt/ml" --volume "$base/input/data:/opt/ml/input/data:ro" $checkpoints ${DOCKER_OPTIONS:-} \
         "$image" train >/dev/null
 done
 for host in $hosts; do

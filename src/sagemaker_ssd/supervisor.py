@@ -12,17 +12,19 @@ from types import FrameType
 
 from sagemaker_ssd import logs
 from sagemaker_ssd.contract import Job, read_job
+from sagemaker_ssd.contract.cluster import find_cluster
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.contract.publication import finish_publication, model_state
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.launch.company import Company
+from sagemaker_ssd.launch.ending import Ending
 from sagemaker_ssd.launch.failure_file import remove_failure, write_failure
 from sagemaker_ssd.launch.gpu import check_cards, check_driver
+from sagemaker_ssd.launch.host_processes import HostProcesses
 from sagemaker_ssd.launch.instance import gpus
-from sagemaker_ssd.launch.orphans import reap_orphans
-from sagemaker_ssd.launch.outcome import failure
+from sagemaker_ssd.launch.output_folders import make_output_folders
 from sagemaker_ssd.launch.scratch import scratch_folder
-from sagemaker_ssd.launch.worker_process import WorkerProcess, worker_environment
 from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
@@ -44,18 +46,26 @@ def main(arguments: Sequence[str]) -> int:
     _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
     paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
     remove_failure(paths.failure)
+    company = None
     try:
         _refuse_unknown(arguments)
-        if is_gpu_build():
-            check_driver()
-        _run(paths, stop)
-    except JobError as error:
-        return _failed(paths, error)
+        job = _read(paths, stop)
+        company = Company(job.cluster, version(), job.hyperparameters.final_configuration())
+        _run(job, stop, company)
     except Exception as error:
-        _log.exception("unexpected error")
-        text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
-        return _failed(paths, ProgramError(text))
+        return _failed(paths, _as_failure(error))
+    finally:
+        if company is not None:
+            company.close()
     return 0
+
+
+def _as_failure(error: Exception) -> JobError:
+    if isinstance(error, JobError):
+        return error
+    _log.exception("unexpected error")
+    text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
+    return ProgramError(text)
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:
@@ -73,40 +83,39 @@ def _failed(paths: Paths, error: JobError) -> int:
     return error.exit_code
 
 
-def _run(paths: Paths, stop: threading.Event) -> None:
-    job = read_job(paths.base)
-    _log_configuration(job)
-    _make_output_folders(job)
-    finish_publication(paths.model)
-    before = model_state(paths.model)
-    if before is not None:
-        _log.warning("%s holds a model already; the first one of this run replaces it", paths.model)
+def _read(paths: Paths, stop: threading.Event) -> Job:
+    """Read the job; raises JobError, which the other hosts learn of before, since they would wait for this one."""
     try:
-        with scratch_folder() as scratch:
-            _work(job, scratch, stop)
-    except JobError:
-        # What went wrong first is what is told.
-        with contextlib.suppress(OSError):
-            finish_publication(paths.model)
+        if is_gpu_build():
+            check_driver()
+        return read_job(paths.base)
+    except JobError as error:
+        cluster = find_cluster(paths)
+        if cluster is not None and cluster.several:
+            write_failure(paths.failure, error.sentence)
+            with contextlib.closing(Company(cluster, version(), None)) as company:
+                company.tell(error, stop)
         raise
-    finish_publication(paths.model)
-    saved = model_state(paths.model) not in (None, before)
-    if stop.is_set() and not saved:
-        raise PlatformError(_stopped_early(job, before is not None))
-    if not saved:
-        raise ProgramError("training ended without a model; this is a bug of this program")
-    _log.info(
-        "%s. Model: %s; metrics: %s",
-        "Stopped on request, the best model so far is in place" if stop.is_set() else "Training is done",
-        paths.model,
-        paths.output_data / "metrics.json",
-    )
 
 
-def _stopped_early(job: Job, model_is_there: bool) -> str:
-    text = "stopped on request before the first model was saved, "
-    text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
-    return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
+def _run(job: Job, stop: threading.Event, company: Company) -> None:
+    """Train together with the other hosts, if any; raises JobError, which the others have been told of."""
+    try:
+        _log_configuration(job)
+        ending = company.settle(_train(job, stop, company), stop)
+    except Exception as error:
+        company.tell(_as_failure(error), stop)
+        raise
+    failure = ending.error(job.cluster.current_host)
+    if failure is not None:
+        raise failure
+    stopped = ending.kind == "stopped"
+    message = "Stopped on request, the best model so far is in place" if stopped else "Training is done"
+    if job.cluster.is_first:
+        metrics = job.paths.output_data / "metrics.json"
+        _log.info("%s. Model: %s; metrics: %s", message, job.paths.model, metrics)
+    else:
+        _log.info("%s. The model and the metrics are on %s", message, job.cluster.hosts[0])
 
 
 def _log_configuration(job: Job) -> None:
@@ -119,46 +128,71 @@ def _log_configuration(job: Job) -> None:
         _log.warning("%s", notice)
 
 
-def _make_output_folders(job: Job) -> None:
-    wanted = {job.paths.model: "its results", job.paths.output_data: "its results"}
-    if job.checkpoints is not None:
-        wanted[job.checkpoints] = "its checkpoints"
-    for folder, what in wanted.items():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # The ending keeps SageMaker from uploading it.
-            probe = folder / ".writable.sagemaker-ignore"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {folder}: {error.strerror}. The job needs to write {what} there"
-            ) from error
-
-
-def _work(job: Job, scratch: Path, stop: threading.Event) -> None:
-    """Run the worker to its end, or stop it when asked to; raise JobError for any other end."""
-    cpus, graphics = len(os.sched_getaffinity(0)), gpus(scratch)
-    if is_gpu_build():
-        check_cards(graphics)
-    arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]
-    # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
-    if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
-        arguments.append("--progress-bar")
-    if stop.is_set():
-        return
-    worker = WorkerProcess(arguments, worker_environment(os.environ, cpus))
+def _train(job: Job, stop: threading.Event, company: Company) -> Ending:
+    """Do this host's part of the job and say how it ended; raises JobError."""
+    host, model = job.cluster.current_host, job.paths.model
+    if not job.cluster.is_first:
+        # The first host writes the model, in local mode of SageMaker's SDK into the very same folder.
+        _work(job, stop, company)
+        return Ending("stopped" if company.stopping(stop) else "done", host)
+    make_output_folders(job)
+    finish_publication(model)
+    before = model_state(model)
+    if before is not None:
+        _log.warning("%s holds a model already; the first one of this run replaces it", model)
     try:
-        while not worker.ended(_LISTEN_SECONDS):
-            reap_orphans(worker.pid)
-            if stop.is_set():
-                _log.info("Asked to stop")
-                worker.stop()
-                return
-    finally:
-        worker.kill()
-    if stop.is_set():
-        return
-    error = failure(worker.returncode or 0, worker.report, worker.stderr_tail, job.hyperparameters.mini_batch_size)
-    if error is not None:
-        raise error
+        _work(job, stop, company)
+    except JobError:
+        # What went wrong first is what is told.
+        with contextlib.suppress(OSError):
+            finish_publication(model)
+        raise
+    finish_publication(model)
+    saved = model_state(model) not in (None, before)
+    if company.stopping(stop):
+        sentence = "" if saved else _stopped_early(job, before is not None)
+        return Ending("stopped", host, 0 if saved else PlatformError.exit_code, sentence)
+    if not saved:
+        raise ProgramError("training ended without a model; this is a bug of this program")
+    return Ending("done", host)
+
+
+def _stopped_early(job: Job, model_is_there: bool) -> str:
+    text = "stopped on request before the first model was saved, "
+    text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
+    return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
+
+
+def _work(job: Job, stop: threading.Event, company: Company) -> None:
+    """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
+    with scratch_folder() as scratch:
+        cpus, graphics = len(os.sched_getaffinity(0)), gpus(scratch)
+        if is_gpu_build():
+            check_cards(graphics)
+        arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]
+        arguments += ["--patience", str(company.deadlines.progress)]
+        # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
+        if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
+            arguments.append("--progress-bar")
+        place = company.meet(stop)
+        if company.stopping(stop):
+            return
+        with HostProcesses(
+            arguments,
+            cpus=cpus,
+            mini_batch_size=job.hyperparameters.mini_batch_size,
+            place=place,
+            first=job.cluster.is_first,
+            gather=company.gather,
+        ) as processes:
+            try:
+                while not processes.work(_LISTEN_SECONDS):
+                    if company.stopping(stop):
+                        _log.info("Asked to stop")
+                        processes.stop()
+                        return
+                    company.check()
+            except JobError:
+                # What goes wrong while the job is being stopped is no failure.
+                if not company.stopping(stop):
+                    raise

@@ -55,15 +55,26 @@ def test_a_cluster_of_one_trains(make_job: Callable[..., Path]):
     assert files(base.parent / "opt_ml_cluster" / "algo-1" / "model") == MODEL
 
 
-def test_a_cluster_of_three_shows_every_hosts_refusal(make_job: Callable[..., Path]):
-    base = make_job(epochs="1")
+def test_a_cluster_of_two_trains_together(make_job: Callable[..., Path]):
+    base = make_job(epochs="2")
+    ended = script("train_cluster.sh", 2, IMAGE, base.parent)
+    assert ended.returncode == 0, ended.stdout
+    assert "Create Store: dist_sync, 2 hosts" in ended.stdout
+    for host in ("algo-1", "algo-2"):
+        assert f"{host} ended with exit code 0\n" in ended.stdout
+        assert f"#quality_metric: host={host}, epoch=1, batch=1 train cross_entropy <loss>=(" in ended.stdout
+    assert ended.stdout.count("validation mAP <score>=") == 2
+    cluster = base.parent / "opt_ml_cluster"
+    assert (files(cluster / "algo-1" / "model"), files(cluster / "algo-2" / "model")) == (MODEL, set())
+
+
+def test_a_cluster_of_three_shows_every_hosts_failure(make_job: Callable[..., Path]):
+    base = make_job(epochs="1", kv_store="dist")
     ended = script("train_cluster.sh", 3, IMAGE, base.parent)
     assert ended.returncode == 1, ended.stdout
     for host in ("algo-1", "algo-2", "algo-3"):
         assert f"{host} ended with exit code 1\n" in ended.stdout
-        assert (
-            f'{host} failed: resourceconfig.json: hosts is ["algo-1", "algo-2", "algo-3"], but training' in ended.stdout
-        )
+        assert f"{host} failed: hyperparameters.json: kv_store is 'dist'; it must be dist_sync" in ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,6 @@ def test_a_key_given_twice_is_told_with_the_other_faults(tree):
     ]
 
 
-SEVERAL = "but training on several hosts is not available in this version: set instance_count to 1"
 NAME = "must be the name of this host, such as 'algo-1'"
 NAMES = 'must be a list of names, such as ["algo-1"]'
 RESOURCE_FAULTS = [
@@ -150,18 +149,15 @@ RESOURCE_FAULTS = [
     ),
     (
         {"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]},
-        [
-            'current_host is \'algo-3\', which is not among the hosts ["algo-1", "algo-2"]',
-            f'hosts is ["algo-1", "algo-2"], {SEVERAL}',
-        ],
+        ['current_host is \'algo-3\', which is not among the hosts ["algo-1", "algo-2"]'],
     ),
-    ({"current_host": "algo-1", "hosts": ["algo-1", "algo-10"]}, [f'hosts is ["algo-1", "algo-10"], {SEVERAL}']),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("resources", "texts"), RESOURCE_FAULTS)
 def test_wrong_resources(tree, resources, texts):
     tree.resources = resources
+    tree.hyperparameters["kv_store"] = "dist_sync"
     assert tree.faults() == [f"resourceconfig.json: {text}" for text in texts]
 
 
@@ -273,7 +269,7 @@ def test_what_does_nothing_is_noticed(tree, given, notices):
 def test_faults_of_all_files_are_told_together(tree):
     tree.hyperparameters = {"num_classes": "3", "learning_rate": "0,001", "use_pretrained_model": "0"}
     tree.channels = {"train": {"ContentType": "text/csv"}, "model": {}}
-    tree.resources = {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}
+    tree.resources = {"current_host": "algo-1", "hosts": "algo-1"}
     (tree.config / "checkpointconfig.json").write_text("[]")
     assert tree.faults() == [
         "hyperparameters.json: num_training_samples is required: a whole number, 1 or more",
@@ -283,6 +279,6 @@ def test_faults_of_all_files_are_told_together(tree):
         "inputdataconfig.json: the validation channel is required, because the mAP that picks the best model is "
         "computed on it; channels given: train, model",
         "input/data/model: there is no such folder; the data of the model channel must be there",
-        f'resourceconfig.json: hosts is ["algo-1", "algo-2"], {SEVERAL}',
+        f"resourceconfig.json: hosts is 'algo-1'; it {NAMES}",
         f"checkpointconfig.json: it holds [], which is not a JSON object; {CHECKPOINTS}",
     ]

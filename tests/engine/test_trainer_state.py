@@ -94,7 +94,7 @@ def test_aligned_devices_detect_alike(start: Parameters, images: mx.nd.NDArray):
 def test_a_state_of_another_network_or_optimizer_does_not_fit(start: Parameters):
     of_sgd = trainer(SGD, 1)
     of_sgd.load(start.arguments, start.states)
-    momentum = {key: mx.nd.zeros(start.arguments[name].shape) for key, name in of_sgd._optimizer.array_names()}
+    momentum = {key: mx.nd.zeros(start.arguments[name].shape) for key, name in of_sgd._updates.array_names()}
     good = TrainingState(start.arguments, start.states, OptimizerState(momentum, 1))
     assert of_sgd.fits(good)
     assert not trainer(ADAM, 1).fits(good)

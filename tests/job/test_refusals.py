@@ -144,10 +144,6 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
         file("resourceconfig", {"current_host": "algo-9", "hosts": ["algo-1"]}),
         ["resourceconfig.json", "algo-9"],
     ),
-    "several hosts": (
-        file("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}),
-        ["several hosts", "instance_count to 1"],
-    ),
     "checkpoints not an object": (file("checkpointconfig", "[]"), ["checkpointconfig.json"]),
 }
 

@@ -17,10 +17,10 @@ worker = subprocess.Popen(["sh", "-c", sys.argv[1]])
 subprocess.run(["sh", "-c", "sleep 0.2 & sleep 0.2 & sleep 0.2 &"], check=True)
 time.sleep(0.6)
 before = zombies()
-reap_orphans(worker.pid)
+reap_orphans([worker.pid])
 after = zombies()
 code = worker.wait()
-reap_orphans(worker.pid)
+reap_orphans([worker.pid])
 print(before, after, zombies(), code)
 """
 

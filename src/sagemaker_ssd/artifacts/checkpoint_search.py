@@ -21,8 +21,8 @@ class Search:
     lost: str | None = None
 
 
-def newest_checkpoint(folder: Path) -> Search:
-    """Look at the checkpoints of a folder, the newest first, until one is whole.
+def newest_checkpoint(folder: Path, newest: int | None = None) -> Search:
+    """Look at the checkpoints of a folder, the newest first, until one is whole; none after epoch `newest`.
 
     Raises UserError when a file cannot be read or a newer version of this program wrote a checkpoint, OSError when the
     folder cannot be read.
@@ -30,6 +30,8 @@ def newest_checkpoint(folder: Path) -> Search:
     unusable: list[str] = []
     second_best: Search | None = None
     for epoch, path in manifest_files(folder).items():
+        if newest is not None and epoch > newest:
+            continue
         try:
             manifest = read_manifest(path)
             if manifest.epoch != epoch:

@@ -30,7 +30,10 @@ Content = Literal["recordio", "images"]
 
 @dataclass(frozen=True)
 class DataChannel:
-    """A channel to train or validate on: one RecordIO file, or images with a folder of annotations."""
+    """A channel to train or validate on: one RecordIO file, or images with a folder of annotations.
+
+    sharded: whether each host was given a part of it, or of its annotations.
+    """
 
     name: str
     content: Content
@@ -95,7 +98,7 @@ def _read_channel(name: str, config: dict[str, object], paths: Paths, findings: 
     content = _content(name, entry, f"{name}_annotation" in config, findings)
     sharded = check_delivery(name, entry, findings)
     if content == "images":
-        _check_annotation_channel(name, config, findings)
+        sharded |= _check_annotation_channel(name, config, findings)
     if content is None or len(findings.faults) > before:
         return None
     folder = paths.data / name
@@ -124,7 +127,8 @@ def _content(name: str, entry: dict[str, object], annotated: bool, findings: Fin
     return None
 
 
-def _check_annotation_channel(name: str, config: dict[str, object], findings: Findings) -> None:
+def _check_annotation_channel(name: str, config: dict[str, object], findings: Findings) -> bool:
+    """Add the faults of a channel's annotation channel; return whether its files are spread over the hosts."""
     channel = f"{name}_annotation"
     entry = config.get(channel)
     if channel not in config:
@@ -136,4 +140,5 @@ def _check_annotation_channel(name: str, config: dict[str, object], findings: Fi
             f'{FILE}: {channel} is {shown(entry)}; it must be an object such as {{"ContentType": ...}}'
         )
     else:
-        check_delivery(channel, entry, findings)
+        return check_delivery(channel, entry, findings)
+    return False

@@ -18,6 +18,16 @@ class Cluster:
     current_host: str
     hosts: tuple[str, ...]
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the host that evaluates, and writes everything but its own failure."""
+        return self.current_host == self.hosts[0]
+
+    @property
+    def several(self) -> bool:
+        """Whether the job runs on more than one host."""
+        return len(self.hosts) > 1
+
 
 def read_cluster(paths: Paths, findings: Findings) -> Cluster | None:
     """Read the cluster, None with faults; without a file it is one host, algo-1."""
@@ -36,12 +46,13 @@ def read_cluster(paths: Paths, findings: Findings) -> Cluster | None:
         findings.faults.append(
             f"{FILE}: current_host is {shown(current_host)}, which is not among the hosts {shown(list(hosts))}"
         )
-    if len(hosts) > 1:
-        findings.faults.append(
-            f"{FILE}: hosts is {shown(list(hosts))}, but training on several hosts is not available in this "
-            "version: set instance_count to 1"
-        )
+        return None
     return Cluster(current_host, hosts)
+
+
+def find_cluster(paths: Paths) -> Cluster | None:
+    """Read the cluster of a job whose files have faults, to tell its other hosts; None where it cannot be told."""
+    return read_cluster(paths, Findings())
 
 
 def _host(content: dict[str, object], findings: Findings) -> str:

@@ -10,6 +10,7 @@ from sagemaker_ssd.contract.findings import Findings
 from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.several_hosts import check_several_hosts
 from sagemaker_ssd.contract.weight_channels import WeightChannels, check_start
 from sagemaker_ssd.contract.weight_store import StoredWeights, required_weights
 from sagemaker_ssd.errors import UserError, problems
@@ -39,11 +40,13 @@ def read_job(base: Path) -> Job:
     channels = read_channels(paths, findings)
     check_start(channels.weights, provided, findings)
     cluster = read_cluster(paths, findings)
+    if cluster is not None and cluster.several:
+        check_several_hosts(cluster, hyperparameters, channels.data, findings)
     checkpoints = read_checkpoints(paths, findings)
     weights = _weights(hyperparameters, channels.weights, checkpoints, findings)
     if findings.faults or hyperparameters is None or cluster is None:
         raise UserError(problems(findings.faults))
-    if hyperparameters.kv_store is not None and len(cluster.hosts) == 1:
+    if hyperparameters.kv_store is not None and not cluster.several:
         findings.notices.append(f"kv_store is '{hyperparameters.kv_store}', which is not applicable on one host")
         # The built-in's artifacts of one host have kv_store device.
         hyperparameters = hyperparameters.model_copy(update={"kv_store": None})

@@ -59,7 +59,9 @@ class SpecifiedHyperparameters(BaseModel):
         None,
         description="parameters whose name matches from its start are not trained, such as `^(conv1_|conv2_).*`",
     )
-    kv_store: KVStore = Field(None, description="how several hosts exchange their updates; not applicable on one host")
+    kv_store: KVStore = Field(
+        None, description="how several hosts exchange their updates: needed on several, not applicable on one"
+    )
     label_width: Positive = Field(
         350, description="numbers that a label is padded to: 2, and 5 for every object of the fullest image"
     )

@@ -5,14 +5,18 @@ from sagemaker_ssd.data.epoch import epoch_order
 from sagemaker_ssd.data.pack_images import pack_images
 from sagemaker_ssd.data.reader import Batch, evaluation_batches, padded_labels, training_batches
 from sagemaker_ssd.data.record_file import RecordFile
+from sagemaker_ssd.data.shares import Shares, replicated_shares, sharded_shares
 
 __all__ = [
     "Batch",
     "RecordFile",
+    "Shares",
     "check_recordio",
     "epoch_order",
     "evaluation_batches",
     "pack_images",
     "padded_labels",
+    "replicated_shares",
+    "sharded_shares",
     "training_batches",
 ]

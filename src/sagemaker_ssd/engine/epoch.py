@@ -1,8 +1,8 @@
 """One pass of training over a channel."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import mxnet as mx
 import numpy as np
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd.engine.divergence import diverged
 from sagemaker_ssd.engine.trainer import LossSums, Trainer
+from sagemaker_ssd.errors import ProgramError
+
+Batch = tuple[mx.nd.NDArray, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an epoch has come; seconds since its start."""
+    """How far an epoch has come: its steps, this host's images, and the seconds since its start."""
 
     batches: int
     images: int
@@ -23,42 +26,81 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """An epoch's mean losses per counted anchor (mxnet-ssd's metrics), its size and the seconds it took."""
+    """An epoch's mean losses per counted anchor (mxnet-ssd's metrics), its size and the seconds it took.
+
+    Losses and images are this host's own; batches are the epoch's steps, which all hosts make together. anchors: how
+    many the means are over.
+    """
 
     cross_entropy: float
     smooth_l1: float
     batches: int
     images: int
     seconds: float
+    anchors: int
+
+    def plain(self) -> dict[str, float]:
+        """Return the figures by name, as JSON has them."""
+        return asdict(self)
+
+
+def combined(hosts: Sequence[EpochLosses]) -> EpochLosses:
+    """Return the figures of an epoch over all hosts: means over all anchors, all images, the longest time."""
+    anchors = max(sum(host.anchors for host in hosts), 1)
+    return EpochLosses(
+        cross_entropy=sum(host.cross_entropy * host.anchors for host in hosts) / anchors,
+        smooth_l1=sum(host.smooth_l1 * host.anchors for host in hosts) / anchors,
+        batches=max(host.batches for host in hosts),
+        images=sum(host.images for host in hosts),
+        seconds=max(host.seconds for host in hosts),
+        anchors=sum(host.anchors for host in hosts),
+    )
 
 
 def train_epoch(
     trainer: Trainer,
-    batches: Iterable[tuple[mx.nd.NDArray, NDArray[np.float32]]],
+    batches: Iterable[Batch],
     *,
     epoch: int,
     rate: Callable[[int], float],
     observe: Callable[[Progress], None],
+    totals: Sequence[int] | None = None,
 ) -> EpochLosses:
     """Train on every batch once; `rate` gives a batch number's learning rate, `observe` is called after each.
 
+    totals: how many images each of the epoch's steps has over all hosts; in the last ones, for which this host has no
+    batch left, it takes part with nothing. None: every batch is a step of this host's images alone.
     Raises UserError naming epoch and batch when a loss is not finite.
     """
     start = time.monotonic()
     sums, images, count = np.zeros(3), 0, 0
     waiting: LossSums | None = None
-    for data, label in batches:
-        latest = trainer.step(data, label, rate(count))
+    for batch, total in _steps(batches, totals):
+        data, label = batch or (None, None)
+        latest = trainer.step(data, label, rate(count), total)
         # The previous batch's losses are read while this one is computed, so that the device never waits for us.
         if waiting is not None:
             sums += _finite(waiting, epoch, count - 1, rate(count - 1))
-        waiting, count, images = latest, count + 1, images + len(label)
+        waiting, count, images = latest, count + 1, images + (0 if label is None else len(label))
         observe(Progress(count, images, time.monotonic() - start))
     if waiting is not None:
         sums += _finite(waiting, epoch, count - 1, rate(count - 1))
-    # A batch whose every image lost its boxes to the crops counts no anchor.
-    anchors = max(sums[2], 1.0)
-    return EpochLosses(sums[0] / anchors, sums[1] / anchors, count, images, time.monotonic() - start)
+    # A batch whose every image lost its boxes to the crops counts no anchor, nor does a host without images.
+    entropy, smooth_l1, anchors = sums.tolist()
+    seconds = time.monotonic() - start
+    return EpochLosses(entropy / max(anchors, 1), smooth_l1 / max(anchors, 1), count, images, seconds, int(anchors))
+
+
+def _steps(batches: Iterable[Batch], totals: Sequence[int] | None) -> Iterator[tuple[Batch | None, int | None]]:
+    if totals is None:
+        for batch in batches:
+            yield batch, None
+        return
+    left = iter(batches)
+    for total in totals:
+        yield next(left, None), total
+    if next(left, None) is not None:
+        raise ProgramError(f"an epoch of {len(totals)} steps has more batches on this host; deal out no more")
 
 
 def _finite(losses: LossSums, epoch: int, batch: int, learning_rate: float) -> NDArray[np.float64]:

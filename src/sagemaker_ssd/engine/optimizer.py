@@ -1,6 +1,6 @@
 """The four optimizers of the specification, as MXNet has them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,23 +49,48 @@ class OptimizerState:
     updates: int
 
 
-class Optimizer:
-    """Updates the parameters of every device; the graph's __lr_mult__ and __wd_mult__ hold."""
+def create_optimizer(
+    settings: OptimizerSettings, graph: mx.sym.Symbol, names: Mapping[int, str], *, shares: int, **more: Any
+) -> mx.optimizer.Optimizer:
+    """Make MXNet's optimizer for gradients that are sums over `shares` devices; `names` are those of its indices.
 
-    def __init__(self, settings: OptimizerSettings, graph: mx.sym.Symbol, names: Sequence[str], devices: int) -> None:
+    The graph's __lr_mult__ and __wd_mult__ hold. more: what else MXNet's optimizer takes.
+    """
+    # The losses are normalised in the graph already, so only the sum over devices is divided out.
+    return mx.optimizer.create(
+        settings.name,
+        sym=graph,
+        param_idx2name=dict(names),
+        rescale_grad=1.0 / shares,
+        **settings.arguments(),
+        **more,
+    )
+
+
+class Optimizer:
+    """Updates the parameters of every device of this host.
+
+    shares: the devices whose gradients were added up, those of this host unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        graph: mx.sym.Symbol,
+        names: Sequence[str],
+        devices: int,
+        *,
+        shares: int | None = None,
+    ) -> None:
         self._settings, self._graph, self._names, self._devices = settings, graph, list(names), devices
+        self._shares = devices if shares is None else shares
         self._begin(updates=0)
 
     def _begin(self, updates: int) -> None:
-        names, devices = self._names, self._devices
-        # The losses are normalised in the graph already, so only the sum over devices is divided out.
-        self._optimizer = mx.optimizer.create(
-            self._settings.name,
-            sym=self._graph,
-            param_idx2name={k * devices + device: name for k, name in enumerate(names) for device in range(devices)},
-            rescale_grad=1.0 / devices,
-            begin_num_update=updates,
-            **self._settings.arguments(),
+        devices = self._devices
+        indices = {k * devices + device: name for k, name in enumerate(self._names) for device in range(devices)}
+        self._optimizer = create_optimizer(
+            self._settings, self._graph, indices, shares=self._shares, begin_num_update=updates
         )
         self._update = mx.optimizer.get_updater(self._optimizer)
 

@@ -69,6 +69,16 @@ class Replica:
         # A copy, because the next batch writes into the same output before the caller has to read it.
         return executor.outputs[2].copy()
 
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply every gradient."""
+        for gradient in self.gradients.values():
+            gradient *= factor
+
+    def clear_gradients(self) -> None:
+        """Set every gradient to zero, as it is without images."""
+        for gradient in self.gradients.values():
+            gradient[:] = 0
+
     def _executor(self, images: int) -> mx.executor.Executor:
         if images not in self._executors:
             # Shares parameters, gradients and memory with the full one: only an epoch's last batch is smaller.

@@ -1,4 +1,4 @@
-"""A network in training on the devices of this host."""
+"""A network in training on the devices of this host, alone or together with other hosts."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,28 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.engine.optimizer import Optimizer, OptimizerSettings, OptimizerState
+from sagemaker_ssd.engine.digest import digest
+from sagemaker_ssd.engine.host_updates import HostUpdates
+from sagemaker_ssd.engine.optimizer import OptimizerSettings, OptimizerState
 from sagemaker_ssd.engine.replica import Arrays, Replica
+from sagemaker_ssd.engine.server_schedule import ServerSchedule
+from sagemaker_ssd.engine.server_updates import ServerUpdates
+from sagemaker_ssd.engine.store import is_asynchronous, local_store
+from sagemaker_ssd.engine.updates import Trained, Updates
+from sagemaker_ssd.errors import ProgramError
 
 
 @dataclass(frozen=True)
 class LossSums:
-    """One batch's summed losses and the number of anchors that count, still being computed."""
+    """One step's summed losses and the number of anchors that count, still being computed."""
 
     _sums: Sequence[mx.nd.NDArray]
 
     def read(self) -> NDArray[np.float64]:
-        """Wait for cross entropy, smooth L1 and anchors of the batch, summed over the devices: (3,)."""
-        total: NDArray[np.float64] = np.sum([sums.asnumpy().astype(np.float64) for sums in self._sums], axis=0)
+        """Wait for cross entropy, smooth L1 and anchors of this host's images, summed over its devices: (3,)."""
+        total = np.zeros(3)
+        for sums in self._sums:
+            total += sums.asnumpy()
         return total
 
 
@@ -33,7 +42,13 @@ class TrainingState:
 
 
 class Trainer:
-    """Splits each batch over the devices, adds up their gradients and updates every device's parameters alike."""
+    """Splits each batch over the devices and updates every device's parameters alike.
+
+    store: what `connect` gave, for several hosts with the same number of devices each; None for one host. All hosts
+    have to load the same parameters.
+    schedule: the servers' learning rates, for dist_async alone, where the optimizer is on the servers.
+    Raises ProgramError when one of the two lacks the other.
+    """
 
     def __init__(
         self,
@@ -45,6 +60,8 @@ class Trainer:
         image_shape: int,
         max_objects: int,
         frozen: Collection[str],
+        store: mx.kv.KVStore | None = None,
+        schedule: ServerSchedule | None = None,
     ) -> None:
         share = -(-batch_size // len(devices))
         self.replicas = [
@@ -58,40 +75,66 @@ class Trainer:
             )
             for device in devices
         ]
-        names = self.replicas[0].trained
-        self._arguments = [[replica.arguments[name] for replica in self.replicas] for name in names]
-        self._gradients = [[replica.gradients[name] for replica in self.replicas] for name in names]
-        self._optimizer = Optimizer(settings, graph, names, len(devices))
-        self._store = self._make_store(names) if len(devices) > 1 else None
+        store = local_store(devices) if store is None else store
+        self._updates = _make_updates(settings, graph, self._trained(), store, schedule)
 
-    def _make_store(self, names: Sequence[str]) -> mx.kv.KVStore:
-        store = mx.kv.create("device" if self.replicas[0].device.device_type == "gpu" else "local")
-        store.init(list(names), [gradients[0].zeros_like() for gradients in self._gradients])
-        self._names = list(names)
-        return store
+    def _trained(self) -> list[Trained]:
+        arguments = [replica.arguments for replica in self.replicas]
+        gradients = [replica.gradients for replica in self.replicas]
+        # By size, because a store spreads small arrays over its servers in turn: weights and biases would part.
+        names = sorted(self.replicas[0].trained, key=lambda name: -arguments[0][name].size)
+        return [Trained(name, [of[name] for of in gradients], [of[name] for of in arguments]) for name in names]
 
     def load(self, arguments: Arrays, states: Arrays) -> None:
-        """Copy parameters to every device."""
+        """Copy parameters to every device, and with dist_async to the servers, which take them once."""
         for replica in self.replicas:
             replica.load(arguments, states)
+        self._updates.begin()
 
-    def step(self, data: mx.nd.NDArray, label: NDArray[np.float32], learning_rate: float) -> LossSums:
-        """Train on (n, 3, S, S) images with (n, objects, 5) labels; returns before the computation is done."""
-        bounds = np.linspace(0, len(label), len(self.replicas) + 1).round().astype(int)
+    def step(
+        self,
+        data: mx.nd.NDArray | None,
+        label: NDArray[np.float32] | None,
+        learning_rate: float,
+        images: int | None = None,
+    ) -> LossSums:
+        """Train on (n, 3, S, S) images with (n, objects, 5) labels; returns before the computation is done.
+
+        images: in this step over all hosts, each of which makes it, also without images (None, None); None: n. With
+        dist_async a step is of this host's images alone, and the rate is the schedule's.
+        Each image counts the same, wherever it is: a device with m of all the step's images weighs m / images.
+        """
+        own = 0 if label is None else len(label)
+        sums = self._backward(data, label, self._updates.images_of_step(own, images))
+        self._updates.apply(own, learning_rate)
+        return LossSums(sums)
+
+    def _backward(
+        self, data: mx.nd.NDArray | None, label: NDArray[np.float32] | None, images: int
+    ) -> list[mx.nd.NDArray]:
+        own, shares = 0 if label is None else len(label), self._updates.shares
+        bounds = np.linspace(0, own, len(self.replicas) + 1).round().astype(int).tolist()
         sums = []
         for replica, begin, end in zip(self.replicas, bounds[:-1], bounds[1:], strict=True):
-            if begin == end:
-                for gradient in replica.gradients.values():
-                    gradient[:] = 0
+            if data is None or label is None or begin == end:
+                replica.clear_gradients()
                 continue
-            part = mx.nd.array(label[begin:end])
-            sums.append(replica.forward_backward(data[int(begin) : int(end)], part))
-        if self._store is not None:
-            for k, name in enumerate(self._names):
-                self._store.push(name, self._gradients[k], priority=-k)
-                self._store.pull(name, out=self._gradients[k], priority=-k)
-        self._optimizer.step(self._gradients, self._arguments, learning_rate)
-        return LossSums(sums)
+            sums.append(replica.forward_backward(data[begin:end], mx.nd.array(label[begin:end])))
+            # The update divides the sum by the shares, which is right where all are of the same size.
+            if (end - begin) * shares != images:
+                replica.scale_gradients((end - begin) * shares / images)
+        return sums
+
+    def settle(self) -> None:
+        """Give every host the same parameters, of all steps so far; every host has to call it after an epoch.
+
+        With dist_async it waits for all hosts; otherwise there is nothing to do.
+        """
+        self._updates.settle()
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the arguments, which is the same on every host after `settle`."""
+        return digest(self.replicas[0].arguments)
 
     def parameters(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
         """Return arguments and states of the first device (the others' arguments are the same)."""
@@ -106,9 +149,12 @@ class Trainer:
                 array.copyto(replica.states[name])
 
     def state(self) -> TrainingState:
-        """Return what a later `restore` goes on from; its arrays change with the next step."""
+        """Return what a later `restore` goes on from; its arrays change with the next step.
+
+        With dist_async the optimizer's are not in it: they are on the servers.
+        """
         arguments, states = self.parameters()
-        return TrainingState(arguments, states, self._optimizer.state())
+        return TrainingState(arguments, states, self._updates.state())
 
     def fits(self, state: TrainingState) -> bool:
         """Say whether a state has all that this network and its optimizer need, in the same shapes."""
@@ -116,10 +162,27 @@ class Trainer:
         shapes = {name: array.shape for name, array in arguments.items()}
         pairs = [(state.arguments.get(name), shape) for name, shape in shapes.items()]
         pairs += [(state.states.get(name), array.shape) for name, array in states.items()]
-        pairs += [(state.optimizer.arrays.get(name), shapes[of]) for name, of in self._optimizer.array_names()]
+        pairs += [(state.optimizer.arrays.get(name), shapes[of]) for name, of in self._updates.array_names()]
         return all(array is not None and array.shape == shape for array, shape in pairs)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from a state that fits, whatever number of devices it was taken with."""
+        """Go on from a state that fits, whatever number of devices and hosts it was taken with.
+
+        With dist_async only the weights: the servers' optimizer starts anew.
+        """
         self.load(state.arguments, state.states)
-        self._optimizer.restore(state.optimizer)
+        self._updates.restore(state.optimizer)
+
+
+def _make_updates(
+    settings: OptimizerSettings,
+    graph: mx.sym.Symbol,
+    parameters: Sequence[Trained],
+    store: mx.kv.KVStore | None,
+    schedule: ServerSchedule | None,
+) -> Updates:
+    if is_asynchronous(store) and schedule is not None:
+        return ServerUpdates(settings, graph, parameters, store, schedule)
+    if is_asynchronous(store) or schedule is not None:
+        raise ProgramError("the servers' schedule goes with dist_async: give both or neither")
+    return HostUpdates(settings, graph, parameters, store)

@@ -24,23 +24,28 @@ def failure(
             return None
         kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
         return kind(str(report.get("sentence")))
+    return ended_without_a_word("the training process", returncode, stderr_tail, mini_batch_size)
+
+
+def ended_without_a_word(process: str, returncode: int, stderr_tail: str, mini_batch_size: int) -> JobError:
+    """Return the failure of a `process` that ended before its work was done and did not say why."""
     if returncode == 255 and _CAUGHT_BY_MXNET in stderr_tail:
         returncode = -signal.SIGSEGV
     if returncode == -signal.SIGKILL:
         half = mini_batch_size // 2
         batch = f"mini_batch_size (now {mini_batch_size}; try {half}) or " if half else ""
         return PlatformError(
-            "the training process was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
+            f"{process} was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
             f"lower {batch}image_shape, or choose an instance type with more memory"
         )
     if returncode < 0:
         return ProgramError(
-            f"the training process crashed with signal {-returncode} ({_signal_name(-returncode)}) in native code"
+            f"{process} crashed with signal {-returncode} ({_signal_name(-returncode)}) in native code"
             f"{_last_words(stderr_tail)}. This is a bug of this program or of MXNet, not of your data or settings; the "
             "job's log has the details"
         )
     return ProgramError(
-        f"the training process ended with exit code {returncode} before its work was done"
+        f"{process} ended with exit code {returncode} before its work was done"
         f"{_last_words(stderr_tail)}. This is a bug of this program; the job's log has the details"
     )
 

@@ -1,17 +1,16 @@
-"""The worker as a child process: started, listened to, stopped."""
+"""The worker as a child process, and the channel through which it talks to the supervisor."""
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
+import socket
 import threading
-from collections.abc import Mapping, Sequence
-from typing import IO
+from collections.abc import Callable, Mapping, Sequence
 
-_TAIL_BYTES = 16_384
-_STOP_SECONDS = 8.0
+from sagemaker_ssd.launch.child_process import ChildProcess
+from sagemaker_ssd.launch.progress import Progress
+
+Answer = Callable[[list[object]], None]
+Gather = Callable[[str, object, Answer], None]
 
 
 def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -30,95 +29,49 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
     return {**defaults, **environment}
 
 
-class WorkerProcess:
-    """Runs `python -m sagemaker_ssd.worker` in a session of its own.
+class WorkerProcess(ChildProcess):
+    """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
 
-    Its stderr is passed on as it comes and its end is kept, because a C++ abort writes its reason there. `report` is
-    what it says about its own end: {"exit_code", "sentence"}, or None when it had no chance to.
+    {"report": {"exit_code", "sentence"}} is its own word on its end: `report`, None when it had no chance to.
+    {"progress": text, "within": seconds or null} says what it does and how soon it says more: `progress`.
+    {"gather": name, "value": value} is handed to `gather`; the answer goes back as {"gathered": name, "values": [...]}.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        reader, writer = os.pipe()
-        ours = ["--report", str(writer), "--supervisor", str(os.getpid())]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sagemaker_ssd.worker", *ours, *arguments],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(writer,),
-            # Ctrl-C on a terminal reaches the supervisor alone, which then stops the worker.
-            start_new_session=True,
-        )
-        os.close(writer)
-        assert self._process.stderr is not None
-        self._tail = bytearray()
-        self._report = bytearray()
-        self._listeners = [
-            threading.Thread(target=self._pass_on, args=(self._process.stderr,), daemon=True),
-            threading.Thread(target=self._collect, args=(reader,), daemon=True),
-        ]
-        for listener in self._listeners:
-            listener.start()
-
-    def _pass_on(self, stream: IO[bytes]) -> None:
-        listening = True
-        while chunk := os.read(stream.fileno(), 65_536):
-            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
-            # Nobody may read our stderr any more; the worker's must be read on, or it waits for ever.
-            with contextlib.suppress(OSError, ValueError):
-                if listening:
-                    listening = False
-                    sys.stderr.buffer.write(chunk)
-                    sys.stderr.buffer.flush()
-                    listening = True
-
-    def _collect(self, reader: int) -> None:
-        while chunk := os.read(reader, 65_536):
-            self._report += chunk
-        os.close(reader)
-
-    def ended(self, seconds: float) -> bool:
-        """Wait up to `seconds` for the end of the worker and say whether it came."""
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], gather: Gather | None = None) -> None:
+        ours, theirs = socket.socketpair()
+        channel = ["--channel", str(theirs.fileno())]
         try:
-            self._process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        for listener in self._listeners:
-            listener.join(timeout=5)
-        return True
+            super().__init__("sagemaker_ssd.worker", [*channel, *arguments], environment, inherited=(theirs.fileno(),))
+        finally:
+            theirs.close()
+        self.report: dict[str, object] | None = None
+        self.progress = Progress()
+        self._gather = gather
+        self._channel, self._writing = ours, threading.Lock()
+        listener = threading.Thread(target=self._listen, daemon=True)
+        self._listeners.append(listener)
+        listener.start()
 
-    def stop(self) -> None:
-        """Ask the worker to end, and kill it when it has not after 8 seconds (docker stop gives 10)."""
-        self._process.send_signal(signal.SIGTERM)
-        if not self.ended(_STOP_SECONDS):
-            self.kill()
+    def _listen(self) -> None:
+        with self._channel, self._channel.makefile("rb") as lines:
+            for line in lines:
+                # A process that is killed can leave half a line.
+                with contextlib.suppress(ValueError):
+                    message = json.loads(line)
+                    if isinstance(message, dict):
+                        self._take(message)
 
-    def kill(self) -> None:
-        """Kill the worker and whatever it has started."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self.ended(_STOP_SECONDS)
+    def _take(self, message: dict[str, object]) -> None:
+        report, name, within = message.get("report"), message.get("gather"), message.get("within")
+        if isinstance(report, dict):
+            self.report = report
+        elif "progress" in message:
+            self.progress.made(str(message["progress"]), within if isinstance(within, int | float) else None)
+        elif isinstance(name, str) and self._gather is not None:
+            self._gather(name, message.get("value"), lambda values: self._answer(name, values))
 
-    @property
-    def pid(self) -> int:
-        """The worker's process id."""
-        return self._process.pid
-
-    @property
-    def returncode(self) -> int | None:
-        """The worker's exit code, the negative signal number that ended it, or None while it runs."""
-        return self._process.returncode
-
-    @property
-    def stderr_tail(self) -> str:
-        """The last lines that the worker wrote to stderr."""
-        return self._tail.decode(errors="replace")
-
-    @property
-    def report(self) -> dict[str, object] | None:
-        """What the worker said about its own end."""
-        try:
-            report = json.loads(self._report)
-        except ValueError:
-            return None
-        return report if isinstance(report, dict) else None
+    def _answer(self, name: str, values: list[object]) -> None:
+        line = json.dumps({"gathered": name, "values": values}).encode() + b"\n"
+        # The worker may have ended meanwhile.
+        with self._writing, contextlib.suppress(OSError):
+            self._channel.sendall(line)

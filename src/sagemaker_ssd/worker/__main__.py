@@ -1,7 +1,6 @@
 """Runs the training and reports to the supervisor how it ended."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from sagemaker_ssd import logs
 from sagemaker_ssd.contract import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
 from sagemaker_ssd.worker.failures import explain
+from sagemaker_ssd.worker.peers import Channel, Peers
 from sagemaker_ssd.worker.stopping import Stopping, end_with_supervisor
 
 
@@ -20,12 +20,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for temporary files")
     parser.add_argument("--gpus", type=int, required=True, help="how many GPUs the machine has")
     parser.add_argument("--progress-bar", action="store_true", help="a bar instead of a line every 100 batches")
-    parser.add_argument("--report", type=int, required=True, help="file descriptor for the report of the end")
+    parser.add_argument("--channel", type=int, required=True, help="file descriptor of the socket to the supervisor")
+    parser.add_argument("--patience", type=float, required=True, help="seconds in which a step must have an end")
     parser.add_argument("--supervisor", type=int, required=True, help="process id of the supervisor")
     return parser.parse_args()
 
 
-def _run(arguments: argparse.Namespace, stopping: Stopping) -> JobError | None:
+def _run(arguments: argparse.Namespace, channel: Channel, stopping: Stopping) -> JobError | None:
     workload, mini_batch_size = "this job", 1
     try:
         job = read_job(arguments.base)
@@ -41,6 +42,7 @@ def _run(arguments: argparse.Namespace, stopping: Stopping) -> JobError | None:
 
         train_job(
             job,
+            Peers(channel, job.cluster.hosts, job.cluster.current_host, arguments.patience),
             scratch=arguments.scratch,
             gpus=arguments.gpus,
             progress_bar=arguments.progress_bar,
@@ -61,9 +63,10 @@ def main() -> None:
     arguments = _arguments()
     end_with_supervisor(arguments.supervisor)
     logs.configure()
-    error = _run(arguments, stopping)
+    channel = Channel(arguments.channel)
+    error = _run(arguments, channel, stopping)
     exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
-    os.write(arguments.report, json.dumps({"exit_code": exit_code, "sentence": sentence}).encode())
+    channel.send({"report": {"exit_code": exit_code, "sentence": sentence}})
     sys.stdout.flush()
     sys.stderr.flush()
     # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.

@@ -1,6 +1,6 @@
 """The job's two channels, checked and ready to be read."""
 
-import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_ssd.contract import Job
@@ -8,28 +8,30 @@ from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.data import RecordFile, check_recordio, pack_images
 from sagemaker_ssd.errors import UserError
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class CheckedChannels:
+    """The job's channels, ready to be read; `validation` is None on a host that does not evaluate."""
+
+    train: RecordFile
+    validation: RecordFile | None
+
+    def named(self) -> dict[str, RecordFile]:
+        """Give what is there by the channel's name."""
+        return {"train": self.train} | ({} if self.validation is None else {"validation": self.validation})
 
 
-def check_channels(job: Job, scratch: Path) -> tuple[RecordFile, RecordFile]:
-    """Check train and validation, the faults of both told together; raises UserError."""
+def check_channels(job: Job, scratch: Path) -> CheckedChannels:
+    """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both."""
     files, faults = [], []
-    for channel in (job.train, job.validation):
+    for channel in (job.train, job.validation) if job.cluster.is_first else (job.train,):
         try:
             files.append(_checked(channel, job, scratch))
         except UserError as error:
             faults.append(error.sentence)
     if faults:
         raise UserError("\n".join(faults))
-    train, validation = files
-    expected = job.hyperparameters.num_training_samples
-    if expected != train.images:
-        _log.warning(
-            "num_training_samples is %d, but the train channel has %d images to train on; all of them are used",
-            expected,
-            train.images,
-        )
-    return train, validation
+    return CheckedChannels(files[0], files[1] if job.cluster.is_first else None)
 
 
 def _checked(channel: DataChannel, job: Job, scratch: Path) -> RecordFile:

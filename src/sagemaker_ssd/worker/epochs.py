@@ -3,14 +3,17 @@
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.engine.early_stopping import EarlyStopping
-from sagemaker_ssd.engine.epoch import EpochLosses
+from sagemaker_ssd.engine.epoch import EpochLosses, combined
+from sagemaker_ssd.errors import ProgramError
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
+from sagemaker_ssd.worker.peers import Peers
 from sagemaker_ssd.worker.training import Training
 
 _log = logging.getLogger(__name__)
@@ -24,9 +27,51 @@ def ends_early(job: Job, history: History) -> bool:
     ).ends(history.scores)
 
 
+def run_epochs(
+    job: Job, training: Training, peers: Peers, keeper: "Keeper | None", *, begin: int, progress_bar: bool
+) -> None:
+    """Run the epochs from number `begin` on; raises JobError.
+
+    keeper: evaluates and keeps on the first host, None on the others, which wait for its word.
+    """
+    host, chosen = job.cluster.current_host, job.hyperparameters
+    for epoch in range(begin, chosen.epochs):
+        losses = training.train(epoch, progress_bar=progress_bar)
+        _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
+        _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
+        _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
+        losses = _of_all_hosts(epoch, losses, training, peers)
+        ends = keeper.evaluate_and_keep(epoch, losses) if keeper else None
+        # Also so that no host leaves before the first one has written the last model.
+        ends = peers.from_first(f"the mAP of epoch {epoch}", ends)
+        _log.info("%s", log_lines.progress(host, epoch + 1, chosen.epochs))
+        if ends:
+            patience = chosen.early_stopping_patience
+            _log.info("Early stopping after epoch %d: no improvement for %d epochs", epoch, patience)
+            break
+
+
+def _of_all_hosts(epoch: int, losses: EpochLosses, training: Training, peers: Peers) -> EpochLosses:
+    """Return the losses over all hosts; raises ProgramError unless all have the same weights."""
+    if not peers.several:
+        return losses
+    told: list[dict[str, Any]] = peers.gather(
+        f"the weights after epoch {epoch}", {"weights": training.digest(), "losses": losses.plain()}
+    )
+    weights = {host: of_host["weights"] for host, of_host in zip(peers.hosts, told, strict=True)}
+    if len(set(weights.values())) > 1:
+        there = ", ".join(f"{host} {digest[:12]}" for host, digest in weights.items())
+        raise ProgramError(
+            f"the hosts have different weights after epoch {epoch}: {there}. This is a bug of this program or of "
+            "MXNet's parameter server; start the job again, or train on one host"
+        )
+    _log.info("All hosts have the same weights after epoch %d: sha256 %s", epoch, weights[peers.hosts[0]][:16])
+    return combined([EpochLosses(**of_host["losses"]) for of_host in told])
+
+
 @dataclass(frozen=True)
-class Epochs:
-    """What the epochs of a job work with; `saving` is entered while files are written that belong together."""
+class Keeper:
+    """What evaluates and keeps an epoch; `saving` is entered while files are written that belong together."""
 
     job: Job
     training: Training
@@ -35,38 +80,21 @@ class Epochs:
     checkpoints: Checkpoints | None
     saving: AbstractContextManager[object]
 
-    def run(self, *, progress_bar: bool) -> None:
-        """Run every epoch that the history does not have yet; raises JobError."""
-        chosen = self.job.hyperparameters
-        for epoch in range(len(self.history.epochs), chosen.epochs):
-            losses = self.training.train(epoch, progress_bar=progress_bar)
-            self._tell(epoch, losses)
-            self._evaluate_and_keep(epoch, losses)
-            ends = ends_early(self.job, self.history)
-            _log.info("%s", log_lines.progress(self.job.cluster.current_host, epoch + 1, chosen.epochs))
-            if ends:
-                patience = chosen.early_stopping_patience
-                _log.info("Early stopping after epoch %d: no improvement for %d epochs", epoch, patience)
-                break
-
-    def _tell(self, epoch: int, losses: EpochLosses) -> None:
-        host = self.job.cluster.current_host
-        _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
-        _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
-        _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
-
-    def _evaluate_and_keep(self, epoch: int, losses: EpochLosses) -> None:
+    def evaluate_and_keep(self, epoch: int, losses: EpochLosses) -> bool:
+        """Evaluate, write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         found = self.training.evaluate(epoch)
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, found.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
         rate = None if adadelta else self.training.learning_rate(epoch)
         figures = epoch_figures(epoch, rate, losses, found)
         best = self.history.add(figures, found.mean, losses.cross_entropy + losses.smooth_l1)
+        ends = ends_early(self.job, self.history)
         with self.saving:
             if best:
                 _log.info("Updating the best model with validation-mAP=%s", found.mean)
                 self.training.save()
             # Before the checkpoint, which needs more room on the disk.
-            self.metrics.write(self.history, ended_early=ends_early(self.job, self.history))
+            self.metrics.write(self.history, ended_early=ends)
             if self.checkpoints is not None:
                 self.checkpoints.write(self.training.state(), self.history)
+        return ends

@@ -30,6 +30,7 @@ class Metrics:
                 "python": platform.python_version(),
             },
             "host": job.cluster.current_host,
+            "hosts": list(job.cluster.hosts),
             "hyperparameters": job.hyperparameters.final_configuration(),
             "start": dict(start),
             "data": dict(data),

@@ -11,11 +11,13 @@ from sagemaker_ssd.artifacts.checkpoint_files import read_parameters
 from sagemaker_ssd.artifacts.checkpoint_manifest import FileFacts, Manifest
 from sagemaker_ssd.artifacts.checkpoint_names import manifest_name
 from sagemaker_ssd.artifacts.checkpoint_retention import remove_leftovers
-from sagemaker_ssd.artifacts.checkpoint_search import newest_checkpoint
+from sagemaker_ssd.artifacts.checkpoint_search import Search
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.engine.optimizer import OptimizerState
 from sagemaker_ssd.engine.trainer import TrainingState
+from sagemaker_ssd.worker.common_checkpoint import common_checkpoint
 from sagemaker_ssd.worker.history import History
+from sagemaker_ssd.worker.peers import Peers
 from sagemaker_ssd.worker.same_job import check_same_job, check_same_start
 from sagemaker_ssd.worker.saving import save_model
 
@@ -44,6 +46,11 @@ class Resumed:
         """What is known of the best epoch's file."""
         return self.manifest.files[self.manifest.best_parameters]
 
+    @property
+    def lacks_optimizer(self) -> bool:
+        """Whether what its optimizer remembered was on the servers of dist_async."""
+        return self.manifest.hyperparameters.get("kv_store") == "dist_async"
+
     def history(self) -> History:
         """Return what the epochs up to the checkpoint have brought."""
         written = self.manifest
@@ -62,17 +69,18 @@ class Resumed:
         save_model(job, graph, arrays.arguments, arrays.states)
 
 
-def find_checkpoint(job: Job) -> Resumed | None:
-    """Find the checkpoint to go on from; raises UserError when it is of a job with other hyperparameters."""
+def find_checkpoint(job: Job, peers: Peers) -> Resumed | None:
+    """Find the checkpoint that all hosts go on from.
+
+    Raises UserError when it is of a job with other hyperparameters, or when the hosts have different ones.
+    """
     folder = job.checkpoints
+    if folder is not None and peers.is_first:
+        remove_leftovers(folder)
+    search = common_checkpoint(folder, peers)
     if folder is None:
         return None
-    remove_leftovers(folder)
-    search = newest_checkpoint(folder)
-    for reason in search.unusable:
-        _log.warning("This checkpoint cannot be used: %s", reason)
-    if search.lost:
-        _log.warning("Of this checkpoint %s. The epoch after which it was written counts as the best one", search.lost)
+    _tell(search)
     if search.manifest is None:
         found = "no checkpoint that can be used, so the training starts anew" if search.unusable else "none yet"
         _log.info("Checkpoints go to %s after every epoch; it holds %s.", folder, found)
@@ -82,3 +90,10 @@ def find_checkpoint(job: Job) -> Resumed | None:
     check_same_start(job, search.manifest.start, resumed.path)
     _log.info("Resuming after epoch %d of %d from %s", search.manifest.epoch, job.hyperparameters.epochs, resumed.path)
     return resumed
+
+
+def _tell(search: Search) -> None:
+    for reason in search.unusable:
+        _log.warning("This checkpoint cannot be used: %s", reason)
+    if search.lost:
+        _log.warning("Of this checkpoint %s. The epoch after which it was written counts as the best one", search.lost)

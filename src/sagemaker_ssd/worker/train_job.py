@@ -1,4 +1,4 @@
-"""A training job on one host, from its hyperparameters to the best model on disk."""
+"""A host's part of a training job, from the hyperparameters to the best model on disk."""
 
 import logging
 from contextlib import AbstractContextManager
@@ -11,11 +11,13 @@ from sagemaker_ssd.model.graph import Network, saved_graph
 from sagemaker_ssd.worker.channels import check_channels
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.devices import training_devices
-from sagemaker_ssd.worker.epochs import Epochs, ends_early
+from sagemaker_ssd.worker.epochs import Keeper, ends_early, run_epochs
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
+from sagemaker_ssd.worker.peers import Peers
 from sagemaker_ssd.worker.resuming import Resumed, find_checkpoint
 from sagemaker_ssd.worker.same_job import check_same_data
+from sagemaker_ssd.worker.shares import agree_on_shares
 from sagemaker_ssd.worker.starting_point import starting_point
 from sagemaker_ssd.worker.training import Training
 
@@ -23,11 +25,17 @@ _log = logging.getLogger(__name__)
 
 
 def train_job(
-    job: Job, *, scratch: Path, gpus: int, progress_bar: bool, saving: AbstractContextManager[object]
+    job: Job,
+    peers: Peers,
+    *,
+    scratch: Path,
+    gpus: int,
+    progress_bar: bool,
+    saving: AbstractContextManager[object],
 ) -> None:
     """Check the channels, train and evaluate epoch by epoch, and keep the best epoch's model.
 
-    saving: entered while a model or a checkpoint is written. Raises JobError.
+    saving: entered while a model or a checkpoint is written, which the first host alone does. Raises JobError.
     """
     chosen = job.hyperparameters
     network = Network(
@@ -39,34 +47,48 @@ def train_job(
     )
     graph = saved_graph(network)
     # Before the channels, whose check can take minutes.
-    resumed = find_checkpoint(job)
+    resumed = find_checkpoint(job, peers)
     if resumed is None:
         history = History()
         parameters, start = starting_point(job, graph, scratch)
     else:
         history, start = resumed.history(), resumed.manifest.start
-        with saving:
-            resumed.put_model_back(job, graph)
-    train, validation = check_channels(job, scratch)
-    data = {"train": channel_figures(train), "validation": channel_figures(validation)}
-    if resumed is not None:
-        finished = _nothing_left(job, history)
-        check_same_data(data, resumed.manifest.data, resumed.path, finished=finished is not None)
-        Metrics(job, resumed.start, data).write(history, ended_early=ends_early(job, history))
-        if finished:
-            _log.warning(
-                "%s: no training was done. To train anew, empty %s or name another folder", finished, resumed.folder
-            )
-            return
-    training = Training(job, network, train, validation, training_devices(gpus, chosen.mini_batch_size), scratch)
+        if peers.is_first:
+            with saving:
+                resumed.put_model_back(job, graph)
+    channels = check_channels(job, scratch)
+    shares = agree_on_shares(job, channels.train, peers)
+    data = {name: channel_figures(file) for name, file in channels.named().items()}
+    if resumed is not None and _finished(job, peers, resumed, history, data):
+        return
+    devices = training_devices(gpus, chosen.mini_batch_size)
+    training = Training(job, network, channels, shares, devices, scratch, peers, begin=len(history.epochs))
     if resumed is None:
         training.load(parameters)
     else:
         training.resume(resumed)
-    metrics = Metrics(job, start if resumed is None else resumed.start, data)
-    checkpoints = _checkpoints(job, resumed, start, data, train)
+    keeper = None
+    if peers.is_first:
+        metrics = Metrics(job, start if resumed is None else resumed.start, data)
+        checkpoints = _checkpoints(job, resumed, start, data, channels.train)
+        keeper = Keeper(job, training, history, metrics, checkpoints, saving)
     _log.info("Start training.")
-    Epochs(job, training, history, metrics, checkpoints, saving).run(progress_bar=progress_bar)
+    run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
+
+
+def _finished(job: Job, peers: Peers, resumed: Resumed, history: History, data: dict[str, dict[str, Any]]) -> bool:
+    """Say whether a resumed job is at its end; the first host compares the data and writes the figures so far."""
+    finished = _nothing_left(job, history)
+    if peers.is_first:
+        check_same_data(data, resumed.manifest.data, resumed.path, finished=finished is not None)
+        Metrics(job, resumed.start, data).write(history, ended_early=ends_early(job, history))
+    # So that no host ends before the first one has written.
+    peers.gather("whether anything is left to train", finished)
+    if finished:
+        _log.warning(
+            "%s: no training was done. To train anew, empty %s or name another folder", finished, resumed.folder
+        )
+    return finished is not None
 
 
 def _nothing_left(job: Job, history: History) -> str | None:

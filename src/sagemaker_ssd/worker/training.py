@@ -7,19 +7,22 @@ from pathlib import Path
 import mxnet as mx
 
 from sagemaker_ssd.contract import Job
-from sagemaker_ssd.data import RecordFile, epoch_order, evaluation_batches, padded_labels, training_batches
+from sagemaker_ssd.data import Shares, evaluation_batches, padded_labels, training_batches
 from sagemaker_ssd.engine.average_precision import Scores
 from sagemaker_ssd.engine.detector import Detector
-from sagemaker_ssd.engine.epoch import EpochLosses, train_epoch
+from sagemaker_ssd.engine.epoch import EpochLosses, Progress, train_epoch
 from sagemaker_ssd.engine.evaluation import evaluate
-from sagemaker_ssd.engine.optimizer import OptimizerSettings
 from sagemaker_ssd.engine.schedule import Schedule
-from sagemaker_ssd.engine.trainer import Trainer, TrainingState
+from sagemaker_ssd.engine.server_schedule import ServerSchedule
+from sagemaker_ssd.engine.trainer import TrainingState
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
-from sagemaker_ssd.model.parameters import Parameters, frozen_arguments, stored_statistics
+from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
+from sagemaker_ssd.model.parameters import Parameters
 from sagemaker_ssd.version import version
+from sagemaker_ssd.worker.channels import CheckedChannels
 from sagemaker_ssd.worker.devices import decode_threads
+from sagemaker_ssd.worker.making_trainer import make_trainer
+from sagemaker_ssd.worker.peers import Peers
 from sagemaker_ssd.worker.progress import observer
 from sagemaker_ssd.worker.resuming import Resumed
 from sagemaker_ssd.worker.saving import save_model
@@ -28,27 +31,34 @@ _log = logging.getLogger(__name__)
 
 
 class Training:
-    """Trains, evaluates and saves the network epoch by epoch, as the job's hyperparameters say."""
+    """Trains, evaluates and saves the network epoch by epoch, as the job's hyperparameters say.
+
+    begin: the number of the first epoch that is trained now.
+    """
 
     def __init__(
         self,
         job: Job,
         network: Network,
-        train: RecordFile,
-        validation: RecordFile,
+        channels: CheckedChannels,
+        shares: Shares,
         devices: Sequence[mx.Context],
         scratch: Path,
+        peers: Peers,
+        *,
+        begin: int,
     ) -> None:
         chosen = job.hyperparameters
-        self._job, self._files, self._scratch = job, (train, validation), scratch
-        self._network = network
+        self._job, self._channels, self._shares, self._scratch = job, channels, shares, scratch
+        self._network, self._peers = network, peers
         self._graph = saved_graph(network)
         self._schedule = Schedule(
             chosen.learning_rate, chosen.lr_scheduler_factor, chosen.lr_scheduler_step, chosen.warmup_epochs
         )
-        self._batch_size = min(chosen.mini_batch_size, train.images)
+        self._batch_size = int(shares.sizes.max())
         _log.info("Using %s as training context.", list(devices))
-        self._trainer = self._make_trainer(devices)
+        servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=begin)
+        self._trainer = make_trainer(chosen, network, channels.train, devices, self._batch_size, servers, peers)
 
     def load(self, parameters: Parameters) -> None:
         """Put values for every parameter into the network."""
@@ -57,6 +67,14 @@ class Training:
     def resume(self, resumed: Resumed) -> None:
         """Go on from a checkpoint; raises UserError when its arrays are not those of this network."""
         state = resumed.state()
+        if resumed.lacks_optimizer or self._job.hyperparameters.kv_store == "dist_async":
+            _log.warning(
+                "With dist_async what the optimizer remembers, such as sgd's momentum, is on the servers and in no "
+                "checkpoint: it starts anew, from the weights of %s",
+                resumed.path,
+            )
+            self._trainer.load(state.arguments, state.states)
+            return
         if not self._trainer.fits(state):
             raise UserError(
                 f"{resumed.path}: its arrays do not fit the network. Version {resumed.manifest.program} of this "
@@ -65,59 +83,16 @@ class Training:
             )
         self._trainer.restore(state)
 
-    def _make_trainer(self, devices: Sequence[mx.Context]) -> Trainer:
-        chosen, train = self._job.hyperparameters, self._files[0]
-        frozen = self._frozen(chosen.freeze_layer_pattern)
-        graph = training_graph(
-            self._network,
-            empty_images=train.images_without_objects > 0,
-            stored_statistics=stored_statistics(frozen),
-        )
-        settings = OptimizerSettings(
-            chosen.optimizer,
-            chosen.learning_rate,
-            chosen.momentum,
-            chosen.weight_decay,
-            chosen.clip_gradient,
-        )
-        return Trainer(
-            graph,
-            devices,
-            settings,
-            batch_size=self._batch_size,
-            image_shape=chosen.image_shape,
-            max_objects=train.max_objects,
-            frozen=frozen,
-        )
-
-    def _frozen(self, pattern: str | None) -> frozenset[str]:
-        frozen = frozen_arguments(self._graph, pattern)
-        if pattern is None:
-            return frozen
-        trainable = set(self._graph.list_arguments()) - {"data", "label"}
-        if not frozen:
-            _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
-        elif frozen == trainable:
-            raise UserError(
-                f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
-                "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
-            )
-        else:
-            _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen), len(trainable))
-        return frozen
-
     def learning_rate(self, epoch: int) -> float:
         """The rate at an epoch's end."""
-        batches = -(-self._files[0].images // self._batch_size)
-        return self._schedule.rate(epoch, batches - 1, batches)
+        return self._schedule.rate(epoch, self._shares.steps - 1, self._shares.steps)
 
     def train(self, epoch: int, *, progress_bar: bool) -> EpochLosses:
-        """Train on every image once; raises UserError when the training diverges."""
-        chosen, train = self._job.hyperparameters, self._files[0]
-        count = -(-train.images // self._batch_size)
+        """Train on every image of this host once; raises UserError when the training diverges."""
+        chosen, train, steps = self._job.hyperparameters, self._channels.train, self._shares.steps
         batches = training_batches(
             train,
-            order=epoch_order(train.images, seed=chosen.seed, epoch=epoch),
+            order=self._shares.order(seed=chosen.seed, epoch=epoch),
             batch_size=self._batch_size,
             image_shape=chosen.image_shape,
             mean=self._network.mean,
@@ -125,20 +100,29 @@ class Training:
             threads=decode_threads(),
         )
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
-        with observer(epoch, count, bar=progress_bar) as observe:
+        self._peers.working(f"the start of epoch {epoch}")
+        with observer(epoch, steps, bar=progress_bar) as observe:
+
+            def done(progress: Progress) -> None:
+                observe(progress)
+                self._peers.working(f"epoch {epoch}, batch {progress.batches} of {steps}")
+
             losses = train_epoch(
                 self._trainer,
                 labelled,
                 epoch=epoch,
-                rate=lambda batch: self._schedule.rate(epoch, batch, count),
-                observe=observe,
+                rate=lambda batch: self._schedule.rate(epoch, batch, steps),
+                observe=done,
+                totals=self._shares.totals,
             )
+        self._trainer.settle()
         self._trainer.align_states()
         return losses
 
     def evaluate(self, epoch: int) -> Scores:
         """Score the network as it is after an epoch; raises UserError when its predictions are not finite."""
-        chosen, validation = self._job.hyperparameters, self._files[1]
+        chosen, validation = self._job.hyperparameters, self._channels.validation
+        assert validation is not None
         batch_size = min(self._batch_size, validation.images)
         detector = Detector(
             detection_graph(self._network),
@@ -166,6 +150,10 @@ class Training:
         """Put the network as it is into the model folder."""
         arguments, states = self._trainer.parameters()
         save_model(self._job, self._graph, arguments, states)
+
+    def digest(self) -> str:
+        """Return a digest of the weights, which must be the same on every host."""
+        return self._trainer.digest()
 
     def state(self) -> TrainingState:
         """Return all that the next epoch depends on."""

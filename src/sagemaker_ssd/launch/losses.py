@@ -1,0 +1,67 @@
+"""Sentences about hosts that were lost or never came."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from sagemaker_ssd.launch.addresses import is_address, resolve
+from sagemaker_ssd.launch.deadlines import HOSTS_VARIABLE, SILENCE_VARIABLE
+from sagemaker_ssd.launch.ending import Ending
+
+_RESOLVE_SECONDS = 3.0
+
+
+def broken_off(host: str, observer: str, reason: str, *, stopping: bool = False) -> Ending:
+    """Return the end of a job whose `host` is gone without a word, as its connection's other side sees it."""
+    when = "while the job was stopping, " if stopping else ""
+    until = "before it had said how the job ended" if stopping else "before it had said how it ended"
+    return _lost(
+        host,
+        f"{when}the connection to {observer} broke off ({reason}) {until}. Its container or machine was ended or "
+        "crashed, or the network failed: that host's own log says more",
+    )
+
+
+def silent(host: str, observer: str, seconds: float, *, stopping: bool = False) -> Ending:
+    """Return the end of a job whose `host` was not heard from for too long."""
+    when = "while the job was stopping, " if stopping else ""
+    return _lost(
+        host,
+        f"{when}nothing was heard from it on {observer} for {seconds:g} seconds. Its machine hangs or is paused, or "
+        "the network is cut: that host's own log says more. Environment variable "
+        f"{SILENCE_VARIABLE} sets another limit",
+    )
+
+
+def never_stopped(host: str, seconds: float) -> Ending:
+    """Return the end of a job whose first host did not end when asked to."""
+    return _lost(host, f"the job was asked to stop, and this host's part had not ended {seconds:g} seconds later")
+
+
+def never_met(seconds: float, what_is_known: str) -> Ending:
+    """Return the end of a job whose hosts have not met in time."""
+    return Ending(
+        "failed",
+        "",
+        2,
+        f"the job's hosts have not met within {seconds:g} seconds: {what_is_known}. The own log of each missing host "
+        f"says more; environment variable {HOSTS_VARIABLE} raises the limit",
+    )
+
+
+async def describe_missing(hosts: Sequence[str], refused: Mapping[str, str]) -> str:
+    """Say what the first host knows of hosts that have not come; `refused` holds why one was turned away."""
+    addresses = await asyncio.gather(*(resolve(host, _RESOLVE_SECONDS) for host in hosts))
+    return "; ".join(
+        f"{host} was refused: {refused[host]}" if host in refused else _describe(host, address)
+        for host, address in zip(hosts, addresses, strict=True)
+    )
+
+
+def _describe(host: str, address: str | None) -> str:
+    if address is None:
+        return f"{host} has not connected, and its name does not resolve"
+    return f"{host} has not connected" + ("" if is_address(host) else f" (its name resolves to {address})")
+
+
+def _lost(host: str, sentence: str) -> Ending:
+    return Ending("failed", host, 2, sentence)

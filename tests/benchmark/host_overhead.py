@@ -1,0 +1,131 @@
+"""Two hosts on one machine beside one host that does the same work: seconds and bytes a step.
+
+`python tests/benchmark/host_overhead.py [--network resnet-50] [--steps 6] [--rounds 3]` runs whole jobs of two epochs
+in turn: one host with a mini_batch_size of 8, and two hosts of 4 each with dist_sync and with dist_async, with as many
+threads in all. Seconds a step are those of the second epoch, slowest host. Bytes a step are what passes the loopback
+interface of a network namespace that holds nothing else, beside the least possible: the gradients out and the weights
+in, once a host. Needs the rights to make that namespace (`unshare --net`).
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent
+sys.path[:0] = [str(TESTS / "hosts")]
+
+from cluster_runner import Hosts, make_hosts  # noqa: E402
+
+BATCH = 8
+THROUGHPUT = re.compile(r"train throughput=(\S+) records/second")
+MODES = (None, "dist_sync", "dist_async")
+
+
+@dataclass
+class Measured:
+    """Of one job's second epoch."""
+
+    seconds_a_step: float
+    bytes_a_step: float
+
+
+def loopback_bytes() -> int:
+    return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
+
+
+def count(hosts: Hosts, steps: int, found: list[float]) -> None:
+    """Note the bytes of the second epoch's steps."""
+    hosts[0].until("Updating the best model")
+    before = loopback_bytes()
+    hosts[0].until("epoch=1, batch=")
+    found.append((loopback_bytes() - before) / steps)
+
+
+def run(folder: Path, mode: str | None, network: str, steps: int) -> Measured:
+    number = 1 if mode is None else 2
+    images = BATCH * steps
+    hosts = make_hosts(
+        folder,
+        number,
+        *("--train", str(images), "--validation", "2"),
+        base_network=network,
+        kv_store=mode,
+        epochs="2",
+        mini_batch_size=str(BATCH // number),
+        num_training_samples=str(images),
+    )
+    hosts.environment(OMP_NUM_THREADS=str(max(1, len(os.sched_getaffinity(0)) // number)))
+    found: list[float] = []
+    counting = threading.Thread(target=count, args=(hosts, steps, found), daemon=True)
+    try:
+        hosts.start()
+        counting.start()
+        for ended in hosts.end(1800):
+            assert ended.code == 0, ended.log
+        counting.join(timeout=30)
+        shares = [images / number / float(THROUGHPUT.findall(host.log)[1]) for host in hosts.hosts]
+    finally:
+        hosts.clean_up()
+    return Measured(max(shares) / steps, found[0])
+
+
+def least_bytes(network: str) -> int:
+    """Give the bytes of all trained parameters, once out and once in, for two hosts."""
+    from sagemaker_ssd.model.graph import Network, saved_graph
+    from sagemaker_ssd.model.parameters import frozen_arguments, initial_parameters
+
+    graph = saved_graph(Network(network, 300, 3))
+    arguments = initial_parameters(graph, 300, seed=0).arguments
+    # The pattern of the drawn job.
+    frozen = frozen_arguments(graph, "^(conv1_|conv2_).*")
+    return 2 * 2 * 4 * sum(array.size for name, array in arguments.items() if name not in frozen)
+
+
+def in_own_network() -> None:
+    """Start this program again in a network namespace of its own, where it is not yet in one."""
+    if "--inside" not in sys.argv:
+        again = [sys.executable, *sys.argv, "--inside"]
+        command = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *again]
+        raise SystemExit(subprocess.run(command, check=False).returncode)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--network", default="resnet-50", choices=("resnet-50", "vgg-16"))
+    options.add_argument("--steps", type=int, default=6)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    chosen = options.parse_args()
+    in_own_network()
+    rounds: list[dict[str | None, Measured]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(chosen.rounds):
+            rounds.append({})
+            for mode in MODES:
+                begin = time.monotonic()
+                measured = run(Path(folder) / f"{number}-{mode}", mode, chosen.network, chosen.steps)
+                rounds[-1][mode] = measured
+                print(f"{number} {mode or 'one host'}: {measured} (job {time.monotonic() - begin:.0f} s)", flush=True)
+    least = least_bytes(chosen.network)
+    print(f"{chosen.network}, 300 pixels, {BATCH} images a step, {chosen.steps} steps, {chosen.rounds} rounds")
+    for mode in MODES:
+        seconds = [of_round[mode].seconds_a_step for of_round in rounds]
+        ratios = [of_round[mode].seconds_a_step / of_round[None].seconds_a_step for of_round in rounds]
+        traffic = statistics.median(of_round[mode].bytes_a_step for of_round in rounds)
+        print(
+            f"{mode or 'one host':>10}: {statistics.median(seconds):.2f} s a step ({min(seconds):.2f} to "
+            f"{max(seconds):.2f}), {statistics.median(ratios):.2f} x one host; {traffic / 1e6:.1f} MB a step, "
+            f"{traffic / least:.3f} x the least possible"
+        )
+
+
+if __name__ == "__main__":
+    main()

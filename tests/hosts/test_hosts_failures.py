@@ -1,0 +1,167 @@
+"""Whatever happens to one host: every host ends soon, and says what happened and where."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster_runner import Host, Hosts, descendants, left_running
+
+from ended_job import MODEL, Ended
+
+# Of the minute that is allowed, most is for machines slower than this one.
+SOON_SECONDS = 30
+FIRST, SECOND = "127.0.0.1", "127.0.0.2"
+
+
+def signal_all(host: Host, number: signal.Signals) -> None:
+    assert host.process is not None
+    for process in (host.process.pid, *descendants(host.process.pid)):
+        os.kill(process, number)
+
+
+def own_data(host: Host) -> Path:
+    """Give a host a copy of the data that it may change alone."""
+    data = host.job.base / "input" / "data"
+    source = data.resolve()
+    data.unlink()
+    shutil.copytree(source, data)
+    return data
+
+
+def test_a_killed_worker_is_told_on_every_host(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, epochs="9")
+    hosts.start()
+    hosts[0].until("Start training.")
+    hosts[1].until("Start training.")
+    os.kill(hosts[1].child("worker"), signal.SIGKILL)
+    first, second = hosts.end(SOON_SECONDS)
+    assert (first.code, second.code) == (2, 2)
+    assert second.failure is not None
+    assert second.failure.startswith("the training process was killed by signal 9 (SIGKILL). Nearly always the machine")
+    assert first.failure == f"host {SECOND}: {second.failure}"
+    assert left_running(hosts) == []
+
+
+def test_a_host_that_is_cut_off_is_missed_and_ends_too(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, epochs="9")
+    hosts.start()
+    hosts[0].until("Start training.")
+    hosts[1].until("Start training.")
+    signal_all(hosts[1], signal.SIGSTOP)
+    first = hosts[0].end(time.monotonic() + SOON_SECONDS)
+    assert first.code == 2
+    assert first.failure is not None
+    assert first.failure.startswith(f"host {SECOND}")
+    assert "5 seconds" in first.failure
+    signal_all(hosts[1], signal.SIGCONT)
+    second = hosts[1].end(time.monotonic() + SOON_SECONDS)
+    assert second.code == 2
+    assert second.failure
+    assert left_running(hosts) == []
+
+
+def test_a_fault_in_the_data_of_one_host_is_every_hosts_failure(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2)
+    label = next((own_data(hosts[1]) / "train_annotation").rglob("*.json"))
+    content = json.loads(label.read_text())
+    content["annotations"] = [{"class_id": 7, "left": 1, "top": 1, "width": 50, "height": 50}]
+    label.write_text(json.dumps(content))
+    first, second = hosts.run()
+    assert (first.code, second.code) == (1, 1)
+    assert second.failure is not None
+    assert label.name in second.failure
+    assert first.failure == f"host {SECOND}: {second.failure}"
+
+
+def test_hosts_with_different_images_are_told_apart(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2)
+    next((own_data(hosts[1]) / "train").rglob("*.jpg")).unlink()
+    first, second = hosts.run()
+    assert (first.code, second.code) == (1, 1)
+    for failure in (first.failure, second.failure):
+        assert failure is not None
+        assert f"different train channels: {FIRST} has 8 images" in failure
+        assert f"{SECOND} has 7 images" in failure
+        assert "ShardedByS3Key" in failure
+
+
+def test_a_fault_of_one_hosts_files_reaches_the_other_before_they_meet(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2)
+    hosts[1].job.set(learning_rate="7")
+    first, second = hosts.run()
+    assert (first.code, second.code) == (1, 1)
+    assert second.failure is not None
+    assert second.failure.startswith("hyperparameters.json: learning_rate is '7'")
+    assert first.failure == f"host {SECOND}: {second.failure}"
+
+
+def test_a_fault_of_every_hosts_files_is_each_hosts_own(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(3)
+    hosts.set(kv_store=None)
+    start = time.monotonic()
+    ended = hosts.run()
+    assert time.monotonic() - start < SOON_SECONDS
+    for end in ended:
+        assert end.code == 1
+        assert end.failure is not None
+        assert end.failure.startswith("hyperparameters.json: kv_store is not set, and the job has 3 hosts: set it to")
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_host_that_never_appears_is_named(make_hosts: Callable[..., Hosts], missing: int):
+    hosts = make_hosts(2)
+    hosts.environment(SAGEMAKER_SSD_HOSTS_SECONDS="3")
+    there = hosts[1 - missing]
+    there.start()
+    ended = there.end(time.monotonic() + SOON_SECONDS)
+    assert ended.code == 2
+    assert ended.failure is not None
+    assert hosts[missing].name in ended.failure
+    assert "SAGEMAKER_SSD_HOSTS_SECONDS" in ended.failure
+
+
+def test_a_stop_of_one_host_stops_all_and_is_no_failure(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, epochs="9")
+    hosts.start()
+    hosts[1].until("completed 11.1")
+    assert hosts[1].process is not None
+    hosts[1].process.terminate()
+    # docker stop kills after ten seconds.
+    first, second = hosts.end(10)
+    assert (first.code, first.failure, first.model_files) == (0, None, MODEL)
+    assert (second.code, second.failure) == (0, None)
+    assert "Stopped on request, the best model so far is in place. Model: " in first.log
+    assert (
+        f"Stopped on request, the best model so far is in place. The model and the metrics are on {FIRST}" in second.log
+    )
+
+
+def test_a_stop_of_all_before_the_first_model_is_told_on_every_host(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, epochs="9")
+    hosts.start()
+    hosts[0].until("Start training.")
+    for host in hosts.hosts:
+        assert host.process is not None
+        host.process.terminate()
+    for end in hosts.end(10):
+        assert end.code == 2
+        assert end.failure is not None
+        assert "stopped on request before the first model was saved, so there is no model" in end.failure
+
+
+def test_a_stop_before_the_hosts_have_met(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2)
+    for host in hosts.hosts:
+        host.start()
+        host.until("Final configuration")
+        assert host.process is not None
+        host.process.terminate()
+        ended: Ended = host.end(time.monotonic() + 10)
+        assert ended.code == 2
+        assert ended.failure is not None
+        assert "stop" in ended.failure
