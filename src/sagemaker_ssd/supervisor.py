@@ -134,7 +134,11 @@ def _train(job: Job, stop: threading.Event, company: Company) -> Ending:
     if not job.cluster.is_first:
         # The first host writes the model, in local mode of SageMaker's SDK into the very same folder.
         _work(job, stop, company)
-        return Ending("stopped" if company.stopping(stop) else "done", host)
+        if not company.stopping(stop):
+            return Ending("done", host)
+        # Counts only where the first host cannot tell how the stop ended.
+        text = f"stopped on request before {job.cluster.hosts[0]}, which writes the model, was heard from"
+        return Ending("stopped", host, PlatformError.exit_code, text)
     make_output_folders(job)
     finish_publication(model)
     before = model_state(model)

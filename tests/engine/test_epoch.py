@@ -2,11 +2,11 @@
 
 import mxnet as mx
 import pytest
-from engine.small_network import small_images
 
+from engine.small_network import small_images
+from engine.small_trainer import assert_close, step, trainer, weights
 from sagemaker_ssd.engine.epoch import EpochLosses, combined, train_epoch
 from sagemaker_ssd.errors import ProgramError
-from test_devices import assert_close, step, trainer, weights
 
 BATCHES = [[0, 1], [2]]
 

@@ -116,7 +116,7 @@ def environment(role: str, count: int, port: int) -> dict[str, str]:
         "MXNET_KVSTORE_BIGARRAY_BOUND": "500",
         "OMP_NUM_THREADS": "1",
         "MXNET_SUBGRAPH_VERBOSE": "0",
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
     }
 
 

@@ -44,6 +44,8 @@ def test_uneven_shares_on_two_hosts_equal_those_on_two_devices(hosts: Hosts):
     expected = alone(plan)
     for moment, weights in expected.weights.items():
         assert difference(weights, results[0].weights[moment]) < 1e-6, moment
+    for moment, weights in by_hand(plan, lambda step: step).items():
+        assert difference(weights, results[0].weights[moment]) < 1e-5, moment
     start = small_values()
     for name, value in results[0].weights["2"].items():
         assert np.array_equal(value, start[name]) == (name in FROZEN), name

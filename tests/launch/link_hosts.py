@@ -18,7 +18,7 @@ from sagemaker_ssd.launch.deadlines import Deadlines
 from sagemaker_ssd.launch.ending import Ending
 from sagemaker_ssd.launch.link import Greeting, Link
 
-SHORT = Deadlines(hosts=20, silence=1, stop=1.5, late=2)
+SHORT = Deadlines(hosts=20, silence=1, stop=1, late=0.8)
 
 
 def until(condition: Callable[[], Any], seconds: float = 8) -> Any:
@@ -34,8 +34,8 @@ def names(count: int) -> tuple[str, ...]:
     return tuple(f"127.0.0.{number}" for number in range(1, count + 1))
 
 
-def greeting(host: str, hosts: tuple[str, ...], **changes: Any) -> Greeting:
-    return replace(Greeting("job", hosts, host, "1.0", "digest"), **changes)
+def greeting(host: str, hosts: tuple[str, ...]) -> Greeting:
+    return Greeting("job", hosts, host, "1.0", "digest")
 
 
 def failed(host: str, sentence: str = "no GPU", exit_code: int = 1) -> Ending:
@@ -62,9 +62,9 @@ class Job:
         self.links: dict[str, Link] = {}
         self.children: list[Child] = []
 
-    def start(self, host: str, *, port: int | None = None, **changes: Any) -> Link:
+    def start(self, host: str, /, *, port: int | None = None, **changes: Any) -> Link:
         deadlines = changes.pop("deadlines", self.deadlines)
-        link = Link(greeting(host, self.hosts, **changes), deadlines, port or self.port)
+        link = Link(replace(greeting(host, self.hosts), **changes), deadlines, port or self.port)
         self.links[host] = link
         link.start()
         return link

@@ -39,14 +39,14 @@ def test_all_faults_at_once():
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e999", "20 s", "0x10"])
 def test_what_is_no_time(text: str):
     with pytest.raises(
-        UserError, match="SAGEMAKER_SSD_SILENCE_SECONDS is '.*'; it must be a number of seconds above 0"
+        UserError, match=r"SAGEMAKER_SSD_SILENCE_SECONDS is '.*'; it must be a number of seconds above 0"
     ):
         read_deadlines({"SAGEMAKER_SSD_SILENCE_SECONDS": text})
 
 
 @pytest.mark.parametrize("text", ["1023", "65536", "-9099", "9099.0", "port", "9" * 5000, "٩٠٩٩"])
 def test_what_is_no_port(text: str):
-    with pytest.raises(UserError, match="SAGEMAKER_SSD_PORT is '.*'; it must be a whole number from 1024 to 65535"):
+    with pytest.raises(UserError, match=r"SAGEMAKER_SSD_PORT is '.*'; it must be a whole number from 1024 to 65535"):
         read_port({"SAGEMAKER_SSD_PORT": text})
 
 

@@ -38,7 +38,7 @@ def test_hosts_appear_late_and_in_any_order(order: tuple[int, ...]):
         for number in order:
             assert all(link.meeting is None for link in ours.links.values())
             ours.start(ours.hosts[number])
-            time.sleep(0.25)
+            time.sleep(0.1)
         ours.meet()
 
 
@@ -105,7 +105,7 @@ def test_done_when_all_are_done():
         links = ours.start_all()
         for link, host in zip(links[:2], ours.hosts, strict=False):
             link.end(Ending("done", host))
-        time.sleep(2 * SHORT.silence)
+        time.sleep(1.3 * SHORT.silence)
         assert [link.verdict for link in links] == [None] * 3
         links[2].end(Ending("done", ours.hosts[2]))
         assert ours.verdicts() == [Ending("done", ours.hosts[0])] * 3

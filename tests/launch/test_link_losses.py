@@ -42,6 +42,23 @@ def test_a_killed_first_host_is_lost_at_once():
             lost(until(lambda link=link: link.verdict, 2), ours.hosts[0], f"the connection to {host} broke off")
 
 
+def test_a_host_that_failed_stays_until_the_first_one_has_passed_it_on():
+    with job(2, PATIENT) as ours:
+        child, second = ours.child(ours.hosts[0]), ours.start(ours.hosts[1])
+        child.saw("meeting")
+        child.send_signal(signal.SIGSTOP)
+        second.end(failed(ours.hosts[1]))
+        assert until(lambda: second.verdict, 1) == failed(ours.hosts[1])
+        closing = threading.Thread(target=second.close)
+        closing.start()
+        time.sleep(0.5)
+        assert closing.is_alive()
+        child.send_signal(signal.SIGCONT)
+        assert child.verdict() == failed(ours.hosts[1])
+        closing.join(1)
+        assert not closing.is_alive()
+
+
 def test_a_host_that_said_it_was_done_may_go():
     with job(2, PATIENT) as ours:
         first = ours.start(ours.hosts[0])
@@ -79,7 +96,7 @@ def test_a_host_that_slept_through_the_job_reads_the_verdict_before_it_judges():
         third.end(failed(ours.hosts[2]))
         until(lambda: first.verdict)
         third.close()
-        first.close(3 * SHORT.silence)
+        first.close(1.5 * SHORT.silence)
         child.send_signal(signal.SIGCONT)
         assert child.verdict() == failed(ours.hosts[2])
 
@@ -103,11 +120,11 @@ def test_a_short_stop_changes_nothing(number: int):
         other = ours.start(ours.hosts[1 - number])
         child = ours.child(ours.hosts[number])
         child.saw("meeting")
-        for _ in range(3):
+        for _ in range(2):
             child.send_signal(signal.SIGSTOP)
             time.sleep(0.5 * SHORT.silence)
             child.send_signal(signal.SIGCONT)
-            time.sleep(0.3)
+            time.sleep(0.2)
         other.end(Ending("done", ours.hosts[1 - number]))
         child.tell("done")
         assert child.verdict() == until(lambda: other.verdict) == Ending("done", ours.hosts[0])
@@ -115,18 +132,36 @@ def test_a_short_stop_changes_nothing(number: int):
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_host_that_sleeps_does_not_take_the_others_for_lost(number: int):
-    # The others are patient, so that it is the sleeper alone who could judge.
-    with job(2, PATIENT) as ours:
-        other = ours.start(ours.hosts[1 - number], deadlines=replace(PATIENT, silence=4.9))
-        child = ours.child(ours.hosts[number], replace(SHORT, silence=0.9))
+    # The other host is more patient, so that it is the sleeper alone who could judge.
+    with job(2) as ours:
+        other = ours.start(ours.hosts[1 - number], deadlines=replace(SHORT, silence=2.5))
+        child = ours.child(ours.hosts[number], replace(SHORT, silence=1))
         child.saw("meeting")
         child.send_signal(signal.SIGSTOP)
-        time.sleep(3)
+        time.sleep(1.5)
         child.send_signal(signal.SIGCONT)
-        time.sleep(0.5)
+        time.sleep(0.4)
         other.end(Ending("done", ours.hosts[1 - number]))
         child.tell("done")
         assert child.verdict() == until(lambda: other.verdict) == Ending("done", ours.hosts[0])
+
+
+def test_a_host_that_slept_reads_the_signs_of_life_before_it_judges():
+    with job(2, replace(SHORT, silence=2)) as ours:
+        first, second = (ours.child(host) for host in ours.hosts)
+        first.saw("meeting")
+        second.saw("meeting")
+        first.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        # It has heard nothing for most of the time allowed, and now sleeps past its end, while the first one is back.
+        second.send_signal(signal.SIGSTOP)
+        first.send_signal(signal.SIGCONT)
+        time.sleep(0.7)
+        second.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+        for child in (first, second):
+            child.tell("done")
+        assert first.verdict() == second.verdict() == Ending("done", ours.hosts[0])
 
 
 def test_the_first_host_may_sleep_before_the_others_are_let_in():

@@ -1,6 +1,7 @@
 """What ends a job before its hosts have met: hosts that never come, failures, refusals, a port in use."""
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from sagemaker_ssd.launch.deadlines import Deadlines
 from sagemaker_ssd.launch.ending import Ending
 from sagemaker_ssd.launch.link import Link
 
-IMPATIENT = replace(SHORT, hosts=1, late=0.5)
+IMPATIENT = replace(SHORT, hosts=0.6, late=0.3)
 
 
 def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture):
@@ -29,9 +30,9 @@ def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture)
         assert verdict == until(lambda: second.verdict)
         assert (verdict.kind, verdict.exit_code) == ("failed", 2)
         assert verdict.sentence == (
-            "the job's hosts have not met within 1 seconds: 127.0.0.3 has not connected; no-such-host.invalid has not "
-            "connected, and its name does not resolve. The own log of each missing host says more; environment variable "
-            "SAGEMAKER_SSD_HOSTS_SECONDS raises the limit"
+            "the job's hosts have not met within 0.6 seconds: 127.0.0.3 has not connected; no-such-host.invalid has not "
+            "connected, and its name does not resolve. The own log of each missing host says more; environment "
+            "variable SAGEMAKER_SSD_HOSTS_SECONDS raises the limit"
         )
         assert verdict.error("127.0.0.2").sentence == verdict.sentence
         assert "Waiting for other hosts: 127.0.0.2 has not connected" not in caplog.text
@@ -58,7 +59,7 @@ def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: st
         verdict = until(lambda: link.verdict)
         assert (verdict.kind, verdict.exit_code) == ("failed", 2)
         known = known.replace("PORT", str(port))
-        assert f"have not met within 1 seconds: {known}. The own log" in verdict.sentence
+        assert f"have not met within 0.6 seconds: {known}. The own log" in verdict.sentence
         assert f"Waiting for other hosts: {known}" in caplog.text
     finally:
         link.close(0.1)
@@ -196,8 +197,7 @@ def test_a_host_of_the_job_that_cannot_take_part_ends_it(changes: dict[str, obje
 def refused(link: Link, code: int, sentence: str) -> None:
     verdict = until(lambda: link.verdict)
     assert (verdict.kind, verdict.exit_code) == ("failed", code)
-    with pytest.raises(AssertionError, match=sentence):
-        raise AssertionError(verdict.sentence)
+    assert re.search(sentence, verdict.sentence)
 
 
 @pytest.mark.parametrize("digests", [(None, "other"), ("digest", None), (None, None)])
@@ -250,7 +250,7 @@ def test_the_last_port_leaves_none_for_the_parameter_server():
 
 
 def test_a_program_that_does_not_answer_is_not_taken_for_the_first_host():
-    deadlines = Deadlines(hosts=1, silence=1)
+    deadlines = Deadlines(hosts=0.6, silence=1)
     with job(2, deadlines) as ours, socket.create_server(("127.0.0.1", ours.port)) as server:
         second = ours.start(ours.hosts[1])
         while second.verdict is None:
@@ -266,7 +266,7 @@ def test_a_program_that_does_not_answer_is_not_taken_for_the_first_host():
 
 
 def test_stopped_before_all_have_met():
-    with job(3) as ours:
+    with job(3, replace(SHORT, stop=60)) as ours:
         first, second = ours.start(ours.hosts[0]), ours.start(ours.hosts[1])
         time.sleep(0.3)
         second.ask_to_stop()

@@ -59,7 +59,7 @@ def test_the_first_hosts_ending_never_comes():
         second.end(saved(ours.hosts[1]))
         for verdict in ours.verdicts():
             assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[0], 2)
-            assert "this host's part had not ended 1.5 seconds later" in verdict.sentence
+            assert "this host's part had not ended 1 seconds later" in verdict.sentence
 
 
 def test_a_failure_while_stopping_is_logged_and_is_none(caplog: pytest.LogCaptureFixture):

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.model.parameters import (
+    fixed_gammas,
+    frozen_arguments,
+    initial_parameters,
+    stored_statistics,
+)
 
 RESNET = saved_graph(Network("resnet-50", 300, num_classes=3))
 VGG = saved_graph(Network("vgg-16", 300, num_classes=3))
@@ -53,3 +58,8 @@ def test_a_batch_norm_is_frozen_when_both_its_parameters_are():
     assert stored_statistics(frozen_arguments(RESNET, "bn0_")) == {"bn0"}
     stage = stored_statistics(frozen_arguments(RESNET, "stage1_unit1_bn"))
     assert stage == {"stage1_unit1_bn1", "stage1_unit1_bn2", "stage1_unit1_bn3"}
+
+
+def test_the_one_scale_that_the_graph_fixes():
+    assert fixed_gammas(RESNET) == {"bn_data_gamma"}
+    assert fixed_gammas(VGG) == frozenset()

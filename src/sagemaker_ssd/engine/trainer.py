@@ -81,8 +81,9 @@ class Trainer:
     def _trained(self) -> list[Trained]:
         arguments = [replica.arguments for replica in self.replicas]
         gradients = [replica.gradients for replica in self.replicas]
-        # By size, because a store spreads small arrays over its servers in turn: weights and biases would part.
-        names = sorted(self.replicas[0].trained, key=lambda name: -arguments[0][name].size)
+        # By size, because a store spreads small arrays over its servers in turn: weights and biases would part. Then by
+        # name, because the hosts' graphs may differ in the order of their arguments.
+        names = sorted(self.replicas[0].trained, key=lambda name: (-arguments[0][name].size, name))
         return [Trained(name, [of[name] for of in gradients], [of[name] for of in arguments]) for name in names]
 
     def load(self, arguments: Arrays, states: Arrays) -> None:

@@ -88,7 +88,8 @@ class Approach:
             _log.info("Connected to %s at %s", self._first, connection.other_side)
             self._admitted(connection)
         elif message["kind"] == "refusal":
-            answered.set_result(str(message["sentence"]))
-            self._refused(decode_ending(message))
+            refusal = decode_ending(message)
+            answered.set_result(refusal.sentence)
+            self._refused(refusal)
         else:
             answered.set_result("it is not this program")

@@ -62,6 +62,18 @@ def frozen_arguments(graph: mx.sym.Symbol, pattern: str | None) -> frozenset[str
     return frozenset(name for name in graph.list_arguments() if name not in _INPUTS and expression.match(name))
 
 
+def fixed_gammas(graph: mx.sym.Symbol) -> frozenset[str]:
+    """Return the BatchNorm scales that the graph fixes at 1.
+
+    Without a gradient they would only decay, and MXNet sets them to 1 again in a forward pass, which not every host
+    makes in every step.
+    """
+    nodes = graph.attr_dict()
+    fixed = {f"{name}_gamma" for name, attributes in nodes.items() if attributes.get("fix_gamma") == "True"}
+    # MXNet gives a layer's attributes to its parameters too.
+    return frozenset(fixed & set(graph.list_arguments()))
+
+
 def stored_statistics(frozen: frozenset[str]) -> frozenset[str]:
     """Return the BatchNorm layers whose gamma and beta are both frozen: they keep their mean and variance too."""
     layers = {name.removesuffix("_gamma") for name in frozen if name.endswith("_gamma")}

@@ -14,7 +14,7 @@ from sagemaker_ssd.engine.store import Kind, connect, is_asynchronous
 from sagemaker_ssd.engine.trainer import Trainer
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.model.graph import Network, saved_graph, training_graph
-from sagemaker_ssd.model.parameters import frozen_arguments, stored_statistics
+from sagemaker_ssd.model.parameters import fixed_gammas, frozen_arguments, stored_statistics
 from sagemaker_ssd.worker.peers import Peers
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def make_trainer(
         batch_size=batch_size,
         image_shape=chosen.image_shape,
         max_objects=train.max_objects,
-        frozen=frozen,
+        frozen=frozen | fixed_gammas(graph),
         store=store,
         schedule=schedule if is_asynchronous(store) else None,
     )
