@@ -71,6 +71,10 @@ def faults(hosts: Hosts, role: str, number: int, seconds: float, codes: list[int
             found.append(f"{host.name}: does not name {hosts[number].name}")
     if seconds > ALLOWED_SECONDS:
         found.append("too late")
+    # A child that was just being started finds out a moment later that it is alone.
+    deadline = time.monotonic() + 10
+    while left_running(hosts) and time.monotonic() < deadline:
+        time.sleep(0.1)
     found += [f"still running: {command}" for command in left_running(hosts)]
     if (hosts[0].job.base / "model" / "model_algo_1-0000.params").exists():
         found += model_faults(hosts[0].job)

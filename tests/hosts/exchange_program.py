@@ -33,7 +33,8 @@ class Plan:
 
     A host can have no images in its last steps. resumes: the epochs after the first are done a second time, from the
     state after it. begins_with_state: by a state that another kind of exchange has left; what must be refused is tried
-    before and after. slow: the last host's updates come late, and it is slow to settle.
+    before and after. slow: the last host's updates come late, and it is slow to settle. fails: the
+    last host does, in the middle of the first epoch.
     """
 
     epochs: list[list[list[list[int]]]]
@@ -48,6 +49,7 @@ class Plan:
     resumes: bool = False
     begins_with_state: bool = False
     slow: bool = False
+    fails: bool = False
 
     @property
     def schedule(self) -> Schedule:
@@ -150,12 +152,12 @@ class Host:
     def _begin_with_state(self, arguments: dict, states: dict) -> None:
         momentum = {f"momentum:{name}": mx.nd.ones(array.shape) for name, array in arguments.items()}
         state = TrainingState(arguments, states, OptimizerState(momentum, 5))
-        self._try(lambda: self.trainer.step(*images(self._plan, [0]), 0.1))
+        self.refuses(lambda: self.trainer.step(*images(self._plan, [0]), 0.1))
         assert self.trainer.fits(state)
         self.trainer.restore(state)
-        self._try(lambda: self.trainer.restore(state))
+        self.refuses(lambda: self.trainer.restore(state))
 
-    def _try(self, wrong) -> None:
+    def refuses(self, wrong) -> None:
         try:
             wrong()
         except ProgramError as error:
@@ -165,7 +167,9 @@ class Host:
         self.weights[key] = {name: array.asnumpy() for name, array in self.trainer.parameters()[0].items()}
 
     def _batches(self, epoch: int) -> Iterator[tuple[mx.nd.NDArray, np.ndarray]]:
-        for step in self._plan.epochs[epoch]:
+        for number, step in enumerate(self._plan.epochs[epoch]):
+            if self._plan.fails and number == 1 and self._host == len(step) - 1:
+                raise ValueError("this host fails")
             if step[self._host]:
                 yield images(self._plan, step[self._host])
 
@@ -219,17 +223,20 @@ def main() -> None:
     plan, number, result = Plan(**json.loads(Path(sys.argv[1]).read_text())), int(sys.argv[2]), sys.argv[3]
     store = connect(plan.kind, gpus=False)
     host = Host(plan, number, SlowStore(store) if plan.slow and number == len(plan.epochs[0][0]) - 1 else store)
+    if plan.begins_with_state:
+        host.refuses(lambda: connect(plan.kind, gpus=False))
     host.follow()
     noted = {f"{moment}/{name}": array for moment, of in host.weights.items() for name, array in of.items()}
     np.savez(result, facts=json.dumps(host.facts), **noted)
-    os._exit(0)
 
 
 if __name__ == "__main__":
-    # A store waits for all others when it is given up, so the process ends while it is still held.
+    code = 0
     try:
         main()
     except BaseException:
         traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
+        code = 1
+    # Nothing but the engine holds the store here.
+    sys.stderr.flush()
+    os._exit(code)

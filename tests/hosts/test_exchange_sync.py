@@ -88,3 +88,9 @@ def test_three_hosts(hosts: Hosts):
     assert_same_on_all_hosts(results)
     for moment, weights in by_hand(plan, lambda step: step).items():
         assert difference(weights, results[2].weights[moment]) < 1e-5, moment
+
+
+def test_a_host_that_fails_comes_to_its_end_and_waits_for_nobody(hosts: Hosts):
+    # Its exit code is there long before the deadline, after which all would be running still.
+    with pytest.raises(AssertionError, match=r"workers \{(None, )?1(, None)?\}[^$]*ValueError: this host fails"):
+        hosts.run(Plan(epochs=[[[[0], [1]], [[2], [3]]]], fails=True), seconds=60)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from sagemaker_ssd.launch.deadlines import Deadlines
@@ -141,6 +142,13 @@ class Child:
 
     def send_signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            # On a busy machine its threads run on for a while.
+            until(lambda: all(state == "T" for state in self._states()))
+
+    def _states(self) -> list[str]:
+        stats = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return [stat.read_text().rpartition(") ")[2].split()[0] for stat in stats]
 
     def end(self) -> None:
         self.process.kill()

@@ -146,24 +146,6 @@ def test_a_host_that_sleeps_does_not_take_the_others_for_lost(number: int):
         assert child.verdict() == until(lambda: other.verdict) == Ending("done", ours.hosts[0])
 
 
-def test_a_host_that_slept_reads_the_signs_of_life_before_it_judges():
-    with job(2, replace(SHORT, silence=2)) as ours:
-        first, second = (ours.child(host) for host in ours.hosts)
-        first.saw("meeting")
-        second.saw("meeting")
-        first.send_signal(signal.SIGSTOP)
-        time.sleep(1.5)
-        # It has heard nothing for most of the time allowed, and now sleeps past its end, while the first one is back.
-        second.send_signal(signal.SIGSTOP)
-        first.send_signal(signal.SIGCONT)
-        time.sleep(0.7)
-        second.send_signal(signal.SIGCONT)
-        time.sleep(0.3)
-        for child in (first, second):
-            child.tell("done")
-        assert first.verdict() == second.verdict() == Ending("done", ours.hosts[0])
-
-
 def test_the_first_host_may_sleep_before_the_others_are_let_in():
     with job(2) as ours:
         child = ours.child(ours.hosts[0])

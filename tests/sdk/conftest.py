@@ -34,12 +34,12 @@ def train(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     mode = LocalMode(make_environment(version), HERE / f"train_with_v{version}.py", IMAGE, tmp_path)
     networks = docker("network", "ls", "--format", "{{.Name}}").split()
 
-    def run(content: str = "images", **hyperparameters: object) -> Ended:
+    def run(content: str = "images", hosts: int = 1, **hyperparameters: object) -> Ended:
         script = ROOT / "local_test" / "draw_sample.py"
         drawing = [sys.executable, script, tmp_path / "job", "--train", "4", "--validation", "2", "--content", content]
         subprocess.run(drawing, check=True, capture_output=True, timeout=60)
         data = tmp_path / "job" / "input" / "data"
-        return mode.train(data, CONTENT_TYPES[content], json.dumps(HYPERPARAMETERS | hyperparameters))
+        return mode.train(data, CONTENT_TYPES[content], json.dumps(HYPERPARAMETERS | hyperparameters), hosts)
 
     yield run
     mode.clean_up()

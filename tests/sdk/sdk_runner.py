@@ -100,12 +100,12 @@ class LocalMode:
     image: str
     folder: Path
 
-    def train(self, data: Path, content_type: str, hyperparameters: str) -> Ended:
+    def train(self, data: Path, content_type: str, hyperparameters: str, hosts: int) -> Ended:
         """Run the driver to its end, or kill it with all that it started."""
         # SDK v3 names its containers after this folder.
         results = self.folder / f"sagemaker-ssd-test-{uuid.uuid4().hex[:12]}"
         results.mkdir()
-        arguments = [self.image, data, content_type, results, hyperparameters]
+        arguments = [self.image, data, content_type, results, hyperparameters, str(hosts)]
         child = subprocess.Popen(
             [self.python, self.driver, *arguments],
             env=self.environment(),

@@ -5,6 +5,7 @@ S3DistributionType and RecordWrapperType. It needs a region, and no AWS as long 
 """
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -31,6 +32,28 @@ def test_fit_trains_and_finds_the_model(train: Callable[..., Ended], content: st
     assert ", epoch=0, validation mAP <score>=(" in ended.output
     assert "completed 100.0 % of epochs" in ended.output
     assert SECRET not in ended.output
+
+
+def test_two_hosts_train_together_into_one_model(train: Callable[..., Ended]):
+    # The SDK mounts one folder as /opt/ml/model of both, and stops all containers when the first one ends.
+    ended = train(hosts=2, kv_store="dist_sync", epochs=2)
+    assert ended.code == 0, ended.output
+    model = packed(ended.results / "model.tar.gz")
+    assert set(model) == MODEL
+    assert json.loads(model["hyperparams.json"])["kv_store"] == "dist_sync"
+    hosts = set(re.findall(r"host=(\S+), epoch=1, batch=1 train cross_entropy", ended.output))
+    assert {host.partition("-")[0] for host in hosts} == {"algo"}
+    assert len(hosts) == 2
+    assert ended.output.count(", validation mAP <score>=(") == 2
+    assert "Training is done. Model: /opt/ml/model" in ended.output
+    metrics = json.loads(packed(ended.results / "output.tar.gz")["data/metrics.json"])
+    assert metrics["epochs"][1]["train"]["images"] == 4
+
+
+def test_a_failure_of_two_hosts_makes_fit_raise(train: Callable[..., Ended]):
+    ended = train(hosts=2)
+    assert ended.code == 1
+    assert "kv_store is not set, and the job has 2 hosts: set it to dist_sync" in ended.output
 
 
 def test_a_wrong_hyperparameter_makes_fit_raise_and_is_said(train: Callable[..., Ended]):

@@ -33,6 +33,16 @@ def test_train_trains_and_leaves_the_model(train: Callable[..., Ended]):
     assert SECRET not in ended.output
 
 
+def test_two_hosts_train_together_into_one_model(train: Callable[..., Ended]):
+    ended = train(hosts=2, kv_store="dist_async")
+    assert ended.code == 0, ended.output
+    model = packed(ended.results / "compressed_artifacts" / "model.tar.gz")
+    assert set(model) == MODEL
+    assert json.loads(model["hyperparams.json"])["kv_store"] == "dist_async"
+    for host in ("algo-1", "algo-2"):
+        assert f"host={host}, epoch=0, batch=1 train cross_entropy <loss>=(" in ended.output
+
+
 def test_a_wrong_hyperparameter_makes_train_raise_and_is_said(train: Callable[..., Ended]):
     ended = train(mini_batch_size=0)
     assert ended.code == 1

@@ -1,7 +1,8 @@
 """Trains in the local mode of the SageMaker Python SDK v2, with the environment of requirements-v2.lock.
 
-train_with_v2.py IMAGE DATA CONTENT_TYPE RESULTS HYPERPARAMETERS: every folder of DATA is a channel, HYPERPARAMETERS is
-a JSON object, whose values reach the SDK as Python values. Prints `model_data: ` and where the SDK found the model.
+train_with_v2.py IMAGE DATA CONTENT_TYPE RESULTS HYPERPARAMETERS HOSTS: every folder of DATA is a channel,
+HYPERPARAMETERS is a JSON object, whose values reach the SDK as Python values. Prints `model_data: ` and where the SDK
+found the model.
 """
 
 import json
@@ -12,12 +13,12 @@ from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
 from sagemaker.local import LocalSession
 
-image, data, content_type, results, hyperparameters = sys.argv[1:]
+image, data, content_type, results, hyperparameters, hosts = sys.argv[1:]
 estimator = Estimator(
     image_uri=image,
     role="arn:aws:iam::111122223333:role/sagemaker",
     instance_type="local",
-    instance_count=1,
+    instance_count=int(hosts),
     hyperparameters=json.loads(hyperparameters),
     # Without it fit() asks STS for the account, to name a bucket, before anything starts.
     output_path=f"file://{results}",

@@ -1,7 +1,8 @@
 """Trains in the local mode of the SageMaker Python SDK v3, with the environment of requirements-v3.lock.
 
-train_with_v3.py IMAGE DATA CONTENT_TYPE RESULTS HYPERPARAMETERS: every folder of DATA is a channel, HYPERPARAMETERS is
-a JSON object, whose values reach the SDK as Python values. The SDK returns nothing: the model is below RESULTS.
+train_with_v3.py IMAGE DATA CONTENT_TYPE RESULTS HYPERPARAMETERS HOSTS: every folder of DATA is a channel,
+HYPERPARAMETERS is a JSON object, whose values reach the SDK as Python values. The SDK returns nothing: the model is
+below RESULTS.
 """
 
 import json
@@ -12,11 +13,11 @@ from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData
 from sagemaker.train.model_trainer import Mode
 
-image, data, content_type, results, hyperparameters = sys.argv[1:]
+image, data, content_type, results, hyperparameters, hosts = sys.argv[1:]
 trainer = ModelTrainer(
     training_image=image,
     training_mode=Mode.LOCAL_CONTAINER,
-    compute=Compute(instance_type="local_cpu", instance_count=1),
+    compute=Compute(instance_type="local_cpu", instance_count=int(hosts)),
     hyperparameters=json.loads(hyperparameters),
     local_container_root=results,
 )
