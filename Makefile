@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-container test-image-gpu test-sdk test-faults
+.PHONY: help setup train test lint format lock clean image image-gpu test-hosts test-container test-image-gpu test-sdk test-faults
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -36,8 +36,9 @@ help:
 	@echo "make format  write the style"
 	@echo "make lock    resolve the lock files again (after a change of the dependencies in pyproject.toml)"
 	@echo "make image   build the image sagemaker-ssd:cpu; make image-gpu: sagemaker-ssd:gpu"
+	@echo "make test-hosts   run those that need several hosts of this machine for minutes"
 	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
-	@echo "make test-faults   kill jobs at random moments and after every epoch; they must go on"
+	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
 	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
 	@echo "make clean   remove the environment and what make train left"
 
@@ -62,12 +63,19 @@ train: setup
 	SAGEMAKER_BASE_DIR=$(CURDIR)/$(JOB) ./train
 
 test: setup
-	$(VENV)/bin/python -m pytest tests --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(VENV)/bin/python -m pytest tests -m "not long" --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
-# Takes the better part of an hour on two cores.
-test-faults: setup
+# What of several hosts takes longer than `make test` may: five minutes on two cores.
+test-hosts: setup
+	$(VENV)/bin/python -m pytest tests/hosts -m long
+
+# Takes more than an hour on two cores.
+test-faults: setup image
 	$(VENV)/bin/python tests/faults/resume_every_epoch.py
 	$(VENV)/bin/python tests/faults/kill_at_random.py --kills 50
+	$(VENV)/bin/python tests/faults/repeated_starts.py
+	$(VENV)/bin/python tests/faults/host_faults.py
+	$(VENV)/bin/python tests/faults/container_faults.py
 
 image:
 	$(BUILD) --tag sagemaker-ssd:cpu .

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +14,14 @@ from sagemaker_ssd.contract import Job, read_job
 from sagemaker_ssd.contract.cluster import find_cluster
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.contract.publication import finish_publication, model_state
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, ProgramError, UserError
 from sagemaker_ssd.launch.company import Company
-from sagemaker_ssd.launch.ending import Ending
 from sagemaker_ssd.launch.failure_file import remove_failure, write_failure
-from sagemaker_ssd.launch.gpu import check_cards, check_driver
-from sagemaker_ssd.launch.host_processes import HostProcesses
-from sagemaker_ssd.launch.instance import gpus
-from sagemaker_ssd.launch.output_folders import make_output_folders
-from sagemaker_ssd.launch.scratch import scratch_folder
+from sagemaker_ssd.launch.gpu import check_driver
+from sagemaker_ssd.launch.host_part import do_part
 from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
-_LISTEN_SECONDS = 0.2
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -102,7 +95,7 @@ def _run(job: Job, stop: threading.Event, company: Company) -> None:
     """Train together with the other hosts, if any; raises JobError, which the others have been told of."""
     try:
         _log_configuration(job)
-        ending = company.settle(_train(job, stop, company), stop)
+        ending = company.settle(do_part(job, stop, company, gpu_build=is_gpu_build()), stop)
     except Exception as error:
         company.tell(_as_failure(error), stop)
         raise
@@ -126,77 +119,3 @@ def _log_configuration(job: Job) -> None:
     _log.info("Final configuration: %s", job.hyperparameters.final_configuration())
     for notice in job.notices:
         _log.warning("%s", notice)
-
-
-def _train(job: Job, stop: threading.Event, company: Company) -> Ending:
-    """Do this host's part of the job and say how it ended; raises JobError."""
-    host, model = job.cluster.current_host, job.paths.model
-    if not job.cluster.is_first:
-        # The first host writes the model, in local mode of SageMaker's SDK into the very same folder.
-        _work(job, stop, company)
-        if not company.stopping(stop):
-            return Ending("done", host)
-        # Counts only where the first host cannot tell how the stop ended.
-        text = f"stopped on request before {job.cluster.hosts[0]}, which writes the model, was heard from"
-        return Ending("stopped", host, PlatformError.exit_code, text)
-    make_output_folders(job)
-    finish_publication(model)
-    before = model_state(model)
-    if before is not None:
-        _log.warning("%s holds a model already; the first one of this run replaces it", model)
-    try:
-        _work(job, stop, company)
-    except JobError:
-        # What went wrong first is what is told.
-        with contextlib.suppress(OSError):
-            finish_publication(model)
-        raise
-    finish_publication(model)
-    saved = model_state(model) not in (None, before)
-    if company.stopping(stop):
-        sentence = "" if saved else _stopped_early(job, before is not None)
-        return Ending("stopped", host, 0 if saved else PlatformError.exit_code, sentence)
-    if not saved:
-        raise ProgramError("training ended without a model; this is a bug of this program")
-    return Ending("done", host)
-
-
-def _stopped_early(job: Job, model_is_there: bool) -> str:
-    text = "stopped on request before the first model was saved, "
-    text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
-    return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
-
-
-def _work(job: Job, stop: threading.Event, company: Company) -> None:
-    """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
-    with scratch_folder() as scratch:
-        cpus, graphics = len(os.sched_getaffinity(0)), gpus(scratch)
-        if is_gpu_build():
-            check_cards(graphics)
-        arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]
-        arguments += ["--patience", str(company.deadlines.progress)]
-        # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
-        if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
-            arguments.append("--progress-bar")
-        place = company.meet(stop)
-        if company.stopping(stop):
-            return
-        with HostProcesses(
-            arguments,
-            cpus=cpus,
-            mini_batch_size=job.hyperparameters.mini_batch_size,
-            place=place,
-            first=job.cluster.is_first,
-            gather=company.gather,
-        ) as processes:
-            try:
-                while not processes.work(_LISTEN_SECONDS):
-                    if company.stopping(stop):
-                        _log.info("Asked to stop")
-                        processes.stop()
-                        return
-                    company.check()
-            except JobError:
-                # What goes wrong while the job is being stopped is no failure.
-                if not company.stopping(stop):
-                    raise

@@ -4,7 +4,8 @@
 in turn: one host with a mini_batch_size of 8, and two hosts of 4 each with dist_sync and with dist_async, with as many
 threads in all. Seconds a step are those of the second epoch, slowest host. Bytes a step are what passes the loopback
 interface of a network namespace that holds nothing else, beside the least possible: the gradients out and the weights
-in, once a host. Needs the rights to make that namespace (`unshare --net`).
+in, once a host; with dist_async the weights that all hosts fetch at an epoch's end are in it too. Needs the rights to
+make that namespace (`unshare --net`).
 """
 
 import argparse
@@ -38,14 +39,17 @@ class Measured:
 
 
 def loopback_bytes() -> int:
-    return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
+    """Read what the loopback interface of this namespace has sent; /sys would show another namespace's."""
+    (line,) = [line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:")]
+    return int(line.partition(":")[2].split()[8])
 
 
 def count(hosts: Hosts, steps: int, found: list[float]) -> None:
     """Note the bytes of the second epoch's steps."""
     hosts[0].until("Updating the best model")
     before = loopback_bytes()
-    hosts[0].until("epoch=1, batch=")
+    # Behind the last step's exchange, which goes on when its losses are known.
+    hosts[0].until("same weights after epoch 1" if len(hosts.hosts) > 1 else "epoch=1, batch=")
     found.append((loopback_bytes() - before) / steps)
 
 

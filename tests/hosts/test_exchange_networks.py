@@ -6,6 +6,8 @@ import pytest
 from hosts.exchange_hosts import difference, started_hosts
 from hosts.exchange_program import Plan, alone, make_trainer
 
+pytestmark = pytest.mark.long
+
 FROZEN = {"vgg-16": "^conv[123]_", "resnet-50": "^(bn_data|conv0|bn0|stage1_)"}
 
 

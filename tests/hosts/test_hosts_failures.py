@@ -47,6 +47,7 @@ def test_a_killed_worker_is_told_on_every_host(make_hosts: Callable[..., Hosts])
     assert left_running(hosts) == []
 
 
+@pytest.mark.long
 def test_a_host_that_is_cut_off_is_missed_and_ends_too(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2, epochs="9")
     hosts.start()
@@ -78,6 +79,7 @@ def test_a_fault_in_the_data_of_one_host_is_every_hosts_failure(make_hosts: Call
     assert first.failure == f"host {SECOND}: {second.failure}"
 
 
+@pytest.mark.long
 def test_hosts_with_different_images_are_told_apart(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2)
     next((own_data(hosts[1]) / "train").rglob("*.jpg")).unlink()
@@ -112,6 +114,7 @@ def test_a_fault_of_every_hosts_files_is_each_hosts_own(make_hosts: Callable[...
         assert end.failure.startswith("hyperparameters.json: kv_store is not set, and the job has 3 hosts: set it to")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_host_that_never_appears_is_named(make_hosts: Callable[..., Hosts], missing: int):
     hosts = make_hosts(2)
@@ -141,6 +144,7 @@ def test_a_stop_of_one_host_stops_all_and_is_no_failure(make_hosts: Callable[...
     )
 
 
+@pytest.mark.long
 def test_a_stop_of_all_before_the_first_model_is_told_on_every_host(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2, epochs="9")
     hosts.start()
@@ -154,6 +158,7 @@ def test_a_stop_of_all_before_the_first_model_is_told_on_every_host(make_hosts: 
         assert "stopped on request before the first model was saved, so there is no model" in end.failure
 
 
+@pytest.mark.long
 def test_a_stop_before_the_hosts_have_met(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2)
     for host in hosts.hosts:

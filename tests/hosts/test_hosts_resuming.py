@@ -6,8 +6,10 @@ import shutil
 import signal
 from collections.abc import Callable
 
+import pytest
 from cluster_runner import Hosts, descendants
 
+pytestmark = pytest.mark.long
 PARAMETERS = "model/model_algo_1-0000.params"
 
 

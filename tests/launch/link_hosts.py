@@ -19,7 +19,7 @@ from sagemaker_ssd.launch.deadlines import Deadlines
 from sagemaker_ssd.launch.ending import Ending
 from sagemaker_ssd.launch.link import Greeting, Link
 
-SHORT = Deadlines(hosts=20, silence=1, stop=1, late=0.8)
+SHORT = Deadlines(hosts=20, silence=1, stop=0.6, late=0.5)
 
 
 def until(condition: Callable[[], Any], seconds: float = 8) -> Any:

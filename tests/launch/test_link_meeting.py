@@ -77,7 +77,7 @@ def test_a_first_host_without_an_address_says_so():
 
 
 def test_the_first_host_fails_and_a_late_host_learns_of_it():
-    with job(3) as ours:
+    with job(3, replace(SHORT, late=10)) as ours:
         first = ours.start(ours.hosts[0])
         first.end(failed(ours.hosts[0]))
         until(lambda: first.verdict)
@@ -106,7 +106,7 @@ def test_the_first_host_waits_for_late_hosts_only_so_long():
 
 
 def test_another_host_fails_before_all_have_met():
-    with job(3) as ours:
+    with job(3, replace(SHORT, late=10)) as ours:
         first, second = ours.start(ours.hosts[0]), ours.start(ours.hosts[1])
         second.end(failed(ours.hosts[1]))
         assert ours.verdicts(3) == [failed(ours.hosts[1])] * 2
@@ -120,7 +120,7 @@ def test_another_host_fails_before_all_have_met():
 
 
 def test_another_host_fails_before_the_first_is_there():
-    with job(2) as ours:
+    with job(2, replace(SHORT, late=10)) as ours:
         second = ours.start(ours.hosts[1])
         second.end(failed(ours.hosts[1]))
         time.sleep(0.7)
@@ -180,7 +180,7 @@ def test_strays_are_refused_and_the_job_goes_on(changes: dict[str, object], code
     ],
 )
 def test_a_host_of_the_job_that_cannot_take_part_ends_it(changes: dict[str, object], sentence: str):
-    with job(3) as ours:
+    with job(3, replace(SHORT, late=10)) as ours:
         first, third = ours.start(ours.hosts[0]), ours.start(ours.hosts[2])
         second = ours.start(ours.hosts[1], **changes)
         for link in (first, second, third):

@@ -1,6 +1,7 @@
 """A host is asked to stop: all stop, and the first host says how the job ended."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from link_hosts import SHORT, failed, job, until
@@ -14,7 +15,7 @@ def saved(host: str) -> Ending:
 
 @pytest.mark.parametrize("asked", [[0], [2], [0, 1, 2]])
 def test_all_learn_of_it_and_the_first_hosts_ending_counts(asked: list[int]):
-    with job(3) as ours:
+    with job(3, replace(SHORT, stop=10)) as ours:
         links = ours.start_all()
         for number in asked:
             links[number].ask_to_stop()
@@ -31,11 +32,11 @@ def test_all_learn_of_it_and_the_first_hosts_ending_counts(asked: list[int]):
 
 
 def test_the_first_hosts_ending_comes_late():
-    with job(2) as ours:
+    with job(2, replace(SHORT, stop=10)) as ours:
         first, second = ours.start_all()
         second.ask_to_stop()
         second.end(saved(ours.hosts[1]))
-        time.sleep(0.8 * SHORT.stop)
+        time.sleep(0.5)
         assert (first.verdict, second.verdict) == (None, None)
         first.end(saved(ours.hosts[0]))
         assert ours.verdicts(0.5) == [saved(ours.hosts[0])] * 2
@@ -59,11 +60,11 @@ def test_the_first_hosts_ending_never_comes():
         second.end(saved(ours.hosts[1]))
         for verdict in ours.verdicts():
             assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[0], 2)
-            assert "this host's part had not ended 1 seconds later" in verdict.sentence
+            assert "this host's part had not ended 0.6 seconds later" in verdict.sentence
 
 
 def test_a_failure_while_stopping_is_logged_and_is_none(caplog: pytest.LogCaptureFixture):
-    with job(3) as ours:
+    with job(3, replace(SHORT, stop=10)) as ours:
         links = ours.start_all()
         links[0].ask_to_stop()
         until(lambda: links[1].stopping and links[2].stopping)
@@ -76,7 +77,7 @@ def test_a_failure_while_stopping_is_logged_and_is_none(caplog: pytest.LogCaptur
 
 
 def test_a_failure_of_the_first_host_while_stopping_is_one():
-    with job(2) as ours:
+    with job(2, replace(SHORT, stop=10)) as ours:
         first, second = ours.start_all()
         first.ask_to_stop()
         until(lambda: second.stopping)

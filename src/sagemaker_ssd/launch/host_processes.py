@@ -9,7 +9,7 @@ from typing import Final, Self
 from sagemaker_ssd.errors import PlatformError
 from sagemaker_ssd.launch.child_process import ChildProcess
 from sagemaker_ssd.launch.orphans import reap_orphans
-from sagemaker_ssd.launch.outcome import ended_without_a_word, failure
+from sagemaker_ssd.launch.outcome import failure, serving_failure
 from sagemaker_ssd.launch.roles import ParameterServer, Role, role_environment
 from sagemaker_ssd.launch.worker_process import Gather, WorkerProcess, worker_environment
 
@@ -34,6 +34,7 @@ class HostProcesses:
         gather: Gather,
     ) -> None:
         self._mini_batch_size = mini_batch_size
+        self._address = "" if place is None else place.address
         self._serving: dict[Role, ChildProcess] = {}
         self._looked = time.monotonic()
         environment: dict[str, str] = dict(os.environ)
@@ -67,8 +68,12 @@ class HostProcesses:
         for role, process in self._serving.items():
             if process.ended(0):
                 # They end by themselves only when all workers have left.
-                raise ended_without_a_word(
-                    _SHOWN_AS[role], process.returncode or 0, process.stderr_tail, self._mini_batch_size
+                raise serving_failure(
+                    _SHOWN_AS[role],
+                    process.returncode or 0,
+                    process.stderr_tail,
+                    self._address,
+                    self._mini_batch_size,
                 )
 
     def _watch_progress(self) -> None:

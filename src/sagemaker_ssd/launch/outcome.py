@@ -8,6 +8,8 @@ from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserErro
 
 # MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
 _CAUGHT_BY_MXNET = "Segmentation fault: 11"
+# What ps-lite's check of its socket says.
+_CANNOT_LISTEN = "bind failed"
 _BY_CODE: dict[object, type[JobError]] = {1: UserError, 2: PlatformError, 3: ProgramError}
 
 
@@ -25,6 +27,19 @@ def failure(
         kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
         return kind(str(report.get("sentence")))
     return ended_without_a_word("the training process", returncode, stderr_tail, mini_batch_size)
+
+
+def serving_failure(process: str, returncode: int, stderr_tail: str, address: str, mini_batch_size: int) -> JobError:
+    """Return the failure of a `process` of the parameter server, which ends by itself only when it cannot go on.
+
+    address: where it was to listen.
+    """
+    if _CANNOT_LISTEN in stderr_tail:
+        return PlatformError(
+            f"{process} could not listen on {address}, the address of this host: its network is gone, or another "
+            "program took the port that was free a moment before. Start the job again"
+        )
+    return ended_without_a_word(process, returncode, stderr_tail, mini_batch_size)
 
 
 def ended_without_a_word(process: str, returncode: int, stderr_tail: str, mini_batch_size: int) -> JobError:

@@ -25,6 +25,10 @@ _FOLDER_ERRORS = {
 }
 
 
+# ps-lite's check of its socket.
+_CANNOT_LISTEN = re.compile(r"Check failed: my_node_\.port.*bind failed")
+
+
 def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobError:
     """Return the failure that an exception stands for.
 
@@ -50,6 +54,11 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
         return PlatformError(f"a file could not be read or written: {error}")
     if _DISK.search(text):
         return UserError("the disk is full. Ask for a larger VolumeSizeInGB")
+    if _CANNOT_LISTEN.search(text):
+        return PlatformError(
+            "MXNet's parameter server could not listen on the address of this host: its network is gone. Start the job "
+            "again"
+        )
     if _ARRAY_SIZE.search(text):
         return UserError(f"MXNet cannot hold an array that is needed with {workload}. {smaller} a smaller image_shape")
     if _GPU_MEMORY.search(text):

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sagemaker_ssd.contract import Job
+from sagemaker_ssd.contract import Hyperparameters, Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.model.graph import Network, saved_graph
 from sagemaker_ssd.worker.channels import check_channels
@@ -38,13 +38,7 @@ def train_job(
     saving: entered while a model or a checkpoint is written, which the first host alone does. Raises JobError.
     """
     chosen = job.hyperparameters
-    network = Network(
-        chosen.base_network,
-        chosen.image_shape,
-        chosen.num_classes,
-        nms_threshold=chosen.nms_threshold,
-        nms_topk=chosen.nms_topk,
-    )
+    network = _network(chosen)
     graph = saved_graph(network)
     # Before the channels, whose check can take minutes.
     resumed = find_checkpoint(job, peers)
@@ -69,11 +63,21 @@ def train_job(
         training.resume(resumed)
     keeper = None
     if peers.is_first:
-        metrics = Metrics(job, start if resumed is None else resumed.start, data)
         checkpoints = _checkpoints(job, resumed, start, data, channels.train)
+        metrics = Metrics(job, start if resumed is None else resumed.start, data)
         keeper = Keeper(job, training, history, metrics, checkpoints, saving)
     _log.info("Start training.")
     run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
+
+
+def _network(chosen: Hyperparameters) -> Network:
+    return Network(
+        chosen.base_network,
+        chosen.image_shape,
+        chosen.num_classes,
+        nms_threshold=chosen.nms_threshold,
+        nms_topk=chosen.nms_topk,
+    )
 
 
 def _finished(job: Job, peers: Peers, resumed: Resumed, history: History, data: dict[str, dict[str, Any]]) -> bool:

@@ -1,0 +1,99 @@
+"""A host's part of the job: its processes from their start to their end, and what they leave in the model folder."""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from typing import Final
+
+from sagemaker_ssd.contract import Job
+from sagemaker_ssd.contract.publication import finish_publication, model_state
+from sagemaker_ssd.errors import JobError, PlatformError, ProgramError
+from sagemaker_ssd.launch.company import Company
+from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.launch.gpu import check_cards
+from sagemaker_ssd.launch.host_processes import HostProcesses
+from sagemaker_ssd.launch.instance import gpus
+from sagemaker_ssd.launch.output_folders import make_output_folders
+from sagemaker_ssd.launch.scratch import scratch_folder
+
+_log = logging.getLogger(__name__)
+_LISTEN_SECONDS: Final = 0.2
+
+
+def do_part(job: Job, stop: threading.Event, company: Company, *, gpu_build: bool) -> Ending:
+    """Train what is this host's, and on the first host keep the model; say how it ended, or raise JobError.
+
+    gpu_build: whether this is the GPU image, which does not train on a CPU.
+    """
+    host, model = job.cluster.current_host, job.paths.model
+    if not job.cluster.is_first:
+        # The first host writes the model, in local mode of SageMaker's SDK into the very same folder.
+        _work(job, stop, company, gpu_build)
+        if not company.stopping(stop):
+            return Ending("done", host)
+        # Counts only where the first host cannot tell how the stop ended.
+        text = f"stopped on request before {job.cluster.hosts[0]}, which writes the model, was heard from"
+        return Ending("stopped", host, PlatformError.exit_code, text)
+    make_output_folders(job)
+    finish_publication(model)
+    before = model_state(model)
+    if before is not None:
+        _log.warning("%s holds a model already; the first one of this run replaces it", model)
+    try:
+        _work(job, stop, company, gpu_build)
+    except JobError:
+        # What went wrong first is what is told.
+        with contextlib.suppress(OSError):
+            finish_publication(model)
+        raise
+    finish_publication(model)
+    saved = model_state(model) not in (None, before)
+    if company.stopping(stop):
+        sentence = "" if saved else _stopped_early(job, before is not None)
+        return Ending("stopped", host, 0 if saved else PlatformError.exit_code, sentence)
+    if not saved:
+        raise ProgramError("training ended without a model; this is a bug of this program")
+    return Ending("done", host)
+
+
+def _stopped_early(job: Job, model_is_there: bool) -> str:
+    text = "stopped on request before the first model was saved, "
+    text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
+    return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
+
+
+def _work(job: Job, stop: threading.Event, company: Company, gpu_build: bool) -> None:
+    """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
+    with scratch_folder() as scratch:
+        cpus, graphics = len(os.sched_getaffinity(0)), gpus(scratch)
+        if gpu_build:
+            check_cards(graphics)
+        arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]
+        arguments += ["--patience", str(company.deadlines.progress)]
+        # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
+        if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
+            arguments.append("--progress-bar")
+        place = company.meet(stop)
+        if company.stopping(stop):
+            return
+        with HostProcesses(
+            arguments,
+            cpus=cpus,
+            mini_batch_size=job.hyperparameters.mini_batch_size,
+            place=place,
+            first=job.cluster.is_first,
+            gather=company.gather,
+        ) as processes:
+            try:
+                while not processes.work(_LISTEN_SECONDS):
+                    if company.stopping(stop):
+                        _log.info("Asked to stop")
+                        processes.stop()
+                        return
+                    company.check()
+            except JobError:
+                # What goes wrong while the job is being stopped is no failure.
+                if not company.stopping(stop):
+                    raise
