@@ -14,7 +14,8 @@ ALLOWED = {
     "version": set(),
     "durability": set(),
     "contract": {"errors", "durability"},
-    "launch": {"contract", "errors"},
+    "link": {"contract", "errors"},
+    "launch": {"link", "contract", "errors"},
     "supervisor": {"launch", "contract", "errors", "logs", "version"},
     "__main__": {"supervisor"},
     "data": {"errors"},
@@ -26,7 +27,7 @@ ALLOWED = {
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
     "weights": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }
-WITHOUT_MXNET = {"errors", "durability", "logs", "version", "contract", "launch", "supervisor", "__main__"}
+WITHOUT_MXNET = {"errors", "durability", "logs", "version", "contract", "link", "launch", "supervisor", "__main__"}
 
 
 def part_of(file: Path) -> str:

@@ -15,7 +15,10 @@ from ended_job import Ended
 
 @dataclass
 class HostContainers:
-    """Starts algo-1 to algo-N on a new network, which `clean_up` removes."""
+    """Starts algo-1 to algo-N on a new network, which `clean_up` removes.
+
+    Each finds its own name on the loopback, as Debian's machines do by their /etc/hosts, and the others' by DNS.
+    """
 
     engine: Engine
     network: str = field(default_factory=lambda: f"sagemaker-ssd-test-{uuid.uuid4().hex[:12]}")
@@ -36,7 +39,8 @@ class HostContainers:
                 base,
                 "train",
                 options=(
-                    *("--network", self.network, "--network-alias", name, "--hostname", name),
+                    *("--network", self.network, "--network-alias", name),
+                    *("--hostname", f"machine-of-{name}", "--add-host", f"{name}:127.0.1.1"),
                     *("--volume", f"{drawn}/input/data:/opt/ml/input/data:ro"),
                     *variables,
                 ),

@@ -11,10 +11,10 @@ from typing import Final
 
 from sagemaker_ssd.contract import Cluster
 from sagemaker_ssd.errors import JobError, ProgramError
-from sagemaker_ssd.launch.deadlines import Deadlines, read_deadlines, read_port
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.link import Greeting, Link
 from sagemaker_ssd.launch.roles import ParameterServer
+from sagemaker_ssd.link.deadlines import Deadlines, read_deadlines, read_port
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.link import Greeting, Link
 
 _log = logging.getLogger(__name__)
 _LISTEN_SECONDS: Final = 0.2

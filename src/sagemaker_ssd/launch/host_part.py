@@ -11,12 +11,12 @@ from sagemaker_ssd.contract import Job
 from sagemaker_ssd.contract.publication import finish_publication, model_state
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError
 from sagemaker_ssd.launch.company import Company
-from sagemaker_ssd.launch.ending import Ending
 from sagemaker_ssd.launch.gpu import check_cards
 from sagemaker_ssd.launch.host_processes import HostProcesses
 from sagemaker_ssd.launch.instance import gpus
 from sagemaker_ssd.launch.output_folders import make_output_folders
 from sagemaker_ssd.launch.scratch import scratch_folder
+from sagemaker_ssd.link.ending import Ending
 
 _log = logging.getLogger(__name__)
 _LISTEN_SECONDS: Final = 0.2

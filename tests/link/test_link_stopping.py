@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from link_hosts import SHORT, failed, job, until
 
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.ending import Ending
 
 
 def saved(host: str) -> Ending:

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass
 
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.ending import Ending
 
 
 @dataclass(frozen=True)

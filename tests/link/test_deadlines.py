@@ -3,7 +3,7 @@
 import pytest
 
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.launch.deadlines import Deadlines, read_deadlines, read_port
+from sagemaker_ssd.link.deadlines import Deadlines, read_deadlines, read_port
 
 
 def test_defaults():

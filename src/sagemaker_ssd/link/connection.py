@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from sagemaker_ssd.launch.messages import LONGEST_LINE, Message, decode
+from sagemaker_ssd.link.messages import LONGEST_LINE, Message, decode
 
 CLOSED: Final = "the other side closed it"
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from link_hosts import Job, job, until
 
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.ending import Ending
 
 GREETING = {
     "kind": "greeting",
@@ -96,7 +96,7 @@ def test_an_endless_line_is_cut_off(caplog: pytest.LogCaptureFixture):
 
 
 def test_who_says_nothing_is_put_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr("sagemaker_ssd.launch.door.GREETING_SECONDS", 0.3)
+    monkeypatch.setattr("sagemaker_ssd.link.door.GREETING_SECONDS", 0.3)
     with job(2) as ours:
         open_job(ours)
         began = time.monotonic()
@@ -108,7 +108,7 @@ def test_who_says_nothing_is_put_out(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 
 def test_a_greeting_alone_is_not_a_host(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sagemaker_ssd.launch.door.GREETING_SECONDS", 0.3)
+    monkeypatch.setattr("sagemaker_ssd.link.door.GREETING_SECONDS", 0.3)
     with job(2) as ours:
         open_job(ours)
         send(ours, line())

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 
-from sagemaker_ssd.launch.silence import ticks
+from sagemaker_ssd.link.silence import ticks
 
 
 def test_what_came_in_is_read_before_a_tick():

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.losses import never_stopped
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.losses import never_stopped
 
 _log = logging.getLogger(__name__)
 

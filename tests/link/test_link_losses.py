@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from link_hosts import SHORT, Job, failed, job, until
 
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.ending import Ending
 
 PATIENT = replace(SHORT, silence=60)
 
@@ -108,7 +108,7 @@ def test_a_stopped_first_host_is_lost_and_reads_so_when_it_wakes():
         child.saw("meeting")
         child.send_signal(signal.SIGSTOP)
         verdict = until(lambda: second.verdict)
-        lost(verdict, ours.hosts[0], "nothing was heard from it on 127.0.0.2 for 1 seconds")
+        lost(verdict, ours.hosts[0], f"127.0.0.2 heard nothing from {ours.hosts[0]} for 1 seconds")
         second.close()
         child.send_signal(signal.SIGCONT)
         assert child.verdict() == verdict
@@ -207,8 +207,8 @@ def test_a_cut_network_ends_the_job_on_both_sides(cabled: tuple[Job, Cable]):
     ours, cable = cabled
     cable.cut.set()
     first, second = ours.verdicts(4)
-    lost(first, ours.hosts[1], "nothing was heard from it on 127.0.0.1 for 1 seconds")
-    lost(second, ours.hosts[0], "nothing was heard from it on 127.0.0.2 for 1 seconds")
+    lost(first, ours.hosts[1], f"127.0.0.1 heard nothing from {ours.hosts[1]} for 1 seconds")
+    lost(second, ours.hosts[0], f"127.0.0.2 heard nothing from {ours.hosts[0]} for 1 seconds")
 
 
 def test_a_cut_network_does_not_hold_up_the_end(cabled: tuple[Job, Cable]):

@@ -15,9 +15,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sagemaker_ssd.launch.deadlines import Deadlines
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.link import Greeting, Link
+from sagemaker_ssd.link.deadlines import Deadlines
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.link import Greeting, Link
 
 SHORT = Deadlines(hosts=20, silence=1, stop=0.6, late=0.5)
 

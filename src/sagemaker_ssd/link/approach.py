@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from sagemaker_ssd.launch.addresses import is_address, resolve
-from sagemaker_ssd.launch.connection import Connection
-from sagemaker_ssd.launch.door import GREETING_SECONDS
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.greeting import Greeting, encode_greeting
-from sagemaker_ssd.launch.messages import Message, decode_ending, encode
+from sagemaker_ssd.link.addresses import is_address, resolve
+from sagemaker_ssd.link.connection import Connection
+from sagemaker_ssd.link.door import GREETING_SECONDS
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.greeting import Greeting, encode_greeting
+from sagemaker_ssd.link.messages import Message, decode_ending, encode
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 5.0

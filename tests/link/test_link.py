@@ -11,7 +11,7 @@ import pytest
 from link_hosts import SHORT, failed, job, until
 
 from sagemaker_ssd.errors import PlatformError, ProgramError, UserError
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.ending import Ending
 
 
 @pytest.mark.parametrize("count", [2, 3])

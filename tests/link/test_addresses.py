@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from sagemaker_ssd.launch import addresses
-from sagemaker_ssd.launch.addresses import free_port, is_address, own_address, ports_above, resolve
+from sagemaker_ssd.link.addresses import free_port, is_address, own_address, ports_above, resolve
 
 
 def test_names_and_addresses():
@@ -33,19 +32,6 @@ def test_a_resolver_that_hangs_costs_only_so_long(monkeypatch: pytest.MonkeyPatc
 
 def test_an_own_address_is_taken_as_it_is():
     assert asyncio.run(own_address("127.0.0.5", ["no-such-host.invalid"])) == "127.0.0.5"
-
-
-def test_a_name_on_the_loopback_gives_way_to_the_address_that_reaches_another_host(monkeypatch: pytest.MonkeyPatch):
-    hosts = {"algo-1": "127.0.1.1", "algo-2": "198.51.100.2"}
-    routes = {"198.51.100.2": "198.51.100.1"}
-    # What /etc/hosts and the routes of such a machine say.
-    monkeypatch.setattr(addresses, "_look_up", hosts.get)
-    monkeypatch.setattr(addresses, "_source", routes.get)
-    assert asyncio.run(own_address("algo-1", ["algo-2"])) == "198.51.100.1"
-    assert asyncio.run(own_address("algo-1", ["not-yet", "algo-2"])) == "198.51.100.1"
-    assert asyncio.run(own_address("algo-1", ["not-yet"])) is None
-    assert asyncio.run(own_address("algo-2", ["algo-1"])) == "198.51.100.2"
-    assert asyncio.run(own_address("not-yet", ["algo-1"])) is None
 
 
 def test_hosts_that_are_all_on_this_machine_meet_on_the_loopback():

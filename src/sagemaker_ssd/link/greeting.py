@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from sagemaker_ssd.contract.findings import shown
-from sagemaker_ssd.launch.deadlines import PORT_VARIABLE
-from sagemaker_ssd.launch.messages import Message, encode
+from sagemaker_ssd.link.deadlines import PORT_VARIABLE
+from sagemaker_ssd.link.messages import Message, encode
 
 _PROTOCOL: Final = "sagemaker-ssd-hosts"
 _NUMBER: Final = 1

@@ -11,14 +11,14 @@ import logging
 import threading
 from typing import Any, Final
 
-from sagemaker_ssd.launch.board import Board, Meeting
-from sagemaker_ssd.launch.deadlines import Deadlines
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.gathering import Answer
-from sagemaker_ssd.launch.greeting import Greeting
-from sagemaker_ssd.launch.hub import Hub
-from sagemaker_ssd.launch.member import Member
-from sagemaker_ssd.launch.messages import LONGEST_LINE
+from sagemaker_ssd.link.board import Board, Meeting
+from sagemaker_ssd.link.deadlines import Deadlines
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.gathering import Answer
+from sagemaker_ssd.link.greeting import Greeting
+from sagemaker_ssd.link.hub import Hub
+from sagemaker_ssd.link.member import Member
+from sagemaker_ssd.link.messages import LONGEST_LINE
 
 __all__ = ["Greeting", "Link", "Meeting"]
 

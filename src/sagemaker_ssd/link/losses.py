@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from sagemaker_ssd.launch.addresses import is_address, resolve
-from sagemaker_ssd.launch.deadlines import HOSTS_VARIABLE, SILENCE_VARIABLE
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.addresses import is_address, resolve
+from sagemaker_ssd.link.deadlines import HOSTS_VARIABLE, SILENCE_VARIABLE
+from sagemaker_ssd.link.ending import Ending
 
 _RESOLVE_SECONDS = 3.0
 
@@ -17,7 +17,7 @@ def broken_off(host: str, observer: str, reason: str, *, stopping: bool = False)
     return _lost(
         host,
         f"{when}the connection to {observer} broke off ({reason}) {until}. Its container or machine was ended or "
-        "crashed, or the network failed: that host's own log says more",
+        f"crashed, or the network failed: the log of {host} may say more. Start the job again",
     )
 
 
@@ -26,8 +26,8 @@ def silent(host: str, observer: str, seconds: float, *, stopping: bool = False) 
     when = "while the job was stopping, " if stopping else ""
     return _lost(
         host,
-        f"{when}nothing was heard from it on {observer} for {seconds:g} seconds. Its machine hangs or is paused, or "
-        "the network is cut: that host's own log says more. Environment variable "
+        f"{when}{observer} heard nothing from {host} for {seconds:g} seconds. Its machine hangs or is paused, or the "
+        f"network is cut: the log of {host} may say more. Start the job again; the environment variable "
         f"{SILENCE_VARIABLE} sets another limit",
     )
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from sagemaker_ssd.errors import shorten
-from sagemaker_ssd.launch.ending import Ending
+from sagemaker_ssd.link.ending import Ending
 
 Message = dict[str, Any]
 LONGEST_LINE: Final = 1 << 20

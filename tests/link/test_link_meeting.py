@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from link_hosts import SHORT, failed, greeting, job, names, port_that_is_free, until
 
-from sagemaker_ssd.launch.deadlines import Deadlines
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.link import Link
+from sagemaker_ssd.link.deadlines import Deadlines
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.link import Link
 
 IMPATIENT = replace(SHORT, hosts=0.6, late=0.3)
 

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from sagemaker_ssd.launch.addresses import free_port, is_address, own_address, ports_above
-from sagemaker_ssd.launch.deadlines import PORT_VARIABLE
-from sagemaker_ssd.launch.door import Door
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.greeting import Greeting
+from sagemaker_ssd.link.addresses import free_port, is_address, own_address, ports_above
+from sagemaker_ssd.link.deadlines import PORT_VARIABLE
+from sagemaker_ssd.link.door import Door
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.greeting import Greeting
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0

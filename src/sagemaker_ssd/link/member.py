@@ -6,16 +6,16 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from sagemaker_ssd.launch.approach import Approach
-from sagemaker_ssd.launch.board import Board, Meeting
-from sagemaker_ssd.launch.connection import Connection
-from sagemaker_ssd.launch.deadlines import Deadlines
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.gathering import Answer, Answers
-from sagemaker_ssd.launch.greeting import Greeting
-from sagemaker_ssd.launch.losses import broken_off, never_met, silent
-from sagemaker_ssd.launch.messages import Message, decode_ending, encode, encode_ending
-from sagemaker_ssd.launch.silence import ticks
+from sagemaker_ssd.link.approach import Approach
+from sagemaker_ssd.link.board import Board, Meeting
+from sagemaker_ssd.link.connection import Connection
+from sagemaker_ssd.link.deadlines import Deadlines
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.gathering import Answer, Answers
+from sagemaker_ssd.link.greeting import Greeting
+from sagemaker_ssd.link.losses import broken_off, never_met, silent
+from sagemaker_ssd.link.messages import Message, decode_ending, encode, encode_ending
+from sagemaker_ssd.link.silence import ticks
 
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS: Final = 1.0

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
-from sagemaker_ssd.launch.connection import Connection
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.greeting import Greeting, Refusal, compare, connected_already, decode_greeting
-from sagemaker_ssd.launch.messages import Message, encode, encode_ending
+from sagemaker_ssd.link.connection import Connection
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.greeting import Greeting, Refusal, compare, connected_already, decode_greeting
+from sagemaker_ssd.link.messages import Message, encode, encode_ending
 
 _log = logging.getLogger(__name__)
 GREETING_SECONDS: Final = 10.0

@@ -5,18 +5,18 @@ import contextlib
 import logging
 from typing import Final
 
-from sagemaker_ssd.launch.board import Board, Meeting
-from sagemaker_ssd.launch.connection import Connection
-from sagemaker_ssd.launch.deadlines import Deadlines
-from sagemaker_ssd.launch.door import Door
-from sagemaker_ssd.launch.ending import Ending
-from sagemaker_ssd.launch.gathering import Answer, Answers, Gathering
-from sagemaker_ssd.launch.greeting import Greeting, Refusal
-from sagemaker_ssd.launch.losses import broken_off, describe_missing, never_met, silent
-from sagemaker_ssd.launch.meeting_place import MeetingPlace
-from sagemaker_ssd.launch.messages import Message, decode_ending, encode, encode_ending
-from sagemaker_ssd.launch.settlement import Settlement
-from sagemaker_ssd.launch.silence import ticks
+from sagemaker_ssd.link.board import Board, Meeting
+from sagemaker_ssd.link.connection import Connection
+from sagemaker_ssd.link.deadlines import Deadlines
+from sagemaker_ssd.link.door import Door
+from sagemaker_ssd.link.ending import Ending
+from sagemaker_ssd.link.gathering import Answer, Answers, Gathering
+from sagemaker_ssd.link.greeting import Greeting, Refusal
+from sagemaker_ssd.link.losses import broken_off, describe_missing, never_met, silent
+from sagemaker_ssd.link.meeting_place import MeetingPlace
+from sagemaker_ssd.link.messages import Message, decode_ending, encode, encode_ending
+from sagemaker_ssd.link.settlement import Settlement
+from sagemaker_ssd.link.silence import ticks
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 0.02
@@ -36,6 +36,8 @@ class Hub:
         self._gathering, self._answers = Gathering(greeting.hosts), Answers()
         self._door = Door(greeting, self._peers.keys(), self._admit, self._turned_away)
         self._place = MeetingPlace(greeting, port, self._door, self.fail)
+        # Whether the hosts have had all their time to come.
+        self._waited = False
 
     async def run(self) -> None:
         """Let the hosts in and watch them, for ever."""
@@ -65,7 +67,7 @@ class Hub:
         """Stay until every host has been told the verdict and has gone, else for so long; longer for late hosts."""
         verdict = self._board.verdict
         if verdict is not None:
-            if verdict.kind == "failed" and not (self._board.meeting or self._board.stopping or self._place.hopeless):
+            if verdict.kind == "failed" and self._some_may_come():
                 await self._stay(self._deadlines.late, late=True)
             await self._stay(seconds, late=False)
         if self._peers:
@@ -74,6 +76,9 @@ class Hub:
         for connection in self._peers.values():
             connection.ended = lambda connection, reason: None
             connection.close()
+
+    def _some_may_come(self) -> bool:
+        return not (self._board.meeting or self._board.stopping or self._waited or self._place.hopeless)
 
     async def _stay(self, seconds: float, *, late: bool) -> None:
         others = set(self._hosts[1:])
@@ -95,6 +100,7 @@ class Hub:
                 known = await describe_missing(missing, self._refused)
                 known = f"{self._place.problem}; {known}" if self._place.problem else known
                 if over and self._board.meeting is None:
+                    self._waited = True
                     self.fail(never_met(self._deadlines.hosts, known))
                 else:
                     _log.info("Waiting for other hosts: %s", known)
