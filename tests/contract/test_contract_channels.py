@@ -6,22 +6,35 @@ from pathlib import Path
 import pytest
 
 from sagemaker_ssd.contract import DataChannel
+from sagemaker_ssd.contract.pipe_seconds import VARIABLE
+from sagemaker_ssd.data.stream import VARIABLE as DATA_VARIABLE
 from sagemaker_ssd.errors import UserError
 
 TYPES = "it must be application/x-recordio, or for images image/jpeg, image/png or application/x-image"
-PIPE = "Pipe mode is not available in this version: set TrainingInputMode to File or FastFile"
-WRAPPED = "which needs Pipe mode, and Pipe mode is not available in this version: leave it out"
+PIPE = (
+    "TrainingInputMode is Pipe, which delivers a stream and no files; set it to File or FastFile: only the channels "
+    "train and validation can be streams"
+)
+MODES = "it must be File, FastFile or Pipe"
+WRAPPED = "which is for Pipe mode alone: leave it out, or set TrainingInputMode to Pipe"
+SHARDED = (
+    "S3DistributionType is ShardedByS3Key, which leaves a host without files where there are fewer of them than "
+    "hosts: set it to FullyReplicated, or give the channel more files"
+)
 ENTRY_FAULTS = [
     ({"ContentType": "text/csv"}, f"train: ContentType is 'text/csv'; {TYPES}"),
     ({"ContentType": "recordio"}, f"train: ContentType is 'recordio'; {TYPES}"),
     ({"ContentType": "image/gif"}, f"train: ContentType is 'image/gif'; {TYPES}"),
     ({"ContentType": 3}, f"train: ContentType is 3; {TYPES}"),
-    ({"TrainingInputMode": "Pipe"}, f"train: {PIPE}"),
-    ({"TrainingInputMode": "pipe"}, "train: TrainingInputMode is 'pipe'; it must be File or FastFile"),
-    ({"TrainingInputMode": ["File"]}, 'train: TrainingInputMode is ["File"]; it must be File or FastFile'),
+    ({"TrainingInputMode": "pipe"}, f"train: TrainingInputMode is 'pipe'; {MODES}"),
+    ({"TrainingInputMode": ["File"]}, f'train: TrainingInputMode is ["File"]; {MODES}'),
     ({"RecordWrapperType": "RecordIO"}, f"train: RecordWrapperType is 'RecordIO', {WRAPPED}"),
     ({"RecordWrapperType": "AugmentedManifest"}, f"train: RecordWrapperType is 'AugmentedManifest', {WRAPPED}"),
     ({"RecordWrapperType": "Zip"}, "train: RecordWrapperType is 'Zip'; it must be None or left out"),
+    (
+        {"RecordWrapperType": "Zip", "TrainingInputMode": "Pipe"},
+        "train: RecordWrapperType is 'Zip'; it must be None, RecordIO or left out",
+    ),
     (
         {"S3DistributionType": "Half"},
         "train: S3DistributionType is 'Half'; it must be FullyReplicated or ShardedByS3Key",
@@ -53,16 +66,64 @@ def test_a_misnamed_channel_is_shown(tree):
     assert fault.endswith("computed on it; channels given: train, val")
 
 
-def test_an_augmented_manifest_is_refused_by_name(tree):
-    entry = {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO", "ContentType": "application/x-recordio"}
-    tree.channels = {"train": entry, "validation": entry}
-    wrapped = f"RecordWrapperType is 'RecordIO', {WRAPPED}"
-    assert tree.faults() == [
-        f"inputdataconfig.json: train: {PIPE}",
-        f"inputdataconfig.json: train: {wrapped}",
-        f"inputdataconfig.json: validation: {PIPE}",
-        f"inputdataconfig.json: validation: {wrapped}",
-    ]
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"ContentType": "application/x-recordio"},
+        {"ContentType": "application/x-recordio", "RecordWrapperType": "None"},
+        {},
+        # An augmented manifest, as AWS's notebooks and as its documentation have it.
+        {"ContentType": "application/x-recordio", "RecordWrapperType": "RecordIO"},
+        {"ContentType": "image/jpeg", "RecordWrapperType": "RecordIO"},
+        {"ContentType": "image/png", "RecordWrapperType": "AugmentedManifest"},
+        {"ContentType": "application/x-image", "RecordWrapperType": "RecordIO"},
+        {"RecordWrapperType": "RecordIO"},
+    ],
+)
+def test_a_stream(tree, entry):
+    emptied(tree, "train").rmdir()
+    tree.channels["train"] = {"TrainingInputMode": "Pipe", **entry}
+    train = tree.read().train
+    assert train == DataChannel("train", "recordio", tree.data / "train", None, sharded=False, mode="Pipe")
+    assert (train.stream, train.pipe_seconds) == (tree.data / "train_0", 600)
+
+
+def test_a_stream_of_images_has_two_ways_out(tree):
+    tree.images()
+    tree.channels["train"]["TrainingInputMode"] = "Pipe"
+    tree.channels["train_annotation"]["TrainingInputMode"] = "Pipe"
+    fault = (
+        "inputdataconfig.json: train holds images, and Pipe mode delivers no names to find their annotations by: set "
+        "TrainingInputMode to File or FastFile, or feed an augmented manifest and set RecordWrapperType to RecordIO"
+    )
+    assert tree.faults() == [fault]
+    # Without a ContentType the annotation channel tells that it holds images.
+    tree.channels["train"] = {"TrainingInputMode": "Pipe"}
+    assert tree.faults() == [fault]
+
+
+def test_an_augmented_manifest_needs_no_annotation_channel(tree):
+    tree.channels["train"] = {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO", "ContentType": "image/png"}
+    tree.channels["train_annotation"] = {"TrainingInputMode": "Pipe"}
+    assert tree.read().notices == (
+        "inputdataconfig.json: channel train_annotation is ignored, because train is RecordIO",
+    )
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("", 600), (" 0.5 ", 0.5), ("1e3", 1000)])
+def test_how_long_to_wait_for_a_stream(tree, monkeypatch, given, seconds):
+    monkeypatch.setenv(VARIABLE, given)
+    tree.channels["train"]["TrainingInputMode"] = "Pipe"
+    assert tree.read().train.pipe_seconds == seconds
+    assert DATA_VARIABLE == VARIABLE
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "inf", "nan", "ten"])
+def test_no_time_to_wait_for_a_stream(tree, monkeypatch, given):
+    monkeypatch.setenv(VARIABLE, given)
+    assert tree.read().train.mode == "File"
+    tree.channels["train"]["TrainingInputMode"] = "Pipe"
+    assert tree.faults() == [f"environment variable {VARIABLE} is '{given}'; it must be a number of seconds above 0"]
 
 
 @pytest.mark.parametrize(
@@ -78,9 +139,10 @@ def test_an_augmented_manifest_is_refused_by_name(tree):
 def test_recordio(tree, entry):
     tree.channels["train"] = entry
     job = tree.read()
-    assert job.train == DataChannel("train", "recordio", tree.data / "train", None, sharded=False)
-    assert job.train.record_file() == tree.data / "train" / "train.rec"
-    assert job.validation.record_file() == tree.data / "validation" / "val.rec"
+    mode = entry.get("TrainingInputMode") or "File"
+    assert job.train == DataChannel("train", "recordio", tree.data / "train", None, sharded=False, mode=mode)
+    assert job.train.record_files().found == [tree.data / "train" / "train.rec"]
+    assert job.validation.record_files().found == [tree.data / "validation" / "val.rec"]
     assert job.notices == ()
 
 
@@ -177,15 +239,52 @@ def test_something_else_in_a_recordio_channel(tree):
         tree.file(f"train/{name}")
     assert tree.faults() == [
         "input/data/train: there is no .rec file, but 2 .csv, 2 .tar, 1 .idx and others; the channel must hold "
-        "exactly one"
+        "at least one"
     ]
 
 
 def test_several_record_files(tree):
-    tree.file("train/more/b.REC")
+    for name in ("b.REC", "train.idx", "more/a.rec", "more/._a.rec", "c.idx"):
+        tree.file(f"train/{name}")
+    search = tree.read().train.record_files()
+    names = [file.relative_to(tree.data / "train").as_posix() for file in search.found]
+    assert names == ["b.REC", "more/a.rec", "train.rec"]
+    assert search.others[".idx"] == 2
+
+
+def test_empty_ones_among_several_record_files(tree):
+    for name in ("a.rec", "more/b.rec"):
+        tree.file(f"train/{name}", b"")
     assert tree.faults() == [
-        "input/data/train: there are several .rec files, such as more/b.REC and train.rec; the channel must hold "
-        "exactly one"
+        "input/data/train/a.rec: the file is empty; pack the images again",
+        "input/data/train/more/b.rec: the file is empty; pack the images again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (None, "there is no such folder"),
+        ([], "the folder holds no files"),
+        (["train.idx"], "there is no .rec file, but 1 .idx"),
+    ],
+)
+def test_a_host_without_a_share(tree, files, found):
+    folder = emptied(tree, "train")
+    folder.rmdir() if files is None else [tree.file(f"train/{name}") for name in files]
+    tree.channels["train"]["S3DistributionType"] = "ShardedByS3Key"
+    assert tree.faults() == [f"input/data/train: {found}; {SHARDED}"]
+
+
+def test_a_host_without_a_share_of_the_images(tree):
+    tree.images()
+    emptied(tree, "train")
+    emptied(tree, "train_annotation")
+    tree.file("train_annotation/1.lst")
+    tree.channels["train_annotation"]["S3DistributionType"] = "ShardedByS3Key"
+    assert tree.faults() == [
+        f"input/data/train: the folder holds no files; {SHARDED}",
+        f"input/data/train_annotation: there is no .json file, but 1 .lst; {SHARDED}",
     ]
 
 
@@ -201,10 +300,10 @@ def test_the_record_file_stands_below_beside_other_files(tree):
     tree.file("train/a/b/deep.idx")
     (tree.data / "train" / "a" / "loop").symlink_to(tree.data / "train")
     channel = tree.read().train
-    assert channel.record_file() == tree.data / "train" / "a" / "b" / "deep.rec"
+    assert channel.record_files().found == [tree.data / "train" / "a" / "b" / "deep.rec"]
     emptied(tree, "train/a/b")
     with pytest.raises(UserError, match=r"no .rec file any more$"):
-        channel.record_file()
+        channel.record_files()
 
 
 def test_a_record_file_in_an_image_channel(tree):
@@ -250,8 +349,8 @@ def test_many_images_are_not_all_looked_at(tree):
     assert time.perf_counter() - start < 0.1
 
 
-def test_a_second_record_file_is_not_looked_for_among_very_many_files(tree):
+def test_a_second_record_file_is_found_among_very_many_files(tree):
     for number in range(10_001):
         tree.file(f"train/b/{number}", b"")
-    tree.file("train/b/c/second.rec")
-    assert tree.read().train.record_file() == tree.data / "train" / "train.rec"
+    second = tree.file("train/b/c/second.rec")
+    assert tree.read().train.record_files().found == [second, tree.data / "train" / "train.rec"]

@@ -61,7 +61,8 @@ def test_pipe_mode_and_entries_that_are_none(tree, name):
     faults = tree.faults()
     assert faults[0].startswith(f"{CONFIG}: {name}: ContentType is 3; it must be ")
     assert faults[1:] == [
-        f"{CONFIG}: {name}: Pipe mode is not available in this version: set TrainingInputMode to File or FastFile"
+        f"{CONFIG}: {name}: TrainingInputMode is Pipe, which delivers a stream and no files; set it to File or "
+        "FastFile: only the channels train and validation can be streams"
     ]
     tree.channels[name] = "x"
     assert tree.faults() == [f"{CONFIG}: {name} is 'x'; it must be an object such as {{\"ContentType\": ...}}"]

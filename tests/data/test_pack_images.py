@@ -70,7 +70,11 @@ def test_counts_order_and_bytes(channel: Channel, caplog: pytest.LogCaptureFixtu
     assert read_rec(file.path) == [([*LABEL, 0, 0, 0, 1, 1], png(2)), (PSEUDO, png(1)), (LABEL, jpeg)]
     assert (file.images, file.boxes, file.boxes_per_class) == (3, 3, (1, 2, 0))
     assert (file.images_without_objects, file.max_objects, file.label_floats) == (1, 2, 12)
-    assert caplog.messages == ["train: 3 images, 3 boxes, 2 of 3 classes, 1 image without objects"]
+    length = sum(map(len, (jpeg, png(1), png(2)))) / 1000
+    assert caplog.messages == [
+        f"train: 3 images with one JSON each, {length:.1f} kB",
+        "train: 3 images, 3 boxes, 2 of 3 classes, 1 image without objects",
+    ]
     assert file.path == channel.root / "scratch" / "train.rec"
     assert snapshot(channel.root / "input") == before
 
@@ -150,7 +154,7 @@ def test_a_wrong_box_is_named(channel: Channel, box: Any, said: str) -> None:
     ("content", "said"),
     [
         ("{", "is not JSON: Expecting"),
-        ("", "is not JSON: Expecting value"),
+        ("", 'is empty; for an image without objects write {"annotations": []}'),
         ("[" * 100_000, "is not JSON: "),
         ("[1]", "holds no JSON object; write"),
         ('{"file": "a.png"}', 'has no list "annotations"; for an image without objects write "annotations": []'),
@@ -241,7 +245,7 @@ def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureF
     channel.draw("without_json_does_not_count", BOX, image=b"")
     (channel.annotations / "without_json_does_not_count.json").unlink()
     bad = (
-        "empty.png (empty, 0 bytes), half.png (damaged or cut off), sub/text.jpg (damaged or not an image), "
+        "empty.png (empty, 0 bytes), half.png (damaged or cut off), sub/text.jpg (an HTML page: download the image again), "
         "tiny.png (11x40 px, smaller than 12 px a side)"
     )
     assert channel.faults(max_bad_images=0.39) == (

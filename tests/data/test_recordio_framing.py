@@ -117,3 +117,14 @@ def test_parts_in_the_wrong_order(tmp_path: Path, flags: tuple[int, ...]) -> Non
 def test_an_unknown_flag(tmp_path: Path) -> None:
     data = MAGIC + (5 << 29 | 4).to_bytes(4, "little") + b"four"
     assert "record 0 (at byte 0) has the unknown flag 5" in said_of(tmp_path / "a.rec", data)
+
+
+def test_parts_without_an_end_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sagemaker_ssd.data.recordio.MAX_LENGTH", 20)
+    parts = [MAGIC + (flag << 29 | 4).to_bytes(4, "little") + b"four" for flag in (1, 2, 2, 3)]
+    (tmp_path / "a.rec").write_bytes(b"".join([parts[0], parts[1], parts[3]]))
+    assert [record.payload for record in read_records(tmp_path / "a.rec", "a.rec")] == [MAGIC.join([b"four"] * 3)]
+    said = said_of(tmp_path / "a.rec", b"".join(parts))
+    assert said == (
+        "train/a.rec: record 0 (at byte 0) is longer than the 20 bytes of a record: the file is damaged, pack it again"
+    )

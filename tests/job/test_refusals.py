@@ -124,7 +124,7 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
     "content type": (channels({"train": {"ContentType": "text/csv"}}), ["'text/csv'", "application/x-recordio"]),
     "Pipe mode": (
         channels({"train": {"ContentType": "image/jpeg", "TrainingInputMode": "Pipe"}}),
-        ["Pipe", "set TrainingInputMode to File or FastFile"],
+        ["Pipe", "set TrainingInputMode to File or FastFile", "set RecordWrapperType to RecordIO"],
     ),
     "no model in its channel": (channels({"model": {}}), ["input/data/model: there is no such folder"]),
     "content of the model channel": (
@@ -138,7 +138,6 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
     "folder missing": (without("input/data/train"), ["input/data/train: there is no such folder"]),
     "no annotations": (without("input/data/validation_annotation/dog.json"), ["input/data/validation_annotation"]),
     "images for recordio": (records(), ["there is no .rec file, but", "application/x-image"]),
-    "several records": (records("a.rec", "b.rec"), ["there are several .rec files", "exactly one"]),
     "empty record file": (records("a.rec", content=""), ["input/data/train/a.rec: the file is empty"]),
     "host not among the hosts": (
         file("resourceconfig", {"current_host": "algo-9", "hosts": ["algo-1"]}),
@@ -215,6 +214,10 @@ DATA_ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
         ["train_annotation/dog.json"],
     ),
     "record files of noise": (records("a.rec", content="0123456789"), ["train/a.rec", "record 0"]),
+    "several record files of noise": (
+        records("a.rec", "b.rec", content="0123456789"),
+        ["train/a.rec: record 0", "train/b.rec: record 0"],
+    ),
 }
 
 

@@ -40,10 +40,11 @@ class Search:
         return listed(words, "and")
 
 
-def search(folder: Path, suffixes: frozenset[str], enough: int) -> Search:
+def search(folder: Path, suffixes: frozenset[str], enough: int | None) -> Search:
     """Look below `folder` for up to `enough` files whose name ends on one of `suffixes`, upper folders first.
 
-    Hidden files do not count: macOS leaves `._name` beside every file it copies. Raises OSError.
+    enough: None for all of them, in the order of their names. Hidden files do not count: macOS leaves `._name` beside
+    every file it copies. Raises OSError.
     """
     result = Search()
     for number, file in enumerate(_files(folder)):
@@ -52,7 +53,7 @@ def search(folder: Path, suffixes: frozenset[str], enough: int) -> Search:
             result.found.append(Path(file.path))
         else:
             result.others[suffix] += 1
-        if len(result.found) >= enough or (result.found and number >= LOOK_AT_MOST):
+        if enough is not None and (len(result.found) >= enough or (result.found and number >= LOOK_AT_MOST)):
             break
     result.found.sort()
     return result

@@ -1,15 +1,18 @@
 """Reads inputdataconfig.json: the channels that the job trains and validates on."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from sagemaker_ssd.contract.channel_folder import RECORD, search
-from sagemaker_ssd.contract.delivery import check_delivery
+from sagemaker_ssd.contract.channel_folder import RECORD, Search, search
+from sagemaker_ssd.contract.delivery import Delivery, Mode, read_delivery
 from sagemaker_ssd.contract.findings import Findings, named, shown
 from sagemaker_ssd.contract.folder_faults import annotation_faults, image_faults, record_faults
 from sagemaker_ssd.contract.json_object import read_object
 from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.pipe_seconds import DEFAULT as PIPE_SECONDS
+from sagemaker_ssd.contract.pipe_seconds import read_pipe_seconds
 from sagemaker_ssd.contract.weight_channels import WEIGHT_CHANNELS, WeightChannels, read_weight_channels
 from sagemaker_ssd.errors import UserError
 
@@ -30,9 +33,10 @@ Content = Literal["recordio", "images"]
 
 @dataclass(frozen=True)
 class DataChannel:
-    """A channel to train or validate on: one RecordIO file, or images with a folder of annotations.
+    """A channel to train or validate on: RecordIO files, or images with a folder of annotations, or a stream.
 
-    sharded: whether each host was given a part of it, or of its annotations.
+    sharded: whether each host was given a part of it, or of its annotations. mode: Pipe for a stream, which is
+    RecordIO whatever its records hold; then nothing is in `folder`. pipe_seconds: how long to wait for a stream.
     """
 
     name: str
@@ -40,13 +44,20 @@ class DataChannel:
     folder: Path
     annotations: Path | None
     sharded: bool
+    mode: Mode = "File"
+    pipe_seconds: float = PIPE_SECONDS
 
-    def record_file(self) -> Path:
-        """Give the one .rec file of a recordio channel; raises UserError when it is gone."""
-        found = search(self.folder, RECORD, enough=1).found
-        if not found:
+    @property
+    def stream(self) -> Path:
+        """The FIFO of Pipe mode's first pass, the only one that is read."""
+        return self.folder.with_name(f"{self.name}_0")
+
+    def record_files(self) -> Search:
+        """Find the .rec files of a recordio channel, in the order of their names; raises UserError without any."""
+        result = search(self.folder, RECORD, None)
+        if not result.found:
             raise UserError(f"{self.folder}: there is no .rec file any more")
-        return found[0]
+        return result
 
 
 @dataclass(frozen=True)
@@ -95,20 +106,39 @@ def _read_channel(name: str, config: dict[str, object], paths: Paths, findings: 
     if not isinstance(entry, dict):
         findings.faults.append(f'{FILE}: {name} is {shown(entry)}; it must be an object such as {{"ContentType": ...}}')
         return None
-    content = _content(name, entry, f"{name}_annotation" in config, findings)
-    sharded = check_delivery(name, entry, findings)
-    if content == "images":
+    annotated = f"{name}_annotation" in config
+    delivery = read_delivery(name, entry, findings, may_stream=True)
+    content = _content(name, entry, annotated, findings)
+    sharded = delivery.sharded
+    if delivery.mode == "Pipe":
+        content = _streamed(name, content, delivery, findings)
+    elif content == "images":
         sharded |= _check_annotation_channel(name, config, findings)
     if content is None or len(findings.faults) > before:
         return None
     folder = paths.data / name
+    if delivery.mode == "Pipe":
+        return DataChannel(name, content, folder, None, sharded, "Pipe", read_pipe_seconds(os.environ, findings))
     annotations = paths.data / f"{name}_annotation" if content == "images" else None
     if annotations is None:
-        findings.faults.extend(record_faults(folder, paths.base))
+        findings.faults.extend(record_faults(folder, paths.base, sharded=sharded))
     else:
-        findings.faults.extend(image_faults(folder, paths.base))
-        findings.faults.extend(annotation_faults(annotations, paths.base))
-    return DataChannel(name, content, folder, annotations, sharded)
+        findings.faults.extend(image_faults(folder, paths.base, sharded=sharded))
+        findings.faults.extend(annotation_faults(annotations, paths.base, sharded=sharded))
+    return DataChannel(name, content, folder, annotations, sharded, delivery.mode)
+
+
+def _streamed(name: str, content: Content | None, delivery: Delivery, findings: Findings) -> Content | None:
+    """Return what a stream holds: records in every case, since the images of an augmented manifest are wrapped."""
+    if content is None:
+        return None
+    if content == "recordio" or delivery.wrapped:
+        return "recordio"
+    findings.faults.append(
+        f"{FILE}: {name} holds images, and Pipe mode delivers no names to find their annotations by: set "
+        "TrainingInputMode to File or FastFile, or feed an augmented manifest and set RecordWrapperType to RecordIO"
+    )
+    return None
 
 
 def _content(name: str, entry: dict[str, object], annotated: bool, findings: Findings) -> Content | None:
@@ -140,5 +170,5 @@ def _check_annotation_channel(name: str, config: dict[str, object], findings: Fi
             f'{FILE}: {channel} is {shown(entry)}; it must be an object such as {{"ContentType": ...}}'
         )
     else:
-        return check_delivery(channel, entry, findings)
+        return read_delivery(channel, entry, findings).sharded
     return False

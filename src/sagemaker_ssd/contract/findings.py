@@ -18,7 +18,10 @@ class Findings:
 
 def shown(value: object) -> str:
     """Show a JSON value on one line: text in quotes, the rest as JSON, long values cut."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # reading takes a little more depth than writing
+        text = "something nested deeply"
     if len(text) > SHOWN_LENGTH:
         text = text[:SHOWN_LENGTH] + "..."
     # Line breaks would split the list of faults, and a lone surrogate cannot be written to a UTF-8 log.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from sagemaker_ssd.contract.channel_folder import (
     ANNOTATION,
@@ -16,52 +17,56 @@ from sagemaker_ssd.contract.channel_folder import (
 )
 from sagemaker_ssd.contract.findings import listed
 
+# What a host lacks may be with another one.
+NO_SHARE: Final = (
+    "S3DistributionType is ShardedByS3Key, which leaves a host without files where there are fewer of them than "
+    "hosts: set it to FullyReplicated, or give the channel more files"
+)
 
-def record_faults(folder: Path, base: Path) -> list[str]:
-    """Check that there is exactly one .rec file, and that it holds something."""
-    place = folder.relative_to(base)
-    result = _searched(folder, base, lambda: search(folder, RECORD, 2))
+
+def record_faults(folder: Path, base: Path, *, sharded: bool = False) -> list[str]:
+    """Check that there are .rec files, and that each of them holds something."""
+    result = _searched(folder, base, lambda: search(folder, RECORD, None), sharded)
     if isinstance(result, str):
         return [result]
-    if len(result.found) > 1:
-        names = " and ".join(str(file.relative_to(folder)) for file in result.found)
-        return [f"{place}: there are several .rec files, such as {names}; the channel must hold exactly one"]
     if not result.found:
         images = IMAGE & result.others.keys()
         hint = (
             f"for images set ContentType to application/x-image and add the {folder.name}_annotation channel"
             if images
-            else "the channel must hold exactly one"
+            else "the channel must hold at least one"
         )
-        return [f"{place}: there is no .rec file, but {result.describe_others()}; {hint}"]
-    (file,) = result.found
-    if file.stat().st_size == 0:
-        return [f"{file.relative_to(base)}: the file is empty; pack the images again"]
-    return []
+        return [_nothing(folder, base, ".rec file", result, hint, sharded)]
+    empty = [file for file in result.found if file.stat().st_size == 0]
+    return [f"{file.relative_to(base)}: the file is empty; pack the images again" for file in empty]
 
 
-def image_faults(folder: Path, base: Path) -> list[str]:
+def image_faults(folder: Path, base: Path, *, sharded: bool = False) -> list[str]:
     """Check that there is at least one image."""
-    result = _searched(folder, base, lambda: search(folder, IMAGE, 1))
+    result = _searched(folder, base, lambda: search(folder, IMAGE, 1), sharded)
     if isinstance(result, str):
         return [result]
     if result.found:
         return []
     packed = RECORD & result.others.keys()
     hint = "for a .rec file set ContentType to application/x-recordio" if packed else "the channel must hold the images"
-    there = result.describe_others()
-    return [f"{folder.relative_to(base)}: there is no .jpg, .jpeg or .png file, but {there}; {hint}"]
+    return [_nothing(folder, base, ".jpg, .jpeg or .png file", result, hint, sharded)]
 
 
-def annotation_faults(folder: Path, base: Path) -> list[str]:
+def annotation_faults(folder: Path, base: Path, *, sharded: bool = False) -> list[str]:
     """Check that there is at least one JSON file."""
-    result = _searched(folder, base, lambda: search(folder, ANNOTATION, 1))
+    result = _searched(folder, base, lambda: search(folder, ANNOTATION, 1), sharded)
     if isinstance(result, str):
         return [result]
     if result.found:
         return []
+    hint = "the channel must hold one JSON file for each image"
+    return [_nothing(folder, base, ".json file", result, hint, sharded)]
+
+
+def _nothing(folder: Path, base: Path, wanted: str, result: Search, hint: str, sharded: bool) -> str:
     place, there = folder.relative_to(base), result.describe_others()
-    return [f"{place}: there is no .json file, but {there}; the channel must hold one JSON file for each image"]
+    return f"{place}: there is no {wanted}, but {there}; {NO_SHARE if sharded else hint}"
 
 
 def model_faults(folder: Path, base: Path) -> list[str]:
@@ -96,18 +101,19 @@ def _only_one(result: Search, folder: Path, base: Path, wanted: str, hint: str) 
     return []
 
 
-def _searched(folder: Path, base: Path, look: Callable[[], Search]) -> Search | str:
+def _searched(folder: Path, base: Path, look: Callable[[], Search], sharded: bool = False) -> Search | str:
     """Search a folder; a fault instead when it is missing, no folder, unreadable or empty."""
     place = folder.relative_to(base)
     channel = f"the data of the {folder.name} channel"
+    must = NO_SHARE if sharded else f"{channel} must be there"
     try:
         result = look()
     except FileNotFoundError:
-        return f"{place}: there is no such folder; {channel} must be there"
+        return f"{place}: there is no such folder; {must}"
     except NotADirectoryError:
         return f"{place}: it is a file; it must be a folder with {channel}"
     except OSError as error:
         return f"{error.filename}: it cannot be read ({error.strerror}); {channel} must be readable"
     if not result.found and not result.others:
-        return f"{place}: the folder holds no files; {channel} must be there"
+        return f"{place}: the folder holds no files; {must}"
     return result

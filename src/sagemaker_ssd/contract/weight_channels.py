@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.contract.channel_folder import PARAMETERS, Search, models, search
-from sagemaker_ssd.contract.delivery import FILE, check_delivery
+from sagemaker_ssd.contract.delivery import FILE, read_delivery
 from sagemaker_ssd.contract.findings import Findings, listed, shown
 from sagemaker_ssd.contract.folder_faults import model_faults, pretrained_faults
 from sagemaker_ssd.contract.paths import Paths
@@ -83,7 +83,7 @@ def _folder(name: str, entry: object, paths: Paths, findings: Findings) -> Path:
     if kind not in (None, "", *WEIGHT_CHANNELS[name]):
         allowed = listed([*WEIGHT_CHANNELS[name], "left out"])
         findings.faults.append(f"{FILE}: {name}: ContentType is {shown(given)}; it must be {allowed}")
-    check_delivery(name, entry, findings)
+    read_delivery(name, entry, findings)
     if len(findings.faults) == before:
         check = model_faults if name == "model" else pretrained_faults
         findings.faults.extend(check(folder, paths.base))

@@ -1,6 +1,7 @@
-"""From a channel's files to batches: check, one RecordIO file, MXNet's reader."""
+"""From a channel's files or stream to batches: check, one RecordIO file, MXNet's reader."""
 
 from sagemaker_ssd.data.check_recordio import check_recordio
+from sagemaker_ssd.data.check_stream import check_stream
 from sagemaker_ssd.data.epoch import epoch_order
 from sagemaker_ssd.data.pack_images import pack_images
 from sagemaker_ssd.data.reader import Batch, evaluation_batches, padded_labels, training_batches
@@ -12,6 +13,7 @@ __all__ = [
     "RecordFile",
     "Shares",
     "check_recordio",
+    "check_stream",
     "epoch_order",
     "evaluation_batches",
     "pack_images",

@@ -40,10 +40,19 @@ def read_annotation(root: Path, path: str, *, num_classes: int) -> tuple[Annotat
 
     A JSON with faults comes without boxes.
     """
-    no_boxes = np.empty((0, len(_KEYS)))
+    try:
+        text = (root / path).read_bytes()
+    except OSError as error:
+        return Annotation(path, "", None, _no_boxes()), [f"cannot be read: {error.strerror}"]
+    return parse_annotation(text, path, num_classes=num_classes)
+
+
+def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annotation, list[str]]:
+    """Read a JSON that is called `path`, as `read_annotation` does."""
+    no_boxes = _no_boxes()
     file = ""
     try:
-        content = _load(root / path)
+        content = _load(text)
         file = _file(content)
         size = _size(content.get("image_size"))
         boxes, faults = _boxes(_annotations(content), num_classes)
@@ -52,12 +61,22 @@ def read_annotation(root: Path, path: str, *, num_classes: int) -> tuple[Annotat
     return Annotation(path, file, size, no_boxes if faults else boxes), faults
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _no_boxes() -> NDArray[np.float64]:
+    return np.empty((0, len(_KEYS)))
+
+
+def _load(text: bytes) -> dict[str, Any]:
+    if not text.strip():
+        raise _FaultError('is empty; for an image without objects write {"annotations": []}')
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise _FaultError(f"cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise _FaultError("is not JSON: nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise _FaultError(f"is not UTF-8 text (byte {error.start + 1:,}); save it as UTF-8") from error
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and error.doc[error.pos] == "{":
+            raise _FaultError("holds more than one JSON object; write one for each image") from error
         raise _FaultError(f"is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise _FaultError('holds no JSON object; write {"file": ..., "image_size": ..., "annotations": [...]}')
@@ -131,5 +150,8 @@ def _number(value: Any) -> float | None:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # reading takes a little more depth than writing
+        text = "something nested deeply"
     return text if len(text) <= 40 else f"{text[:37]}..."

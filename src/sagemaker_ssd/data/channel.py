@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections.abc import Callable
 
-from sagemaker_ssd.data.findings import Findings, in_words
+from sagemaker_ssd.data.findings import Findings, bytes_in_words, in_words
 from sagemaker_ssd.data.images import ImageFacts
 from sagemaker_ssd.data.record_file import Tally
 
@@ -15,9 +16,10 @@ _log = logging.getLogger(__name__)
 class Progress:
     """Writes a line every ten seconds, so that a long pass does not look stuck."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, amount: Callable[[], int] | None = None) -> None:
+        """Take the channel's name, and for a stream what tells the bytes that were read."""
         self.images = 0
-        self._name = name
+        self._name, self._amount = name, amount
         self._last = time.monotonic()
 
     def step(self) -> None:
@@ -25,7 +27,8 @@ class Progress:
         self.images += 1
         if time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            _log.info("%s: %s images checked so far", self._name, f"{self.images:,}")
+            read = "" if self._amount is None else f", {bytes_in_words(self._amount())} read"
+            _log.info("%s: %s images checked so far%s", self._name, f"{self.images:,}", read)
 
 
 def usable_image(facts: ImageFacts, where: str, findings: Findings) -> bool:

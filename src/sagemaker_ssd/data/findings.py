@@ -79,7 +79,8 @@ class _Sample:
     def add(self, text: str) -> None:
         self.count += 1
         if len(self.named) < _NAMED:
-            self.named.append(text)
+            # Names of files may hold anything; a line break would look like another fault.
+            self.named.append("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
     def __str__(self) -> str:
         return ", ".join(self.named) + (f" and {self.left_out:,} more" if self.left_out else "")
@@ -88,3 +89,9 @@ class _Sample:
 def in_words(count: int, singular: str, plural: str) -> str:
     """Write a number and its noun: 1 box, 2,110 boxes."""
     return f"{count:,} {singular if count == 1 else plural}"
+
+
+def bytes_in_words(count: int) -> str:
+    """Write a number of bytes: 1.5 kB, 20.3 GB."""
+    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB") if count >= 1e5 else (1e3, "kB")
+    return f"{count / unit:,.1f} {name}"

@@ -1,4 +1,4 @@
-"""What a JPEG or PNG file says of itself: size, how it is coded, and how EXIF wants it turned."""
+"""What a JPEG or PNG file says of itself: size, how it is coded, and how EXIF wants it turned; of WebP only that."""
 
 import struct
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ _ORIENTATION_TAG = 0x0112
 class ImageHeader:
     """Width and height as stored, before any turn; `coding` is png, baseline, progressive or other.
 
-    `orientation` is EXIF's 1 (upright) to 8, and stands at byte `orientation_at` of the file if there is one.
+    `orientation` is EXIF's 1 (upright) to 8, and stands at byte `orientation_at` of a JPEG if there is one. `complete`
+    is false for a PNG that ends before its last chunk does.
     """
 
     width: int
@@ -24,6 +25,7 @@ class ImageHeader:
     coding: str
     orientation: int = 1
     orientation_at: int = 0
+    complete: bool = True
 
     @property
     def sideways(self) -> bool:
@@ -35,8 +37,7 @@ def read_header(image: bytes) -> ImageHeader | None:
     """Return the header of a JPEG or PNG file, or None for anything else and where it is damaged."""
     try:
         if image.startswith(_PNG_SIGNATURE) and image[12:16] == b"IHDR":
-            width, height = struct.unpack_from(">II", image, 16)
-            return ImageHeader(width, height, "png")
+            return _read_png(image)
         if image.startswith(b"\xff\xd8\xff"):
             return _read_jpeg(image)
     except struct.error:
@@ -51,6 +52,32 @@ def without_orientation(image: bytes, header: ImageHeader) -> bytes:
     return image[:place] + (b"\1\0" if little else b"\0\1") + image[place + 2 :]
 
 
+def webp_orientation(image: bytes) -> int:
+    """Return the EXIF orientation of a WebP file; 1 (upright) without one, and for anything else."""
+    if image[:4] != b"RIFF" or image[8:12] != b"WEBP":
+        return 1
+    place = 12
+    while place + 8 <= len(image):
+        kind, length = image[place : place + 4], int.from_bytes(image[place + 4 : place + 8], "little")
+        if kind == b"EXIF":
+            return _read_orientation(image[place + 8 : place + 8 + length].removeprefix(b"Exif\0\0"))[0]
+        place += 8 + length + length % 2
+    return 1
+
+
+def _read_png(image: bytes) -> ImageHeader:
+    width, height = struct.unpack_from(">II", image, 16)
+    orientation, place, complete = 1, len(_PNG_SIGNATURE), False
+    # Length, kind, content, checksum.
+    while not complete and place + 12 <= len(image):
+        length, kind = int.from_bytes(image[place : place + 4], "big"), image[place + 4 : place + 8]
+        if kind == b"eXIf":
+            orientation, _ = _read_orientation(image[place + 8 : place + 8 + length])
+        place += 12 + length
+        complete = kind == b"IEND" and place <= len(image)
+    return ImageHeader(width, height, "png", orientation, complete=complete)
+
+
 def _read_jpeg(image: bytes) -> ImageHeader | None:
     orientation, orientation_at = 1, 0
     for marker, start, end in _segments(image):
@@ -58,8 +85,9 @@ def _read_jpeg(image: bytes) -> ImageHeader | None:
             orientation, place = _read_orientation(image[start + 6 : end])
             orientation_at = start + 6 + place
         elif marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", image, start + 1)
+            bits, height, width = struct.unpack_from(">BHH", image, start)
             coding = "baseline" if marker in _BASELINE else "progressive" if marker == 0xC2 else "other"
+            coding = coding if bits == 8 else "other"
             return ImageHeader(width, height, coding, orientation, orientation_at)
     return None
 

@@ -2,8 +2,8 @@
 
 MXNet 1.9.1 decodes with an OpenCV 3.4.2 of its own, which differs from the cv2 module: it knows neither WebP
 nor JPEG 2000, and takes a baseline JPEG that is cut off (its last row fills the rest) where newer ones refuse.
-Both turn a JPEG as its EXIF orientation says. Tried on damaged files of every kind: what passes here, the
-reader decodes.
+Both turn a JPEG as its EXIF orientation says, but only the newer one a PNG, and neither a WebP. Tried on damaged files
+of every kind: what passes here, the reader decodes.
 """
 
 import os
@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from sagemaker_ssd.data.image_header import read_header, without_orientation
+from sagemaker_ssd.data.image_header import ImageHeader, read_header, webp_orientation, without_orientation
+from sagemaker_ssd.data.image_kinds import undecodable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,7 +26,24 @@ Result = TypeVar("Result")
 MIN_SIDE = 12
 # A RecordIO record holds 512 MB; the rest of it is for the label.
 MAX_BYTES = 500_000_000
+# Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
+MAX_PIXELS = 250_000_000
 _END_OF_IMAGE = b"\xff\xd9"
+_NOT_KNOWN = "coded as PNG, since it is neither JPEG nor PNG inside"
+_RARE = "coded as PNG, since it is a JPEG of a rare kind"
+_TURNED = "coded anew, turned as its EXIF orientation says"
+_AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
+# What undoes EXIF's orientations.
+_UPRIGHT: dict[int, Callable[[Any], Any]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.transpose(cv2.rotate(pixels, cv2.ROTATE_180)),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +69,28 @@ def examine_image(image: bytes, drawn_size: tuple[float, float] | None = None) -
     if len(image) > MAX_BYTES:
         return ImageFacts(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
     header = read_header(image)
+    if header is not None and (fault := _size_fault(header.width, header.height)):
+        return ImageFacts(image, fault=fault)
     if header is None or header.coding == "other":
-        return _code_anew(image)
-    if min(header.width, header.height) < MIN_SIDE:
-        return _too_small(image, header.width, header.height)
+        return _code_anew(image, webp_orientation(image), drawn_size, _NOT_KNOWN if header is None else _RARE)
+    if not header.complete:
+        return ImageFacts(image, fault="damaged or cut off")
     cut = not _decodes(image)
     if cut and not (header.coding == "baseline" and _decodes(image + _END_OF_IMAGE)):
         return ImageFacts(image, fault="damaged or cut off")
+    return _turned(image, header, drawn_size, cut)
+
+
+def _turned(image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, cut: bool) -> ImageFacts:
+    """Leave the turning to the reader, which knows only JPEG's, unless the boxes were drawn on the pixels as stored."""
     stored, turned = (header.width, header.height), (header.height, header.width)
-    if header.sideways and drawn_size == stored != turned:
-        reason = "EXIF orientation taken out, since image_size is the size without it"
-        return ImageFacts(without_orientation(image, header), *stored, cut=cut, changed=reason)
+    as_drawn = header.sideways and drawn_size == stored != turned
+    if header.coding == "png":
+        if header.orientation == 1 or as_drawn:
+            return ImageFacts(image, *stored)
+        return _code_anew(image, header.orientation, drawn_size, _TURNED)
+    if as_drawn:
+        return ImageFacts(without_orientation(image, header), *stored, cut=cut, changed=_AS_DRAWN)
     return ImageFacts(image, *(turned if header.sideways else stored), cut=cut)
 
 
@@ -77,19 +106,25 @@ def _decode(image: bytes, flags: int) -> Any:
         return None
 
 
-def _code_anew(image: bytes) -> ImageFacts:
-    pixels = _decode(image, cv2.IMREAD_COLOR)
+def _code_anew(image: bytes, orientation: int, drawn_size: tuple[float, float] | None, changed: str) -> ImageFacts:
+    pixels = _decode(image, cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if orientation > 1 else 0))
     if pixels is None:
-        return ImageFacts(image, fault="damaged or not an image")
+        return ImageFacts(image, fault=undecodable(image))
     height, width = pixels.shape[:2]
+    if fault := _size_fault(width, height):
+        return ImageFacts(image, fault=fault)
+    if not (orientation >= 5 and drawn_size == (width, height) != (height, width)):
+        pixels = _UPRIGHT[orientation](pixels)
+        height, width = pixels.shape[:2]
+    return ImageFacts(cv2.imencode(".png", pixels)[1].tobytes(), width, height, changed=changed)
+
+
+def _size_fault(width: int, height: int) -> str:
     if min(width, height) < MIN_SIDE:
-        return _too_small(image, width, height)
-    coded = cv2.imencode(".png", pixels)[1].tobytes()
-    return ImageFacts(coded, width, height, changed="coded as PNG, since it is neither JPEG nor PNG inside")
-
-
-def _too_small(image: bytes, width: int, height: int) -> ImageFacts:
-    return ImageFacts(image, fault=f"{width}x{height} px, smaller than {MIN_SIDE} px a side")
+        return f"{width}x{height} px, smaller than {MIN_SIDE} px a side"
+    if width * height > MAX_PIXELS:
+        return f"{width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels"
+    return ""
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -2,32 +2,20 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sagemaker_ssd.data import boxes
+from sagemaker_ssd.data.annotated_images import AnnotatedImage, pack_annotated
 from sagemaker_ssd.data.annotations import Annotation, read_annotation
-from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress, conclude, usable_image
-from sagemaker_ssd.data.findings import Findings
-from sagemaker_ssd.data.images import ImageFacts, examine_image, in_order
-from sagemaker_ssd.data.labels import Payload, join_payload, label_of
+from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress, conclude
+from sagemaker_ssd.data.findings import Findings, bytes_in_words, in_words
+from sagemaker_ssd.data.images import examine_image, in_order
 from sagemaker_ssd.data.pairing import Pairing, find_files, pair
 from sagemaker_ssd.data.record_file import RecordFile, Tally
-from sagemaker_ssd.data.recordio import frame
-from sagemaker_ssd.data.scratch import ScratchFile
+from sagemaker_ssd.data.repack import CopiedRecords
+from sagemaker_ssd.data.scratch import bytes_of
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    path: str
-    annotation: Annotation
-    facts: ImageFacts
 
 
 def pack_images(
@@ -46,28 +34,16 @@ def pack_images(
     """
     findings, tally, progress = Findings(name), Tally(num_classes), Progress(name)
     pairing = _pair(images, annotations, findings, num_classes)
-    needed = sum(_bytes(images / path) for path in pairing.annotations)
-    with ScratchFile(scratch / f"{name}.rec", what=f"{name}'s images in one file", needed=needed) as target:
-        for examined in in_order(_examine, _read_in_turn(images, pairing, findings)):
-            progress.step()
-            label = _check(examined, findings)
-            if label is None or findings.faulty:
-                continue
-            class_ids = label[2::5] if len(examined.annotation.boxes) else np.empty(0, np.float32)
-            offset = target.length
-            target.write(frame(join_payload(Payload(tally.images, label, examined.facts.image))))
-            tally.add(offset, class_ids, len(label))
+    needed = sum(bytes_of(images / path) for path in pairing.annotations)
+    found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
+    _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
+    with CopiedRecords(scratch / f"{name}.rec", what=f"{name}'s images in one file", needed=needed) as target:
+        examined = in_order(_examine, _read_in_turn(images, pairing, findings))
+        pack_annotated(examined, target, findings, tally, progress)
         conclude(findings, tally, images=progress.images, max_bad_images=max_bad_images, label_width=label_width)
-        file = tally.finish(target.path, target.length)
+        file = target.finish(tally)
     _log.info("%s", file.summary(name))
     return file
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # reading it will say why
 
 
 def _pair(images: Path, annotations: Path, findings: Findings, num_classes: int) -> Pairing:
@@ -94,61 +70,16 @@ def _pair(images: Path, annotations: Path, findings: Findings, num_classes: int)
     return pairing
 
 
-def _read_in_turn(root: Path, pairing: Pairing, findings: Findings) -> Iterator[tuple[str, Annotation, bytes]]:
+def _read_in_turn(root: Path, pairing: Pairing, findings: Findings) -> Iterator[tuple[str, str, Annotation, bytes]]:
     for path, annotation in pairing.annotations.items():
         try:
             image = (root / path).read_bytes()
         except OSError as error:
             findings.fault(f"{findings.name}/{path}: cannot be read: {error.strerror}")
             continue
-        yield path, annotation, image
+        yield path, f"{findings.name}_annotation/{annotation.path}", annotation, image
 
 
-def _examine(read: tuple[str, Annotation, bytes]) -> _Examined:
-    path, annotation, image = read
-    return _Examined(path, annotation, examine_image(image, annotation.size))
-
-
-def _check(examined: _Examined, findings: Findings) -> NDArray[np.float32] | None:
-    """Return the label of an image, or None for one to leave out or with a fault."""
-    annotation, facts = examined.annotation, examined.facts
-    if not usable_image(facts, examined.path, findings):
-        return None
-    own_size = float(facts.width), float(facts.height)
-    size = annotation.size or own_size
-    if size != own_size:
-        findings.warn(
-            "image_size is not the image's own size, boxes are scaled by image_size",
-            f"{annotation.path} ({size[0]:g}x{size[1]:g} for {facts.width}x{facts.height} px)",
-        )
-    if not len(annotation.boxes):
-        return label_of(annotation.boxes.astype(np.float32))
-    left_top, sides = annotation.boxes[:, 1:3], annotation.boxes[:, 3:5]
-    corners = np.hstack([left_top, left_top + sides]) / (*size, *size)
-    outside = boxes.pixels_outside(corners, *size)
-    far = np.flatnonzero(boxes.too_far_outside(outside))
-    for number in far:
-        _, left, top, width, height = annotation.boxes[number]
-        findings.fault(
-            f"{findings.name}_annotation/{annotation.path}: box {number} (left {left:g}, top {top:g}, width "
-            f"{width:g}, height {height:g}) is {outside[number]:,.0f} px past the border of {size[0]:g}x{size[1]:g}",
-            COUNTED_FROM_0,
-        )
-    return None if len(far) else _correct(annotation, corners, outside, findings)
-
-
-def _correct(
-    annotation: Annotation, corners: NDArray[np.float64], outside: NDArray[np.float64], findings: Findings
-) -> NDArray[np.float32] | None:
-    """Clip what lies past the border and drop boxes without area; None if that leaves none."""
-    fractions = corners.clip(0, 1).astype(np.float32)
-    for number in np.flatnonzero(outside):
-        findings.warn(boxes.CLIPPED, f"{annotation.path} box {number}")
-    with_area = boxes.with_area(fractions)
-    for number in np.flatnonzero(~with_area):
-        findings.warn(boxes.NO_AREA, f"{annotation.path} box {number}")
-    if not with_area.any():
-        findings.warn(boxes.ONLY_NO_AREA, annotation.path)
-        return None
-    class_ids = annotation.boxes[:, :1].astype(np.float32)
-    return label_of(np.hstack([class_ids, fractions])[with_area])
+def _examine(read: tuple[str, str, Annotation, bytes]) -> AnnotatedImage:
+    name, where, annotation, image = read
+    return AnnotatedImage(name, where, annotation, examine_image(image, annotation.size))

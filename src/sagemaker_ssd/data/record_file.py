@@ -78,7 +78,7 @@ class Tally:
         """Return what was counted, for the file at `path` that is `end` bytes long."""
         return RecordFile(
             path=path,
-            offsets=np.array([*self._offsets, end], np.int64),
+            offsets=np.append(np.array(self._offsets, np.int64), end),
             boxes=self.boxes,
             boxes_per_class=tuple(int(count) for count in self._per_class),
             images_without_objects=self._without_objects,

@@ -4,17 +4,17 @@ Layout: dmlc-core, `include/dmlc/recordio.h`. The length word holds a 3-bit flag
 payload with the magic word at an aligned place is cut there into parts, and the word itself is left out.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from sagemaker_ssd.errors import UserError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
-MAX_LENGTH = (1 << 29) - 1
+_LENGTH_BITS = (1 << 29) - 1
+MAX_LENGTH = _LENGTH_BITS
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _HEAD = struct.Struct("<4sI")
 _BUFFER = 1 << 20
@@ -22,63 +22,110 @@ _BUFFER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its number from 0, the byte offset of its first frame, its payload."""
+    """One record: its number from 0, the byte offset of its first frame, its payload.
+
+    `where` names it in a sentence; `brief` names it in a list of the channel's records.
+    """
 
     number: int
     offset: int
     payload: bytes
+    where: str
+    brief: str
 
 
-def read_records(path: Path, shown: str) -> Iterator[Record]:
-    """Yield the records of a file in order, one in memory at a time.
+class Source(Protocol):
+    """Where records come from, read from its begin to its end."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return the next `count` bytes, fewer only at the end."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is read, `a file` or `a stream`, and what to do where it is no RecordIO, is damaged, or is cut off."""
+
+    what: str
+    no_recordio: str
+    damaged: str
+    cut_off: str
+
+
+FILE_ADVICE = Advice(
+    "file",
+    "this is not a RecordIO file, or it is damaged; pack it again with im2rec.py --pack-label",
+    "the file is damaged, pack it again",
+    "upload or pack the file again",
+)
+
+
+def read_records(path: Path, shown: str, prefix: str = "") -> Iterator[Record]:
+    """Yield the records of a file in order, one in memory at a time; each is named by `shown`, briefly by `prefix`.
 
     Raises UserError with the name `shown`, the record number and its byte offset where the framing is broken.
     """
     with path.open("rb", buffering=_BUFFER) as source:
-        size = os.fstat(source.fileno()).st_size
-        offset, number = 0, 0
-        while offset < size:
-            where = f"{shown}: record {number} (at byte {offset:,})"
-            payload, length = _read_record(source, size - offset, where)
-            yield Record(number, offset, payload)
-            offset += length
-            number += 1
+        yield from split_records(source, shown, FILE_ADVICE, prefix)
 
 
-def _read_record(source: BinaryIO, left: int, where: str) -> tuple[bytes, int]:
-    parts: list[bytes] = []
-    used = 0
-    while True:
-        flag, part, length = _read_part(source, left - used, where)
-        if (flag in (_WHOLE, _FIRST)) != (not parts):
-            raise UserError(f"{where} has its parts in the wrong order: the file is damaged, pack it again")
-        parts.append(part)
-        used += length
-        if flag in (_WHOLE, _LAST):
-            return MAGIC.join(parts), used
+def split_records(source: Source, shown: str, advice: Advice, prefix: str = "") -> Iterator[Record]:
+    """Yield the records of any source, as `read_records` does those of a file."""
+    offset, number = 0, 0
+    while head := source.read(_HEAD.size):
+        reader = _Reader(source, f"{shown}: record {number} (at byte {offset:,})", advice)
+        payload, length = reader.record(head)
+        yield Record(number, offset, payload, f"{shown}: record {number}", f"{prefix}record {number}")
+        offset += length
+        number += 1
 
 
-def _read_part(source: BinaryIO, left: int, where: str) -> tuple[int, bytes, int]:
-    """Read one frame: its flag, its bytes, and its length in the file, head and padding included."""
-    head = source.read(_HEAD.size)
-    if not MAGIC.startswith(head[:4]):
-        raise UserError(
-            f"{where} does not begin with RecordIO's magic number: this is not a RecordIO file, or it is "
-            "damaged; pack it again with im2rec.py --pack-label"
-        )
-    if len(head) < _HEAD.size:
-        raise UserError(f"{where} is cut off: the file ends inside its head; upload or pack the file again")
-    word = int.from_bytes(head[4:], "little")
-    flag, length = word >> 29, word & MAX_LENGTH
-    padded = (length + 3) & ~3
-    if flag > _LAST:
-        raise UserError(f"{where} has the unknown flag {flag}: the file is damaged, pack it again")
-    if _HEAD.size + padded > left:
-        raise UserError(
-            f"{where} is cut off: it should be {length:,} bytes long, but the file ends after "
-            f"{left - _HEAD.size:,} of them; upload or pack the file again"
-        )
-    return flag, source.read(padded)[:length], _HEAD.size + padded
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one record, which is `where`."""
+
+    source: Source
+    where: str
+    advice: Advice
+
+    def record(self, head: bytes) -> tuple[bytes, int]:
+        """Read the frames of a record whose first head is read; its payload and its length in the source."""
+        parts: list[bytes] = []
+        used = joined = 0
+        while True:
+            flag, part, length = self._part(head)
+            if (flag in (_WHOLE, _FIRST)) != (not parts):
+                raise UserError(f"{self.where} has its parts in the wrong order: {self.advice.damaged}")
+            parts.append(part)
+            used += length
+            joined += len(part) + (len(MAGIC) if parts[1:] else 0)
+            # A damaged flag would join the records that follow until the memory is full.
+            if joined > MAX_LENGTH:
+                raise UserError(
+                    f"{self.where} is longer than the {MAX_LENGTH:,} bytes of a record: {self.advice.damaged}"
+                )
+            if flag in (_WHOLE, _LAST):
+                return MAGIC.join(parts), used
+            head = self.source.read(_HEAD.size)
+
+    def _part(self, head: bytes) -> tuple[int, bytes, int]:
+        """Read the rest of a frame: its flag, its bytes, and its length in the source, head and padding included."""
+        advice = self.advice
+        if not MAGIC.startswith(head[:4]):
+            raise UserError(f"{self.where} does not begin with RecordIO's magic number: {advice.no_recordio}")
+        if len(head) < _HEAD.size:
+            raise UserError(f"{self.where} is cut off: the {advice.what} ends inside its head; {advice.cut_off}")
+        word = int.from_bytes(head[4:], "little")
+        flag, length = word >> 29, word & _LENGTH_BITS
+        padded = (length + 3) & ~3
+        if flag > _LAST:
+            raise UserError(f"{self.where} has the unknown flag {flag}: {advice.damaged}")
+        data = self.source.read(padded)
+        if len(data) < padded:
+            raise UserError(
+                f"{self.where} is cut off: it should be {padded:,} bytes long, but the {advice.what} ends after "
+                f"{len(data):,} of them; {advice.cut_off}"
+            )
+        return flag, data[:length], _HEAD.size + padded
 
 
 def frame(payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A .rec that is used in place for as long as every record may stay as it is, and copied from there on."""
+"""Where a channel's checked records go: into a copy, or nowhere for as long as all may stay in their own file."""
 
 from pathlib import Path
 from types import TracebackType
@@ -12,43 +12,77 @@ from sagemaker_ssd.data.scratch import ScratchFile
 URI_CHARACTERS = frozenset(";?#")
 
 
-class RepackedFile:
+class CopiedRecords:
+    """A new file `target` with the records that are kept, of files or a stream that are read once."""
+
+    def __init__(self, target: Path, *, what: str, needed: int | None) -> None:
+        self.file = ScratchFile(target, what=what, needed=needed)
+
+    def keep(self, record: Record) -> int:
+        """Keep a record as it is and return its offset in the resulting file."""
+        return self.append(record.payload)
+
+    def replace(self, record: Record, payload: bytes) -> int:
+        """Put another payload in place of a record and return its offset in the resulting file."""
+        return self.append(payload)
+
+    def leave_out(self, record: Record) -> None:
+        """Do without a record."""
+
+    def append(self, payload: bytes) -> int:
+        """Write a payload and return its offset in the resulting file."""
+        offset = self.file.length
+        self.file.write(frame(payload))
+        return offset
+
+    def finish(self, tally: Tally) -> RecordFile:
+        """Return the checked file with the counts of `tally`."""
+        return tally.finish(self.file.path, self.file.length)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.__exit__(kind, error, trace)
+
+
+class RecordsInPlace:
     """The checked records of `source`: in `source` itself, or in a new file `target` if one had to change."""
 
     def __init__(self, source: Path, target: Path) -> None:
         self._source = source
         self._target = target
-        self._copy: ScratchFile | None = None
+        self._copy: CopiedRecords | None = None
 
     def keep(self, record: Record) -> int:
         """Keep a record as it is and return its offset in the resulting file."""
-        return record.offset if self._copy is None else self._append(record.payload)
+        return record.offset if self._copy is None else self._copy.keep(record)
 
     def replace(self, record: Record, payload: bytes) -> int:
         """Put another payload in place of a record and return its offset in the resulting file."""
-        self.leave_out(record)
-        return self._append(payload)
+        return self._copied(record).append(payload)
 
     def leave_out(self, record: Record) -> None:
         """Do without a record."""
+        self._copied(record)
+
+    def _copied(self, record: Record) -> CopiedRecords:
+        """Return the copy, which begins with what stands before the first record that changes."""
         if self._copy is None:
-            self._copy = ScratchFile(
+            self._copy = CopiedRecords(
                 self._target,
                 what=f"a corrected copy of {self._source.name}",
                 needed=self._source.stat().st_size,
             )
-            self._copy.copy_pieces(self._source, [(0, record.offset)])
-
-    def _append(self, payload: bytes) -> int:
-        assert self._copy is not None
-        offset = self._copy.length
-        self._copy.write(frame(payload))
-        return offset
+            self._copy.file.copy_pieces(self._source, [(0, record.offset)])
+        return self._copy
 
     def finish(self, tally: Tally) -> RecordFile:
         """Return the checked file with the counts of `tally`."""
         if self._copy is not None:
-            return tally.finish(self._target, self._copy.length)
+            return self._copy.finish(tally)
         length = self._source.stat().st_size
         if URI_CHARACTERS.isdisjoint(str(self._source)):
             return tally.finish(self._source, length)

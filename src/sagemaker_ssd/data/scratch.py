@@ -2,32 +2,36 @@
 
 import contextlib
 import errno
+import math
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sagemaker_ssd.data.findings import bytes_in_words
 from sagemaker_ssd.errors import UserError
 
 # EFBIG: the process may not write files of this size (ulimit -f), which asks for the same remedy.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BUFFER = 1 << 20
+_GIB = 1 << 30
 
 
 class ScratchFile:
     """A new file at `path` for `what`, `needed` bytes long by estimate, gone again if the block raises.
 
+    needed: None for a stream, whose length nobody knows before its end. free: the disk's free bytes at the begin.
     Raises UserError if the disk or a quota has no room for it.
     """
 
-    def __init__(self, path: Path, *, what: str, needed: int) -> None:
+    def __init__(self, path: Path, *, what: str, needed: int | None) -> None:
         self.path = path
         self.length = 0
         self._what = what
         self._needed = needed
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._free = shutil.disk_usage(path.parent).free
+        self.free = shutil.disk_usage(path.parent).free
         # A link that an earlier attempt left here would lead the writing to the person's own file.
         path.unlink(missing_ok=True)
         self._file = path.open("wb", buffering=_BUFFER)
@@ -78,13 +82,31 @@ class ScratchFile:
     def _explained(self, error: OSError) -> Exception:
         if error.errno not in _NO_ROOM:
             return error
+        free = bytes_in_words(self.free)
+        if self._needed is None:
+            found = f"had {bytes_in_words(self.length)} written when it came to the end of the {free} that was free"
+            remedy = self._volume()
+        else:
+            found = f"needs about {bytes_in_words(self._needed)}, and {free} was free"
+            remedy = "Raise VolumeSizeInGB in the job's ResourceConfig"
         return UserError(
-            f"The disk is full: {self._what} in {self.path.parent} needs about {_size(self._needed)}, and "
-            f"{_size(self._free)} was free. Raise VolumeSizeInGB in the job's ResourceConfig; "
-            "outside SageMaker set TMPDIR to a folder with more room"
+            f"The disk is full: {self._what} in {self.path.parent} {found}. {remedy}; outside SageMaker set TMPDIR to "
+            "a folder with more room"
+        )
+
+    def _volume(self) -> str:
+        # What is on the disk beside this file, twice what was written so far, and a GiB: the least that can do.
+        least = shutil.disk_usage(self.path.parent).total - self.free + 2 * self.length + _GIB
+        return (
+            f"Raise VolumeSizeInGB in the job's ResourceConfig to {math.ceil(least / _GIB):,} at the very least: twice "
+            "the size of the data in S3 and some more, since the training images of each epoch are written once more, "
+            "in its order"
         )
 
 
-def _size(count: int) -> str:
-    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB") if count >= 1e5 else (1e3, "kB")
-    return f"{count / unit:,.1f} {name}"
+def bytes_of(path: Path) -> int:
+    """Return the length of a file that is to be copied; 0 where it cannot be told, since reading it will say why."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

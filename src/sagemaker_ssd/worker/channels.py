@@ -1,12 +1,19 @@
 """The job's two channels, checked and ready to be read."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.contract.channels import DataChannel
-from sagemaker_ssd.data import RecordFile, check_recordio, pack_images
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.contract.folder_faults import NO_SHARE
+from sagemaker_ssd.data import RecordFile, check_recordio, check_stream, pack_images
+from sagemaker_ssd.data.findings import bytes_in_words, in_words
+from sagemaker_ssd.errors import PlatformError, UserError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,35 +29,64 @@ class CheckedChannels:
 
 
 def check_channels(job: Job, scratch: Path) -> CheckedChannels:
-    """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both."""
+    """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both.
+
+    Raises PlatformError when a stream does not come; what was found wrong before has precedence.
+    """
+    channels = (job.train, job.validation) if job.cluster.is_first else (job.train,)
+    for channel in channels:
+        _log.info("%s: %s mode, %s", channel.name, channel.mode, _delivered(channel))
     files, faults = [], []
-    for channel in (job.train, job.validation) if job.cluster.is_first else (job.train,):
+    for channel in channels:
         try:
             files.append(_checked(channel, job, scratch))
         except UserError as error:
             faults.append(error.sentence)
+        except PlatformError as error:
+            if not faults:
+                raise
+            _log.error("%s", error.sentence)
     if faults:
         raise UserError("\n".join(faults))
     return CheckedChannels(files[0], files[1] if job.cluster.is_first else None)
 
 
+def _delivered(channel: DataChannel) -> str:
+    """Say what is read and how."""
+    if channel.mode == "Pipe":
+        return "a stream, kept in a file while it is checked"
+    if channel.annotations is not None:
+        return "images with one JSON each, packed into one file while they are checked"
+    search = channel.record_files()
+    size = bytes_in_words(sum(file.stat().st_size for file in search.found))
+    indexes = search.others[".idx"]
+    return ", ".join(
+        [
+            f"{in_words(len(search.found), '.rec file', '.rec files')} of {size}",
+            "copied while it is checked" if _copied(channel, search.found) else "read in place",
+            *([f"{in_words(indexes, '.idx file', '.idx files')} not needed"] if indexes else []),
+        ]
+    )
+
+
+def _copied(channel: DataChannel, files: Sequence[Path]) -> bool:
+    # FastFile fetches from S3 what is read, and anew each time.
+    return channel.mode == "FastFile" or len(files) > 1
+
+
 def _checked(channel: DataChannel, job: Job, scratch: Path) -> RecordFile:
     chosen = job.hyperparameters
-    if channel.annotations is None:
-        return check_recordio(
-            channel.record_file(),
-            name=channel.name,
-            num_classes=chosen.num_classes,
-            scratch=scratch,
-            max_bad_images=chosen.max_bad_images,
-            label_width=chosen.label_width,
-        )
-    return pack_images(
-        channel.folder,
-        channel.annotations,
-        name=channel.name,
-        num_classes=chosen.num_classes,
-        scratch=scratch,
-        max_bad_images=chosen.max_bad_images,
-        label_width=chosen.label_width,
-    )
+    settings: dict[str, Any] = {
+        "name": channel.name,
+        "num_classes": chosen.num_classes,
+        "scratch": scratch,
+        "max_bad_images": chosen.max_bad_images,
+        "label_width": chosen.label_width,
+    }
+    if channel.mode == "Pipe":
+        remedy = NO_SHARE if channel.sharded else "look at its S3Uri"
+        return check_stream(channel.stream, patience=channel.pipe_seconds, if_empty=remedy, **settings)
+    if channel.annotations is not None:
+        return pack_images(channel.folder, channel.annotations, **settings)
+    files = channel.record_files().found
+    return check_recordio(files, copy=_copied(channel, files), **settings)
