@@ -8,6 +8,7 @@ from typing import Any
 from sagemaker_ssd.contract import Hyperparameters, Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.model.graph import Network, saved_graph
+from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.channels import check_channels
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.devices import training_devices
@@ -61,6 +62,8 @@ def train_job(
         training.load(parameters)
     else:
         training.resume(resumed)
+    if peers.several:
+        check_starting_weights(peers, training.digest())
     keeper = None
     if peers.is_first:
         checkpoints = _checkpoints(job, resumed, start, data, channels.train)
