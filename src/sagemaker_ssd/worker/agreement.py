@@ -1,6 +1,6 @@
 """What has to be the same on all hosts, and is compared before training on it is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sagemaker_ssd.errors import ProgramError, UserError
@@ -17,9 +17,11 @@ def check_devices(peers: Peers, devices: int) -> None:
         )
 
 
-def check_starting_weights(peers: Peers, digest: str) -> None:
-    """Compare the weights before the first step; raises UserError."""
-    found = peers.gather("the weights at the start", digest)
+def check_starting_weights(peers: Peers, digest: Callable[[], str]) -> None:
+    """Compare the weights before the first step; raises UserError. digest: gives this host's, on several hosts."""
+    if not peers.several:
+        return
+    found = peers.gather("the weights at the start", digest())
     if len(set(found)) > 1:
         raise UserError(
             f"the hosts start from different weights: {_each(peers.hosts, _short(found))}. All hosts need the same "
