@@ -57,7 +57,8 @@ for host in $hosts; do
     rm -rf "$own"
     mkdir -p "$own/input/config" "$own/input/data" "$own/model" "$own/output"
     cp "$base/input/config/hyperparameters.json" "$base/input/config/inputdataconfig.json" "$own/input/config/"
-    if [ "$count" -gt 1 ] && ! grep -q '"kv_store"' "$own/input/config/hyperparameters.json"; then
+    if [ "$count" -gt 1 ] && grep -q '":' "$own/input/config/hyperparameters.json" \
+        && ! grep -q '"kv_store"' "$own/input/config/hyperparameters.json"; then
         sed -i '0,/{/s//{"kv_store": "dist_sync", /' "$own/input/config/hyperparameters.json"
     fi
     printf '{"current_host": "%s", "hosts": [%s], "network_interface_name": "eth0"}\n' "$host" "$names" \

@@ -12,7 +12,10 @@ def main() -> int:
     _open_standard_streams()
     from sagemaker_ssd import supervisor
 
-    return supervisor.main(sys.argv[1:])
+    code = supervisor.main(sys.argv[1:])
+    # The interpreter's end brings the default handlers back, and with them another exit code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    return code
 
 
 def _open_standard_streams() -> None:

@@ -1,6 +1,5 @@
 """The program behind `train`: checks the job, runs the worker, and says how it ended. It never imports MXNet."""
 
-import contextlib
 import logging
 import os
 import signal
@@ -8,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from sagemaker_ssd import logs
 from sagemaker_ssd.contract import Job, read_job
@@ -22,6 +22,7 @@ from sagemaker_ssd.launch.host_part import do_part
 from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
+_ARGUMENTS: Final[tuple[list[str], ...]] = ([], ["train"])
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -42,14 +43,20 @@ def main(arguments: Sequence[str]) -> int:
     company = None
     try:
         _refuse_unknown(arguments)
-        job = _read(paths, stop)
+        job = _read(paths)
         company = Company(job.cluster, version(), job.hyperparameters.final_configuration())
         _run(job, stop, company)
     except Exception as error:
-        return _failed(paths, _as_failure(error))
+        failure = _as_failure(error)
+        code = _failed(paths, failure)
+        company = company or _company_of_faulty_job(paths, arguments)
+        # They wait for this host, or train without knowing.
+        if company is not None:
+            company.tell(failure, stop)
+        return code
     finally:
         if company is not None:
-            company.close()
+            company.close(stop)
     return 0
 
 
@@ -62,7 +69,7 @@ def _as_failure(error: Exception) -> JobError:
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:
-    if list(arguments) not in ([], ["train"]):
+    if list(arguments) not in _ARGUMENTS:
         given = " ".join(arguments)
         raise UserError(
             f"this image trains, and takes the argument `train` or none; it was started with `{given}`. To host the "
@@ -76,29 +83,25 @@ def _failed(paths: Paths, error: JobError) -> int:
     return error.exit_code
 
 
-def _read(paths: Paths, stop: threading.Event) -> Job:
-    """Read the job; raises JobError, which the other hosts learn of before, since they would wait for this one."""
-    try:
-        if is_gpu_build():
-            check_driver()
-        return read_job(paths.base)
-    except JobError as error:
-        cluster = find_cluster(paths)
-        if cluster is not None and cluster.several:
-            write_failure(paths.failure, error.sentence)
-            with contextlib.closing(Company(cluster, version(), None)) as company:
-                company.tell(error, stop)
-        raise
+def _read(paths: Paths) -> Job:
+    if is_gpu_build():
+        check_driver()
+    return read_job(paths.base)
+
+
+def _company_of_faulty_job(paths: Paths, arguments: Sequence[str]) -> Company | None:
+    """Find the other hosts of a job whose files have faults; None on one host, and where it cannot be told."""
+    if list(arguments) not in _ARGUMENTS:
+        return None
+    cluster = find_cluster(paths)
+    return Company(cluster, version(), None) if cluster is not None and cluster.several else None
 
 
 def _run(job: Job, stop: threading.Event, company: Company) -> None:
-    """Train together with the other hosts, if any; raises JobError, which the others have been told of."""
-    try:
-        _log_configuration(job)
-        ending = company.settle(do_part(job, stop, company, gpu_build=is_gpu_build()), stop)
-    except Exception as error:
-        company.tell(_as_failure(error), stop)
-        raise
+    """Train together with the other hosts, if any; raises JobError."""
+    _log_configuration(job)
+    company.check_environment()
+    ending = company.settle(do_part(job, stop, company, gpu_build=is_gpu_build()), stop)
     failure = ending.error(job.cluster.current_host)
     if failure is not None:
         raise failure

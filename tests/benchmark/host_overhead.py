@@ -26,6 +26,7 @@ sys.path[:0] = [str(TESTS / "hosts")]
 from cluster_runner import Hosts, make_hosts  # noqa: E402
 
 BATCH = 8
+RECEIVED = re.compile(r"bytes_received:(\d+)")
 THROUGHPUT = re.compile(r"train throughput=(\S+) records/second")
 MODES = (None, "dist_sync", "dist_async")
 
@@ -36,6 +37,8 @@ class Measured:
 
     seconds_a_step: float
     bytes_a_step: float
+    # What each host's server received, as a share of all.
+    shares: list[float]
 
 
 def loopback_bytes() -> int:
@@ -44,13 +47,25 @@ def loopback_bytes() -> int:
     return int(line.partition(":")[2].split()[8])
 
 
-def count(hosts: Hosts, steps: int, found: list[float]) -> None:
+def received(hosts: Hosts) -> list[int]:
+    """Add up what the connections of each host's server have received, as `ss` (iproute2) tells."""
+    told = subprocess.run(["ss", "-tinpHO"], capture_output=True, text=True, check=True).stdout.splitlines()
+    servers = [host.child("server") for host in hosts.hosts] if len(hosts.hosts) > 1 else []
+    return [
+        sum(int(found[1]) for line in told if f"pid={server}," in line and (found := RECEIVED.search(line)))
+        for server in servers
+    ]
+
+
+def count(hosts: Hosts, steps: int, found: list[float], servers: list[float]) -> None:
     """Note the bytes of the second epoch's steps."""
     hosts[0].until("Updating the best model")
-    before = loopback_bytes()
+    before, of_servers = loopback_bytes(), received(hosts)
     # Behind the last step's exchange, which goes on when its losses are known.
     hosts[0].until("same weights after epoch 1" if len(hosts.hosts) > 1 else "epoch=1, batch=")
     found.append((loopback_bytes() - before) / steps)
+    grown = [now - then for now, then in zip(received(hosts), of_servers, strict=True)]
+    servers.extend(each / sum(grown) for each in grown)
 
 
 def run(folder: Path, mode: str | None, network: str, steps: int) -> Measured:
@@ -68,7 +83,8 @@ def run(folder: Path, mode: str | None, network: str, steps: int) -> Measured:
     )
     hosts.environment(OMP_NUM_THREADS=str(max(1, len(os.sched_getaffinity(0)) // number)))
     found: list[float] = []
-    counting = threading.Thread(target=count, args=(hosts, steps, found), daemon=True)
+    servers: list[float] = []
+    counting = threading.Thread(target=count, args=(hosts, steps, found, servers), daemon=True)
     try:
         hosts.start()
         counting.start()
@@ -78,7 +94,7 @@ def run(folder: Path, mode: str | None, network: str, steps: int) -> Measured:
         shares = [images / number / float(THROUGHPUT.findall(host.log)[1]) for host in hosts.hosts]
     finally:
         hosts.clean_up()
-    return Measured(max(shares) / steps, found[0])
+    return Measured(max(shares) / steps, found[0], servers)
 
 
 def least_bytes(network: str) -> int:
@@ -127,7 +143,8 @@ def main() -> None:
         print(
             f"{mode or 'one host':>10}: {statistics.median(seconds):.2f} s a step ({min(seconds):.2f} to "
             f"{max(seconds):.2f}), {statistics.median(ratios):.2f} x one host; {traffic / 1e6:.1f} MB a step, "
-            f"{traffic / least:.3f} x the least possible"
+            f"{traffic / least:.3f} x the least possible; servers "
+            + "/".join(f"{100 * share:.0f}" for share in rounds[-1][mode].shares)
         )
 
 

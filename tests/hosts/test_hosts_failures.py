@@ -170,3 +170,90 @@ def test_a_stop_before_the_hosts_have_met(make_hosts: Callable[..., Hosts]):
         assert ended.code == 2
         assert ended.failure is not None
         assert "stop" in ended.failure
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["Start training.", "All hosts have the same weights after epoch 0"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_worker_that_hangs_is_noticed_whatever_it_does(make_hosts: Callable[..., Hosts], moment: str, number: int):
+    hosts = make_hosts(2, epochs="9")
+    hosts.environment(SAGEMAKER_SSD_PROGRESS_SECONDS="10")
+    hosts.start()
+    hosts[number].until(moment)
+    os.kill(hosts[number].child("worker"), signal.SIGSTOP)
+    for end in hosts.end(SOON_SECONDS):
+        assert end.code == 2, end.log
+        assert end.failure is not None
+        assert "made no progress: nothing for 10 seconds after" in end.failure
+    assert left_running(hosts) == []
+
+
+@pytest.mark.long
+def test_a_host_may_wait_for_the_others_at_an_epochs_end(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, "--train", "16", "--validation", "2", kv_store="dist_async", epochs="1", mini_batch_size="1")
+    hosts.environment(SAGEMAKER_SSD_PROGRESS_SECONDS="6")
+    for host, kept in ((hosts[0], slice(0, 15)), (hosts[1], slice(15, 16))):
+        data = own_data(host)
+        images = sorted((data / "train").rglob("*.jpg"))
+        for image in set(images) - set(images[kept]):
+            image.unlink()
+            (data / "train_annotation" / image.relative_to(data / "train")).with_suffix(".json").unlink()
+        config = host.job.config("inputdataconfig")
+        channels = json.loads(config.read_text())
+        for name in ("train", "train_annotation"):
+            channels[name]["S3DistributionType"] = "ShardedByS3Key"
+        config.write_text(json.dumps(channels))
+    ended = hosts.run()
+    assert [end.code for end in ended] == [0, 0], ended[0].log + ended[1].log
+    assert ended[0].metrics["data"]["train"]["images"] == 16
+
+
+def test_a_wrong_environment_variable_of_one_host_is_told_on_all(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2)
+    hosts[1].job.environment["SAGEMAKER_SSD_SILENCE_SECONDS"] = "0"
+    first, second = hosts.run()
+    assert (first.code, second.code) == (1, 1)
+    assert second.failure is not None
+    assert "environment variable SAGEMAKER_SSD_SILENCE_SECONDS is '0'" in second.failure
+    assert first.failure == f"host {SECOND}: {second.failure}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_stop_is_in_time_though_another_host_is_paused(make_hosts: Callable[..., Hosts], stopped: int):
+    hosts = make_hosts(2, epochs="9")
+    hosts.environment(SAGEMAKER_SSD_SILENCE_SECONDS="60")
+    hosts.start()
+    hosts[0].until("completed 11.1")
+    signal_all(hosts[1 - stopped], signal.SIGSTOP)
+    process = hosts[stopped].process
+    assert process is not None
+    process.terminate()
+    ended = hosts[stopped].end(time.monotonic() + 10)
+    signal_all(hosts[1 - stopped], signal.SIGCONT)
+    # The first host has the model; the second cannot know.
+    assert ended.code == (0 if stopped == 0 else 2), ended.log
+
+
+def test_a_stop_while_late_hosts_are_waited_for(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, learning_rate="7")
+    hosts[0].start()
+    hosts[0].until("learning_rate is '7'")
+    assert hosts[0].process is not None
+    hosts[0].process.terminate()
+    ended = hosts[0].end(time.monotonic() + 5)
+    assert ended.code == 1
+
+
+@pytest.mark.long
+def test_another_job_on_the_same_port_leaves_a_running_one_alone(make_hosts: Callable[..., Hosts]):
+    hosts, other = make_hosts(2, epochs="9"), make_hosts(2, epochs="5")
+    other.environment(SAGEMAKER_SSD_PORT=hosts[0].job.environment["SAGEMAKER_SSD_PORT"])
+    hosts.start()
+    hosts[0].until("Start training.")
+    stray = other[1]
+    stray.start()
+    ended = stray.end(time.monotonic() + SOON_SECONDS)
+    assert ended.code == 1
+    assert "hyperparameters" in (ended.failure or "")
+    hosts[0].until("completed 11.1")

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from sagemaker_ssd.launch.outcome import failure
+from sagemaker_ssd.launch.outcome import failure, serving_failure
 
 ABORT = """[12:00:00] something ordinary
 terminate called after throwing an instance of 'dmlc::Error'
@@ -70,3 +70,16 @@ def test_an_end_without_a_word_is_a_bug_whatever_the_code(returncode: int):
     assert error.exit_code == 3
     assert f"exit code {returncode}" in error.sentence
     assert "ImportError: libgomp.so.1" in error.sentence
+
+
+def test_a_server_without_its_network_is_no_bug():
+    tail = "mxnet.base.MXNetError: Check failed: my_node_.port != -1 (-1 vs. -1) : bind failed\n"
+    error = serving_failure("the parameter server", 1, tail, "10.0.0.7", 8)
+    assert error.exit_code == 2
+    assert error.sentence.startswith("the parameter server could not listen on 10.0.0.7, the address of this host")
+
+
+def test_a_server_that_is_killed_is_named():
+    error = serving_failure("the parameter server's scheduler", -signal.SIGKILL, "", "10.0.0.7", 8)
+    assert error.exit_code == 2
+    assert error.sentence.startswith("the parameter server's scheduler was killed by signal 9 (SIGKILL)")

@@ -81,7 +81,11 @@ def test_a_stopped_host_is_lost_and_reads_so_when_it_wakes():
         child.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         for link in (first, third):
-            lost(until(lambda link=link: link.verdict), ours.hosts[1], "127.0.0.1 heard nothing from 127.0.0.2 for 1 seconds")
+            lost(
+                until(lambda link=link: link.verdict),
+                ours.hosts[1],
+                "127.0.0.1 heard nothing from 127.0.0.2 for 1 seconds",
+            )
         assert 0.7 < time.monotonic() - began < 3
         child.send_signal(signal.SIGCONT)
         assert child.verdict() == first.verdict

@@ -140,3 +140,14 @@ def test_a_host_that_turns_to_nonsense_is_lost():
         verdict = until(lambda: first.verdict, 1)
         assert (verdict.host, verdict.exit_code) == (ours.hosts[1], 2)
         assert "broke off (it sent a message that is not known here)" in verdict.sentence
+
+
+def test_a_first_host_that_does_not_answer_at_once_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sagemaker_ssd.link.approach.GREETING_SECONDS", 0.2)
+    with job(2) as ours:
+        # Something that takes connections and says nothing, as a host that is paused does.
+        with socket.create_server((ours.hosts[0], ours.port)):
+            second = ours.start(ours.hosts[1])
+            time.sleep(1)
+        ours.start(ours.hosts[0])
+        assert until(lambda: second.meeting)

@@ -28,6 +28,11 @@ CASES = [
     ("Failed to allocate CPU Memory", 1, "the machine ran out of memory"),
     ("std::bad_alloc", 1, "the machine ran out of memory"),
     ("Check failed: FileStream.Write incomplete", 1, "the disk is full"),
+    (
+        "Check failed: my_node_.port != -1 (-1 vs. -1) : bind failed",
+        2,
+        "could not listen on the address of this host",
+    ),
     ("Check failed: shape_assign: incompatible", 3, "This is a bug of this program or of MXNet"),
 ]
 

@@ -46,15 +46,21 @@ def test_values_are_asked_for_by_name_and_come_in_the_order_of_the_hosts(ends: t
     heard: list[dict] = []
 
     def supervise() -> None:
-        heard.extend(lines(ours, 2))
-        ours.sendall(b'{"gathered": "images", "values": [3, 7]}\n')
+        with ours.makefile("rb") as source:
+            heard.extend(json.loads(source.readline()) for _ in range(2))
+            ours.sendall(b'{"gathered": "images", "values": [3, 7]}\n')
+            heard.append(json.loads(source.readline()))
 
     thread = Thread(target=supervise)
     thread.start()
     assert peers.gather("images", 7) == [3, 7]
     thread.join()
-    # While it waits for the others it owes no progress.
-    assert heard == [{"progress": "images", "within": None}, {"gather": "images", "value": 7}]
+    # While it waits for the others it owes no progress, and then it goes on by itself.
+    assert heard == [
+        {"progress": "images", "within": None},
+        {"gather": "images", "value": 7},
+        {"progress": "exchanging images", "within": 5, "busy": True},
+    ]
 
 
 def test_only_the_first_hosts_word_counts(ends: tuple[Channel, socket.socket]):

@@ -7,30 +7,32 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from sagemaker_ssd.contract import Cluster
-from sagemaker_ssd.errors import JobError, ProgramError
+from sagemaker_ssd.errors import JobError, ProgramError, UserError
 from sagemaker_ssd.launch.roles import ParameterServer
-from sagemaker_ssd.link.deadlines import Deadlines, read_deadlines, read_port
+from sagemaker_ssd.link.deadlines import DEFAULT_PORT, Deadlines, read_deadlines, read_port
 from sagemaker_ssd.link.ending import Ending
 from sagemaker_ssd.link.link import Greeting, Link
 
 _log = logging.getLogger(__name__)
 _LISTEN_SECONDS: Final = 0.2
+Value = TypeVar("Value")
 # The link has deadlines of its own for everything that it waits for; this one is for a bug of it.
-_LAST_SECONDS: Final = 120.0
+_LAST_SECONDS: Final = 600.0
 
 
 class Company:
-    """What the hosts of a job know of one another; raises UserError for a wrong environment variable.
+    """What the hosts of a job know of one another.
 
-    configuration: the job's hyperparameters, None where they could not be read.
+    configuration: the job's hyperparameters, None where they could not be read. deadlines: the defaults where the
+    environment has faults, which `check_environment` tells.
     """
 
     def __init__(self, cluster: Cluster, version: str, configuration: Mapping[str, str] | None) -> None:
         self._cluster = cluster
-        self.deadlines = read_deadlines(os.environ) if cluster.several else Deadlines()
+        self.deadlines, self._faults = Deadlines(), list[str]()
         self._link = self._open(version, configuration) if cluster.several else None
 
     def _open(self, version: str, configuration: Mapping[str, str] | None) -> Link:
@@ -42,9 +44,22 @@ class Company:
             version=version,
             configuration=None if text is None else hashlib.sha256(text.encode()).hexdigest(),
         )
-        link = Link(greeting, self.deadlines, read_port(os.environ))
+        self.deadlines = self._read(read_deadlines, self.deadlines)
+        link = Link(greeting, self.deadlines, self._read(read_port, DEFAULT_PORT))
         link.start()
         return link
+
+    def _read(self, read: Callable[[Mapping[str, str]], Value], default: Value) -> Value:
+        try:
+            return read(os.environ)
+        except UserError as error:
+            self._faults.append(error.sentence)
+            return default
+
+    def check_environment(self) -> None:
+        """Raise UserError for wrong environment variables; not before, so that the other hosts can be told."""
+        if self._faults:
+            raise UserError("\n".join(self._faults))
 
     def meet(self, stop: threading.Event) -> ParameterServer | None:
         """Wait for the other hosts; None on one host, and where the job is to stop. Raises JobError."""
@@ -97,7 +112,11 @@ class Company:
         failed = Ending("failed", self._cluster.current_host, error.exit_code, error.sentence)
         self.settle(failed, stop)
 
-    def close(self) -> None:
-        """Leave, when the others have heard the last word."""
-        if self._link is not None:
-            self._link.close()
+    def close(self, stop: threading.Event) -> None:
+        """Leave, when the others have heard the last word, or `stop` says to hurry."""
+        if self._link is None:
+            return
+        self._link.leave()
+        deadline = time.monotonic() + _LAST_SECONDS
+        while not self._link.left(_LISTEN_SECONDS) and time.monotonic() < deadline:
+            self.stopping(stop)

@@ -82,6 +82,7 @@ def _work(job: Job, stop: threading.Event, company: Company, gpu_build: bool) ->
             arguments,
             cpus=cpus,
             mini_batch_size=job.hyperparameters.mini_batch_size,
+            patience=company.deadlines.progress,
             place=place,
             first=job.cluster.is_first,
             gather=company.gather,

@@ -10,6 +10,7 @@ from sagemaker_ssd.errors import PlatformError
 from sagemaker_ssd.launch.child_process import ChildProcess
 from sagemaker_ssd.launch.orphans import reap_orphans
 from sagemaker_ssd.launch.outcome import failure, serving_failure
+from sagemaker_ssd.launch.progress import used_by
 from sagemaker_ssd.launch.roles import ParameterServer, Role, role_environment
 from sagemaker_ssd.launch.worker_process import Gather, WorkerProcess, worker_environment
 
@@ -20,7 +21,8 @@ _SHOWN_AS: Final[dict[Role, str]] = {"scheduler": "the parameter server's schedu
 class HostProcesses:
     """Started together, killed together; make it in the main thread.
 
-    place: where the parameter server is, None on one host. first: whether this host runs the scheduler too.
+    patience: seconds in which the worker must make progress where other hosts wait for it. place: where the parameter
+    server is, None on one host. first: whether this host runs the scheduler too.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class HostProcesses:
         *,
         cpus: int,
         mini_batch_size: int,
+        patience: float,
         place: ParameterServer | None,
         first: bool,
         gather: Gather,
@@ -45,6 +48,8 @@ class HostProcesses:
                     self._serving[role] = ChildProcess(_SERVES, [], role_environment(os.environ, role, place))
                 environment = role_environment(os.environ, "worker", place)
             self._worker = WorkerProcess(arguments, worker_environment(environment, cpus), gather)
+            if place is not None:
+                self._worker.progress.made("its start", patience, busy=True)
         except BaseException:
             self._kill_serving()
             raise
@@ -78,12 +83,12 @@ class HostProcesses:
 
     def _watch_progress(self) -> None:
         now = time.monotonic()
-        overdue = self._worker.progress.step(now - self._looked)
+        overdue = self._worker.progress.step(now - self._looked, used_by(self._worker.pid))
         self._looked = now
         if overdue is not None:
             raise PlatformError(
-                f"the training process on this host waits in vain: {overdue}. Another host or the network between the "
-                "hosts may hang: start the job again; or, if this host is only slow, raise "
+                f"the training process on this host made no progress: {overdue}. It hangs, or another host that it "
+                "waits for, or the network between them: start the job again; or, if a host is only slow, raise "
                 "SAGEMAKER_SSD_PROGRESS_SECONDS"
             )
 

@@ -22,7 +22,7 @@ def role_environment(environment: Mapping[str, str], role: Role, place: Paramete
     """Return the environment of a role's process on this host.
 
     Addresses instead of names and interfaces: ps-lite wants an IPv4 address of the scheduler, and DMLC_INTERFACE names
-    an interface that need not exist. Nothing of what the caller has set for ps-lite stays. Scheduler and servers get
+    an interface that need not exist. No DMLC variable that the caller has set stays. Scheduler and servers get
     no GPU and one thread: they wait, copy and add, beside a worker that needs the cores.
     """
     kept = {name: value for name, value in environment.items() if not name.startswith("DMLC_") and name != _PORT}

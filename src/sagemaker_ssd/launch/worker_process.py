@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sagemaker_ssd.launch.child_process import ChildProcess
 from sagemaker_ssd.launch.progress import Progress
 
+_log = logging.getLogger(__name__)
 Answer = Callable[[list[object]], None]
 Gather = Callable[[str, object, Answer], None]
 
@@ -33,7 +35,7 @@ class WorkerProcess(ChildProcess):
     """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
 
     {"report": {"exit_code", "sentence"}} is its own word on its end: `report`, None when it had no chance to.
-    {"progress": text, "within": seconds or null} says what it does and how soon it says more: `progress`.
+    {"progress": text, "within": seconds or null, "busy": whether} says what it does: `progress`.
     {"gather": name, "value": value} is handed to `gather`; the answer goes back as {"gathered": name, "values": [...]}.
     """
 
@@ -56,17 +58,26 @@ class WorkerProcess(ChildProcess):
         with self._channel, self._channel.makefile("rb") as lines:
             for line in lines:
                 # A process that is killed can leave half a line.
-                with contextlib.suppress(ValueError):
-                    message = json.loads(line)
-                    if isinstance(message, dict):
-                        self._take(message)
+                with contextlib.suppress(json.JSONDecodeError):
+                    self._take_line(json.loads(line))
+
+    def _take_line(self, message: dict[str, object]) -> None:
+        try:
+            self._take(message)
+        except Exception as error:
+            # The worker would wait for an answer for ever.
+            _log.exception("unexpected error")
+            text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
+            self.report = {"exit_code": 3, "sentence": text}
+            self.kill()
 
     def _take(self, message: dict[str, object]) -> None:
         report, name, within = message.get("report"), message.get("gather"), message.get("within")
         if isinstance(report, dict):
             self.report = report
         elif "progress" in message:
-            self.progress.made(str(message["progress"]), within if isinstance(within, int | float) else None)
+            seconds = within if isinstance(within, int | float) else None
+            self.progress.made(str(message["progress"]), seconds, busy=bool(message.get("busy")))
         elif isinstance(name, str) and self._gather is not None:
             self._gather(name, message.get("value"), lambda values: self._answer(name, values))
 

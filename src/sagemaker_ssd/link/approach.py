@@ -71,13 +71,9 @@ class Approach:
         return ""
 
     async def _answer(self, answered: asyncio.Future[str]) -> str:
-        try:
-            async with asyncio.timeout(GREETING_SECONDS):
-                return await answered
-        except TimeoutError:
-            if answered.done():
-                return answered.result()
-            return f"no word in {GREETING_SECONDS:g} seconds"
+        # Not by asyncio.timeout, which would cancel what is waited for.
+        await asyncio.wait({answered}, timeout=GREETING_SECONDS)
+        return answered.result() if answered.done() else f"no word in {GREETING_SECONDS:g} seconds"
 
     def _take(self, connection: Connection, message: Message, answered: asyncio.Future[str]) -> None:
         if answered.done():

@@ -13,7 +13,7 @@ SILENCE_VARIABLE: Final = "SAGEMAKER_SSD_SILENCE_SECONDS"
 PROGRESS_VARIABLE: Final = "SAGEMAKER_SSD_PROGRESS_SECONDS"
 PORT_VARIABLE: Final = "SAGEMAKER_SSD_PORT"
 _VARIABLES: Final = {"hosts": HOSTS_VARIABLE, "silence": SILENCE_VARIABLE, "progress": PROGRESS_VARIABLE}
-_PORT: Final = 9099
+DEFAULT_PORT: Final = 9099
 _PORTS: Final = range(1024, 65_536)
 
 
@@ -60,7 +60,7 @@ def read_port(environment: Mapping[str, str]) -> int:
     """Read the port on which the first host waits for the others; raises UserError."""
     text = environment.get(PORT_VARIABLE, "").strip()
     if not text:
-        return _PORT
+        return DEFAULT_PORT
     if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) in _PORTS:
         return int(text)
     raise UserError(

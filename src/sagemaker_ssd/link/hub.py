@@ -20,6 +20,8 @@ from sagemaker_ssd.link.silence import ticks
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 0.02
+# After a stop, for hosts that come a moment later; a container has 10 seconds in all.
+_STOPPED_SECONDS: Final = 3.0
 
 
 class Hub:
@@ -38,6 +40,8 @@ class Hub:
         self._place = MeetingPlace(greeting, port, self._door, self.fail)
         # Whether the hosts have had all their time to come.
         self._waited = False
+        # Whether it was asked to stop, perhaps while it was about to leave.
+        self._hurry = False
 
     async def run(self) -> None:
         """Let the hosts in and watch them, for ever."""
@@ -45,6 +49,7 @@ class Hub:
 
     def ask_to_stop(self) -> None:
         """Tell all hosts that this one was asked to stop."""
+        self._hurry = True
         self._settlement.ask_to_stop()
         self._publish()
 
@@ -67,8 +72,8 @@ class Hub:
         """Stay until every host has been told the verdict and has gone, else for so long; longer for late hosts."""
         verdict = self._board.verdict
         if verdict is not None:
-            if verdict.kind == "failed" and self._some_may_come():
-                await self._stay(self._deadlines.late, late=True)
+            if verdict.exit_code and self._some_may_come():
+                await self._stay(_STOPPED_SECONDS if self._board.stopping else self._deadlines.late, late=True)
             await self._stay(seconds, late=False)
         if self._peers:
             _log.warning("Left before these hosts did: %s", ", ".join(self._peers))
@@ -77,14 +82,21 @@ class Hub:
             connection.ended = lambda connection, reason: None
             connection.close()
 
+    def _awake(self) -> list[str]:
+        """Name the hosts that can still hear: one that is paused or cut off may be so for ever."""
+        return [host for host, peer in self._peers.items() if peer.quiet < 3 * self._deadlines.beat]
+
+    def _leaves_at_once(self) -> bool:
+        return self._hurry and not self._board.stopping
+
     def _some_may_come(self) -> bool:
-        return not (self._board.meeting or self._board.stopping or self._waited or self._place.hopeless)
+        return not (self._board.meeting or self._waited or self._place.hopeless)
 
     async def _stay(self, seconds: float, *, late: bool) -> None:
         others = set(self._hosts[1:])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._peers or (late and not others <= self._gone):
+                while self._awake() or (late and not others <= self._gone and not self._leaves_at_once()):
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def _wait_for_all(self) -> None:
@@ -140,7 +152,8 @@ class Hub:
     def _turned_away(self, host: str, refusal: Refusal) -> None:
         if host in self._hosts:
             self._refused[host] = refusal.sentence
-        if refusal.ends_the_job:
+        # What is wrong with a stray does not concern a host of the same name that is here.
+        if refusal.ends_the_job and host not in self._peers and self._board.meeting is None:
             self._gone.add(host)
             self._settlement.ended(host, Ending("failed", host, refusal.exit_code, refusal.sentence))
             self._publish()

@@ -93,16 +93,24 @@ class Link:
         # All hosts, this one too, get values as JSON gives them back.
         self._call(self._side.gather, name, json.loads(text), answer)
 
-    def close(self, seconds: float = 5) -> None:
-        """Leave once the verdict is with the others, or after so long; without a verdict at once.
+    def leave(self, seconds: float = 5) -> None:
+        """Begin to leave: once the verdict is with the others, or after so long; without a verdict at once.
 
-        Where the job failed before all hosts had met, the first host first waits up to `late` seconds for the others.
+        Where the job failed before all hosts had met, the first host first waits up to `late` seconds for the others,
+        unless it is asked to stop meanwhile.
         """
-        if not self._thread.is_alive():
-            return
         self._leave_seconds = seconds
         self._call(self._leave.set)
-        self._thread.join(self._deadlines.late + seconds + _LAST_SECONDS)
+
+    def left(self, seconds: float) -> bool:
+        """Wait up to `seconds` until it has left, and say whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def close(self, seconds: float = 5) -> None:
+        """Leave, and wait for it."""
+        self.leave(seconds)
+        self.left(self._deadlines.late + seconds + _LAST_SECONDS)
 
     def _call(self, method: Any, *arguments: object) -> None:
         # Nobody listens any more after close.
@@ -126,7 +134,11 @@ class Link:
         work.cancel()
 
     def _take_end(self, work: asyncio.Task[None]) -> None:
-        error = None if work.cancelled() else work.exception()
+        error: BaseException | None
+        if work.cancelled():
+            error = None if self._closing else RuntimeError("its work was cancelled")
+        else:
+            error = work.exception()
         if error is not None:
             self._break(error)
 

@@ -118,8 +118,9 @@ class Member:
             if self._connection is not None:
                 self._connection.send(beat)
                 self._connection.quiet += seconds
-                if self._connection.quiet > limit and self._board.verdict is None:
-                    self._lose_sight(silent(self._first, self._here, limit, stopping=self._board.stopping))
+                within = min(limit, _STOPPED_SECONDS) if self._board.stopping else limit
+                if self._connection.quiet > within and self._board.verdict is None:
+                    self._lose_sight(silent(self._first, self._here, within, stopping=self._board.stopping))
             elif self._board.verdict is None:
                 waited += seconds
                 ended += seconds if self._ending is not None else 0

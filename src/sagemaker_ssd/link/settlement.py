@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Final
 
 from sagemaker_ssd.link.ending import Ending
 from sagemaker_ssd.link.losses import never_stopped
 
 _log = logging.getLogger(__name__)
+# While the job is stopping, from the first host's end to the others': they have nothing to save, and one may be paused.
+_OTHERS_SECONDS: Final = 1.0
 
 
 class Settlement:
@@ -21,7 +24,7 @@ class Settlement:
         self._hosts = tuple(hosts)
         self._here = {hosts[0]}
         self._endings: dict[str, Ending] = {}
-        self._stopping_for = 0.0
+        self._stopping_for = self._ended_for = 0.0
         self.stopping = False
         self.verdict: Ending | None = None
 
@@ -55,11 +58,15 @@ class Settlement:
 
     def step(self, seconds: float) -> None:
         """Let time pass: a stop does not wait for ever."""
-        if self.verdict is None and self.stopping:
-            self._stopping_for += seconds
-            if self._stopping_for > self._stop_seconds:
-                own = self._endings.get(self._first)
-                self.verdict = own or never_stopped(self._first, self._stop_seconds)
+        if self.verdict is not None or not self.stopping:
+            return
+        own = self._endings.get(self._first)
+        self._stopping_for += seconds
+        self._ended_for += seconds if own else 0
+        if own and self._ended_for > _OTHERS_SECONDS:
+            self.verdict = own
+        elif self._stopping_for > self._stop_seconds:
+            self.verdict = own or never_stopped(self._first, self._stop_seconds)
 
     def _decide(self) -> None:
         if self.stopping:

@@ -74,6 +74,11 @@ def fixed_gammas(graph: mx.sym.Symbol) -> frozenset[str]:
     return frozenset(fixed & set(graph.list_arguments()))
 
 
+def with_fixed_gammas(graph: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
+    """Return the arguments with 1 for every scale that the graph fixes, as a forward pass would leave it."""
+    return {**arguments, **{name: mx.nd.ones_like(arguments[name]) for name in fixed_gammas(graph)}}
+
+
 def stored_statistics(frozen: frozenset[str]) -> frozenset[str]:
     """Return the BatchNorm layers whose gamma and beta are both frozen: they keep their mean and variance too."""
     layers = {name.removesuffix("_gamma") for name in frozen if name.endswith("_gamma")}

@@ -23,10 +23,6 @@ class CheckedChannels:
     train: RecordFile
     validation: RecordFile | None
 
-    def named(self) -> dict[str, RecordFile]:
-        """Give what is there by the channel's name."""
-        return {"train": self.train} | ({} if self.validation is None else {"validation": self.validation})
-
 
 def check_channels(job: Job, scratch: Path) -> CheckedChannels:
     """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both.

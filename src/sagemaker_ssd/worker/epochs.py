@@ -8,8 +8,8 @@ from typing import Any
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.engine.early_stopping import EarlyStopping
 from sagemaker_ssd.engine.epoch import EpochLosses, combined
-from sagemaker_ssd.errors import ProgramError
 from sagemaker_ssd.worker import log_lines
+from sagemaker_ssd.worker.agreement import check_weights
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
@@ -58,14 +58,9 @@ def _of_all_hosts(epoch: int, losses: EpochLosses, training: Training, peers: Pe
     told: list[dict[str, Any]] = peers.gather(
         f"the weights after epoch {epoch}", {"weights": training.digest(), "losses": losses.plain()}
     )
-    weights = {host: of_host["weights"] for host, of_host in zip(peers.hosts, told, strict=True)}
-    if len(set(weights.values())) > 1:
-        there = ", ".join(f"{host} {digest[:12]}" for host, digest in weights.items())
-        raise ProgramError(
-            f"the hosts have different weights after epoch {epoch}: {there}. This is a bug of this program or of "
-            "MXNet's parameter server; start the job again, or train on one host"
-        )
-    _log.info("All hosts have the same weights after epoch %d: sha256 %s", epoch, weights[peers.hosts[0]][:16])
+    weights = [of_host["weights"] for of_host in told]
+    check_weights(peers.hosts, weights, epoch)
+    _log.info("All hosts have the same weights after epoch %d: sha256 %s", epoch, weights[0][:16])
     return combined([EpochLosses(**of_host["losses"]) for of_host in told])
 
 

@@ -15,6 +15,7 @@ from sagemaker_ssd.engine.trainer import Trainer
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.model.graph import Network, saved_graph, training_graph
 from sagemaker_ssd.model.parameters import fixed_gammas, frozen_arguments, stored_statistics
+from sagemaker_ssd.worker.agreement import check_devices
 from sagemaker_ssd.worker.peers import Peers
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def make_trainer(
     graph = training_graph(
         network, empty_images=train.images_without_objects > 0, stored_statistics=stored_statistics(frozen)
     )
-    store = _store(chosen.kv_store, peers, gpus=devices[0].device_type == "gpu") if chosen.kv_store else None
+    store = _store(chosen.kv_store, devices, peers) if chosen.kv_store else None
     return Trainer(
         graph,
         devices,
@@ -55,9 +56,10 @@ def make_trainer(
     )
 
 
-def _store(kind: Kind, peers: Peers, *, gpus: bool) -> mx.kv.KVStore:
+def _store(kind: Kind, devices: Sequence[mx.Context], peers: Peers) -> mx.kv.KVStore:
+    check_devices(peers, len(devices))
     peers.working("the start of MXNet's parameter server", within=_CONNECTING_SECONDS)
-    store = connect(kind, gpus=gpus)
+    store = connect(kind, gpus=devices[0].device_type == "gpu")
     _log.info("Create Store: %s, %d hosts", store.type, store.num_workers)
     return store
 

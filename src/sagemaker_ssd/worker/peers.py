@@ -60,6 +60,7 @@ class Peers:
         self._channel.send({"gather": name, "value": value})
         answer = self._channel.receive()
         assert answer["gathered"] == name, f"{answer['gathered']} came instead of {name}"
+        self._channel.send({"progress": f"exchanging {name}", "within": self._patience, "busy": True})
         values: list[Any] = answer["values"]
         return values
 
@@ -68,9 +69,10 @@ class Peers:
         return self.gather(name, value if self.is_first else None)[0]
 
     def working(self, what: str, within: float | None = None) -> None:
-        """Tell what is done now; the job ends where nothing follows in `within` seconds, else in the usual patience.
+        """Tell what is done now together with the others; the job ends where nothing follows in time.
 
-        Only where other hosts are waited for: a host alone may take its time.
+        within: seconds, the usual patience when it is not given. Between an exchange and the next work of this kind a
+        host works alone, and shows by what it uses that it goes on.
         """
         if self.several:
             self._channel.send({"progress": what, "within": self._patience if within is None else within})

@@ -8,7 +8,8 @@ from typing import Any
 from sagemaker_ssd.contract import Hyperparameters, Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.worker.channels import check_channels
+from sagemaker_ssd.worker.agreement import check_starting_weights
+from sagemaker_ssd.worker.channels import CheckedChannels, check_channels
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.devices import training_devices
 from sagemaker_ssd.worker.epochs import Keeper, ends_early, run_epochs
@@ -51,8 +52,8 @@ def train_job(
             with saving:
                 resumed.put_model_back(job, graph)
     channels = check_channels(job, scratch)
-    shares = agree_on_shares(job, channels.train, peers)
-    data = {name: channel_figures(file) for name, file in channels.named().items()}
+    shares, train_figures = agree_on_shares(job, channels.train, peers)
+    data = {"train": train_figures} | _of_validation(channels)
     if resumed is not None and _finished(job, peers, resumed, history, data):
         return
     devices = training_devices(gpus, chosen.mini_batch_size)
@@ -61,6 +62,7 @@ def train_job(
         training.load(parameters)
     else:
         training.resume(resumed)
+    check_starting_weights(peers, training.digest)
     keeper = None
     if peers.is_first:
         checkpoints = _checkpoints(job, resumed, start, data, channels.train)
@@ -68,6 +70,10 @@ def train_job(
         keeper = Keeper(job, training, history, metrics, checkpoints, saving)
     _log.info("Start training.")
     run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
+
+
+def _of_validation(channels: CheckedChannels) -> dict[str, dict[str, Any]]:
+    return {} if channels.validation is None else {"validation": channel_figures(channels.validation)}
 
 
 def _network(chosen: Hyperparameters) -> Network:

@@ -17,7 +17,7 @@ from sagemaker_ssd.engine.server_schedule import ServerSchedule
 from sagemaker_ssd.engine.trainer import TrainingState
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
-from sagemaker_ssd.model.parameters import Parameters
+from sagemaker_ssd.model.parameters import Parameters, with_fixed_gammas
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker.channels import CheckedChannels
 from sagemaker_ssd.worker.devices import decode_threads
@@ -62,7 +62,7 @@ class Training:
 
     def load(self, parameters: Parameters) -> None:
         """Put values for every parameter into the network."""
-        self._trainer.load(parameters.arguments, parameters.states)
+        self._trainer.load(with_fixed_gammas(self._graph, parameters.arguments), parameters.states)
 
     def resume(self, resumed: Resumed) -> None:
         """Go on from a checkpoint; raises UserError when its arrays are not those of this network."""
@@ -115,6 +115,10 @@ class Training:
                 observe=done,
                 totals=self._shares.totals,
             )
+        if chosen.kv_store == "dist_async":
+            # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
+            self._peers.gather(f"the end of epoch {epoch}", None)
+            self._peers.working(f"the end of epoch {epoch}")
         self._trainer.settle()
         self._trainer.align_states()
         return losses

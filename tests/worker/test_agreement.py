@@ -1,0 +1,46 @@
+"""What differs between hosts is told with each host's own."""
+
+import json
+import socket
+
+import pytest
+
+from sagemaker_ssd.errors import ProgramError, UserError
+from sagemaker_ssd.worker.agreement import check_devices, check_starting_weights, check_weights
+from sagemaker_ssd.worker.peers import Channel, Peers
+
+HOSTS = ("algo-1", "algo-2")
+
+
+def peers(name: str, *values: object) -> tuple[Peers, socket.socket]:
+    """Make one of two hosts, whose supervisor has the values of both ready."""
+    theirs, ours = socket.socketpair()
+    ours.sendall(json.dumps({"gathered": name, "values": values}).encode() + b"\n")
+    return Peers(Channel(theirs.detach()), HOSTS, "algo-1", patience=5), ours
+
+
+def test_different_devices():
+    host, supervisor = peers("the number of devices", 4, 1)
+    with supervisor, pytest.raises(UserError, match=r"different numbers of devices: algo-1 4, algo-2 1\. Choose one"):
+        check_devices(host, 4)
+
+
+def test_different_weights_at_the_start():
+    host, supervisor = peers("the weights at the start", "a" * 64, "b" * 64)
+    with supervisor, pytest.raises(UserError, match=r"algo-1 aaaaaaaaaaaa, algo-2 bbbbbbbbbbbb\. All hosts need"):
+        check_starting_weights(host, lambda: "a" * 64)
+
+
+def test_the_same_is_fine():
+    host, supervisor = peers("the number of devices", 4, 4)
+    with supervisor:
+        check_devices(host, 4)
+    host, supervisor = peers("the weights at the start", "a", "a")
+    with supervisor:
+        check_starting_weights(host, lambda: "a")
+    check_weights(HOSTS, ["a", "a"], 3)
+
+
+def test_weights_that_drift_apart_are_a_bug():
+    with pytest.raises(ProgramError, match="different weights after epoch 3: algo-1 a, algo-2 b"):
+        check_weights(HOSTS, ["a", "b"], 3)
