@@ -109,6 +109,7 @@ LABELS = [
     label_case(
         "object width 4 (boxes without class)", STOPS, "begins 2, 4: no header_width", boxes(OBJECT[1:], header=(2, 4))
     ),
+    label_case("object width beyond sense, no box", STOPS, "begins 2, 1e+30: no header_width", [2, 1e30]),
     label_case("header forgotten", STOPS, NO_LABEL, OBJECT),
     label_case("header NaN", STOPS, "has a label whose header is not a number", boxes(OBJECT, header=(NAN, 5))),
     label_case("box cut short", STOPS, "has a label of 6 numbers, which is not header_width 2 plus", boxes(OBJECT[:4])),

@@ -245,8 +245,8 @@ def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureF
     channel.draw("without_json_does_not_count", BOX, image=b"")
     (channel.annotations / "without_json_does_not_count.json").unlink()
     bad = (
-        "empty.png (empty, 0 bytes), half.png (damaged or cut off), sub/text.jpg (an HTML page: download the image again), "
-        "tiny.png (11x40 px, smaller than 12 px a side)"
+        "empty.png (empty, 0 bytes), half.png (damaged or cut off), "
+        "sub/text.jpg (an HTML page: download the image again), tiny.png (11x40 px, smaller than 12 px a side)"
     )
     assert channel.faults(max_bad_images=0.39) == (
         f"train: 4 of 10 images cannot be used, and max_bad_images (0.39) allows 3: {bad}. "

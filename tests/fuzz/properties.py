@@ -21,7 +21,7 @@ from mutations import json_objects, labels, mutated, with_checksums
 from PIL import Image
 
 from sagemaker_ssd.contract import read_job
-from sagemaker_ssd.data import RecordFile, check_recordio, pack_images
+from sagemaker_ssd.data import RecordFile, check_recordio, check_stream, pack_images
 from sagemaker_ssd.data.recordio import frame
 from sagemaker_ssd.errors import PlatformError, UserError
 
@@ -291,6 +291,22 @@ def pack(content: bytes, folder: Path) -> RecordFile | None:
         return None
 
 
+def _check_stream(content: bytes, folder: Path) -> RecordFile | None:
+    # A file in the FIFO's place is read as a stream, too, and needs no feeder for each example.
+    folder.mkdir(parents=True)
+    (folder / "train_0").write_bytes(content)
+    try:
+        return check_stream(folder / "train_0", scratch=folder / "scratch", patience=5, **SETTINGS)
+    except (UserError, PlatformError) as error:
+        judge(error.sentence, "train's stream", "train: ")
+        return None
+
+
+def _pairs(annotation: bytes) -> bytes:
+    pair = frame(PNGS[0]) + frame(json.dumps(ANNOTATION).encode())
+    return pair + frame(JPEGS[0]) + frame(annotation)
+
+
 PROPERTIES = [
     Property("hyperparameters", _texts(HYPERPARAMETERS, MORE_HYPERPARAMETERS), job("hyperparameters"), 250),
     Property(
@@ -302,6 +318,9 @@ PROPERTIES = [
     Property("resourceconfig", _texts(RESOURCES), job("resourceconfig"), 150),
     Property("annotations", _texts(ANNOTATION) | _annotations(), pack, 250),
     Property("record bytes", mutated(RECORDS), _check_rec, 250),
+    Property("stream of records", mutated(RECORDS), _check_stream, 100),
+    Property("stream of pairs", mutated([_pairs(json.dumps(ANNOTATION).encode())]), _check_stream, 150),
+    Property("annotations in a stream", (_texts(ANNOTATION) | _annotations()).map(_pairs), _check_stream, 100),
     Property("label floats", labels(), _check_label, 250),
     Property("JPEG bytes", mutated(JPEGS), _check_image, 200),
     Property("PNG bytes", mutated(PNGS).map(with_checksums) | mutated(PNGS), _check_image, 200),

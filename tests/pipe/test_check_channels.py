@@ -90,7 +90,7 @@ def test_two_streams_that_are_fed_at_once(check: Check, data: Path, tmp_path: Pa
         feeders.start(data / name, [path])
         wait_for(data / f"{name}_0")
     channels = check(train={"TrainingInputMode": "Pipe"}, validation={"TrainingInputMode": "Pipe"})
-    assert {name: file.images for name, file in channels.named().items()} == {"train": 40, "validation": 40}
+    assert (channels.train.images, channels.validation.images) == (40, 40)
     for name in ("validation", "train"):
         wait_for(data / f"{name}_1")
     assert not (data / "train").exists()
@@ -109,7 +109,9 @@ def test_two_streams_that_are_fed_one_after_the_other(
 
 def test_a_stream_beside_files(check: Check, data: Path, tmp_path: Path, feeders: Feeders) -> None:
     feeders.start(data / "validation", [write_rec(tmp_path / "drawn.rec", [(BOX, png(2))])])
-    assert set(check(validation={"TrainingInputMode": "Pipe"}).named()) == {"train", "validation"}
+    channels = check(validation={"TrainingInputMode": "Pipe"})
+    assert channels.validation is not None
+    assert channels.train.images > 0
 
 
 def test_a_host_without_a_share_of_a_stream(check: Check, data: Path, feeders: Feeders) -> None:

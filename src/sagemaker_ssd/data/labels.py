@@ -13,6 +13,8 @@ _HEADER = struct.Struct("<IfQQ")
 # MXNet's reader aborts on a label without a box, but drops a box without area.
 NO_OBJECT: NDArray[np.float32] = np.array([2, 5, 0, 0.5, 0.5, 0.5, 0.5], np.float32)
 _SHORTEST = 7
+# Up to here a float32 tells every whole number; numpy takes no array much wider, not even an empty one.
+_WIDEST = 1 << 24
 NO_LABEL_HINT = (
     "A label is header_width (2 or more), object_width (5 or more), then class_id, xmin, ymin, xmax, ymax of "
     "each box; most often the .rec was packed without --pack-label, or its .lst has no boxes"
@@ -61,7 +63,7 @@ def split_label(label: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(label[:2]).all():
         raise LabelError("has a label whose header is not a number")
     header_width, object_width = (int(number) for number in label[:2])
-    if (header_width, object_width) != tuple(label[:2]) or header_width < 2 or object_width < 5:
+    if (header_width, object_width) != tuple(label[:2]) or header_width < 2 or not 5 <= object_width <= _WIDEST:
         raise LabelError(f"has a label that begins {label[0]:g}, {label[1]:g}: no header_width and object_width")
     if header_width > len(label) or (len(label) - header_width) % object_width:
         raise LabelError(
