@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from mutations import json_objects, labels, mutated, with_checksums
 from PIL import Image
 
@@ -49,6 +50,8 @@ class Property:
 def explore(part: Property, folder: Path, results: Results, *, examples: int, chosen_seed: int | None = None) -> None:
     """Try examples, the same ones each time without a seed; raises what an example raises, with that example."""
     numbers = itertools.count()
+    # Else it would leave what it notes of the code under test in the current folder.
+    set_hypothesis_home_dir(folder)
 
     @settings(
         max_examples=examples,
