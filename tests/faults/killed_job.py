@@ -22,6 +22,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "job")]
 from job_runner import Job, draw  # noqa: E402
 
 from ended_job import MODEL  # noqa: E402
+from process_tree import descendants  # noqa: E402
 from sagemaker_ssd.contract.publication import finish_publication  # noqa: E402
 
 MAP_LINE = re.compile(r"epoch=\d+, validation mAP <score>=\(\S+\)")
@@ -69,7 +70,7 @@ class Run:
 
     def kill(self) -> None:
         """Kill the whole tree of processes, children first, and wait for its end."""
-        tree = descendants(self._process.pid)
+        tree = [self._process.pid, *descendants(self._process.pid)]
         for process in reversed(tree):
             try:
                 os.kill(process, signal.SIGKILL)
@@ -85,16 +86,6 @@ class Run:
         assert code == 0, self.log
         assert "Asked to stop" not in self.log, "somebody sent the job a signal to stop"
         return self.log
-
-
-def descendants(root: int) -> list[int]:
-    """Return a process and all below it, parents first."""
-    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
-    tree = [root]
-    for parent in tree:
-        tree.extend(process for process, of in pairs if of == parent)
-    return tree
 
 
 @dataclass

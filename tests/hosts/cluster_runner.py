@@ -18,6 +18,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "job")]
 from job_runner import Job, draw  # noqa: E402
 
 from ended_job import Ended  # noqa: E402
+from process_tree import descendants  # noqa: E402
 
 DEADLINE_SECONDS = 200
 WEIGHTS_LINE = re.compile(r"same weights after epoch (\d+): sha256 (\w+)")
@@ -145,14 +146,27 @@ class Hosts:
             host.process.wait()
 
 
-def descendants(root: int) -> list[int]:
-    """Return all processes below one, parents first."""
-    found = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = [tuple(map(int, line.split())) for line in found.stdout.splitlines()]
-    tree = [root]
-    for parent in tree:
-        tree.extend(process for process, of in pairs if of == parent)
-    return tree[1:]
+def own_data(host: Host) -> Path:
+    """Give a host a copy of the data that it may change alone."""
+    data = host.job.base / "input" / "data"
+    source = data.resolve()
+    data.unlink()
+    shutil.copytree(source, data)
+    return data
+
+
+def own_shard(host: Host, kept: slice) -> None:
+    """Give a host a part of the train channel's images, in the order of their paths, as ShardedByS3Key does."""
+    data = own_data(host)
+    images = sorted((data / "train").rglob("*.jpg"))
+    for image in set(images) - set(images[kept]):
+        image.unlink()
+        (data / "train_annotation" / image.relative_to(data / "train")).with_suffix(".json").unlink()
+    config = host.job.config("inputdataconfig")
+    channels = json.loads(config.read_text())
+    for name in ("train", "train_annotation"):
+        channels[name]["S3DistributionType"] = "ShardedByS3Key"
+    config.write_text(json.dumps(channels))
 
 
 def left_running(hosts: Hosts) -> list[str]:

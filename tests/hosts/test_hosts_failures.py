@@ -2,16 +2,15 @@
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from cluster_runner import Host, Hosts, descendants, left_running
+from cluster_runner import Host, Hosts, left_running, own_data, own_shard
 
 from ended_job import MODEL, Ended
+from process_tree import descendants
 
 # Of the minute that is allowed, most is for machines slower than this one.
 SOON_SECONDS = 30
@@ -22,15 +21,6 @@ def signal_all(host: Host, number: signal.Signals) -> None:
     assert host.process is not None
     for process in (host.process.pid, *descendants(host.process.pid)):
         os.kill(process, number)
-
-
-def own_data(host: Host) -> Path:
-    """Give a host a copy of the data that it may change alone."""
-    data = host.job.base / "input" / "data"
-    source = data.resolve()
-    data.unlink()
-    shutil.copytree(source, data)
-    return data
 
 
 def test_a_killed_worker_is_told_on_every_host(make_hosts: Callable[..., Hosts]):
@@ -193,16 +183,7 @@ def test_a_host_may_wait_for_the_others_at_an_epochs_end(make_hosts: Callable[..
     hosts = make_hosts(2, "--train", "16", "--validation", "2", kv_store="dist_async", epochs="1", mini_batch_size="1")
     hosts.environment(SAGEMAKER_SSD_PROGRESS_SECONDS="6")
     for host, kept in ((hosts[0], slice(0, 15)), (hosts[1], slice(15, 16))):
-        data = own_data(host)
-        images = sorted((data / "train").rglob("*.jpg"))
-        for image in set(images) - set(images[kept]):
-            image.unlink()
-            (data / "train_annotation" / image.relative_to(data / "train")).with_suffix(".json").unlink()
-        config = host.job.config("inputdataconfig")
-        channels = json.loads(config.read_text())
-        for name in ("train", "train_annotation"):
-            channels[name]["S3DistributionType"] = "ShardedByS3Key"
-        config.write_text(json.dumps(channels))
+        own_shard(host, kept)
     ended = hosts.run()
     assert [end.code for end in ended] == [0, 0], ended[0].log + ended[1].log
     assert ended[0].metrics["data"]["train"]["images"] == 16

@@ -1,13 +1,14 @@
 """Jobs on several hosts that are interrupted: they go on from the checkpoint that all hosts have."""
 
-import json
 import os
 import shutil
 import signal
 from collections.abc import Callable
 
 import pytest
-from cluster_runner import Hosts, descendants
+from cluster_runner import Hosts, own_shard
+
+from process_tree import descendants
 
 pytestmark = pytest.mark.long
 PARAMETERS = "model/model_algo_1-0000.params"
@@ -80,22 +81,8 @@ def test_sharded_hosts_train_on_what_each_was_given(make_hosts: Callable[..., Ho
     hosts = make_hosts(
         2, "--train", "7", "--validation", "2", mini_batch_size="2", epochs="1", num_training_samples="7"
     )
-    for number, host in enumerate(hosts.hosts):
-        data = host.job.base / "input" / "data"
-        source = data.resolve()
-        data.unlink()
-        shutil.copytree(source, data)
-        images = sorted((data / "train").rglob("*.jpg"))
-        assert len(images) == 7
-        # Five to the first, two to the second.
-        for image in images[5:] if number == 0 else images[:5]:
-            image.unlink()
-            (data / "train_annotation" / image.relative_to(data / "train")).with_suffix(".json").unlink()
-        config = host.job.config("inputdataconfig")
-        channels = json.loads(config.read_text())
-        for name in ("train", "train_annotation"):
-            channels[name]["S3DistributionType"] = "ShardedByS3Key"
-        config.write_text(json.dumps(channels))
+    for host, kept in ((hosts[0], slice(0, 5)), (hosts[1], slice(5, 7))):
+        own_shard(host, kept)
     first, second = hosts.run()
     assert (first.code, second.code) == (0, 0), first.log + second.log
     assert "7 images on 2 hosts: an epoch has 3 steps of up to 4 images, 2 of this host's 5" in first.log
