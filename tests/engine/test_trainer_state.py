@@ -72,11 +72,25 @@ def test_a_trainer_that_goes_on_equals_one_that_never_stopped(
     assert resumed.state().optimizer.updates == 2
 
 
+def test_states_are_of_the_whole_last_step(start: Parameters, images: mx.nd.NDArray):
+    for _ in range(3):
+        training = trainer(SGD, 1)
+        training.load(start.arguments, start.states)
+        training.step(images, LABELS, 0.01).read()
+        # The first layer's, which the backward pass comes to last, while the losses are there before it begins.
+        found = training.state().states["bn0_moving_mean"].asnumpy()
+        mx.nd.waitall()
+        expected = training.replicas[0].states["bn0_moving_mean"].asnumpy()
+        assert expected.any()
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_aligned_devices_detect_alike(start: Parameters, images: mx.nd.NDArray):
     training = trainer(SGD, 2)
     training.load(start.arguments, start.states)
     # Each device sees another image, so that their running means move apart.
     training.step(images, LABELS, 0.01).read()
+    mx.nd.waitall()
     first, second = training.replicas
     name = "bn0_moving_mean"
     before = first.states[name].asnumpy()

@@ -138,15 +138,18 @@ class Trainer:
         return digest(self.replicas[0].arguments)
 
     def parameters(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
-        """Return arguments and states of the first device (the others' arguments are the same)."""
+        """Wait for all steps; return arguments and states of the first device (the others' arguments are the same)."""
+        # MXNet 1.9.1 does not know that BatchNorm's backward pass writes the states, so that reading one does not wait
+        # for it: apache/mxnet issue 18610.
+        mx.nd.waitall()
         first = self.replicas[0]
         return first.arguments, first.states
 
     def align_states(self) -> None:
-        """Give every device the first one's BatchNorm states, so that what is evaluated is what is saved."""
-        first, *others = self.replicas
-        for replica in others:
-            for name, array in first.states.items():
+        """Give every device the first one's BatchNorm states of all steps, so that what is evaluated is what is saved."""
+        _, states = self.parameters()
+        for replica in self.replicas[1:]:
+            for name, array in states.items():
                 array.copyto(replica.states[name])
 
     def state(self) -> TrainingState:
