@@ -42,6 +42,7 @@ def test_both_end_well(two: tuple[Hosts, list[Ended]]):
     for host, end in zip(hosts.hosts, ended, strict=True):
         assert (end.code, end.failure) == (0, None), end.log
         assert "Create Store: dist_sync, 2 hosts" in end.log
+        assert "each of 2 hosts decodes its part of the images for the check" in end.log
         assert host.job.left_in_scratch() == []
 
 

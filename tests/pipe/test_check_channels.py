@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sagemaker_ssd.contract import read_job
 from sagemaker_ssd.contract.pipe_seconds import VARIABLE
 from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.worker.channels import CheckedChannels, check_channels
+from sagemaker_ssd.worker.peers import Channel, Peers
 
 Check = Callable[..., CheckedChannels]
 
@@ -39,7 +41,10 @@ def check(tmp_path: Path, data: Path) -> Check:
             "resourceconfig": {"current_host": "algo-1", "hosts": ["algo-1"]},
         }.items():
             (config / f"{name}.json").write_text(json.dumps(content))
-        return check_channels(read_job(tmp_path / "ml"), tmp_path / "scratch")
+        own, theirs = socket.socketpair()
+        with own:
+            alone = Peers(Channel(theirs.detach()), ["algo-1"], "algo-1", patience=5)
+            return check_channels(read_job(tmp_path / "ml"), tmp_path / "scratch", alone)
 
     return checked
 

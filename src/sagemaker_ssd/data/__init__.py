@@ -3,14 +3,18 @@
 from sagemaker_ssd.data.check_recordio import check_recordio
 from sagemaker_ssd.data.check_stream import check_stream
 from sagemaker_ssd.data.epoch import epoch_order
+from sagemaker_ssd.data.examination import Alone, Examiner, SharedOut
 from sagemaker_ssd.data.pack_images import pack_images
 from sagemaker_ssd.data.reader import Batch, evaluation_batches, padded_labels, training_batches
 from sagemaker_ssd.data.record_file import RecordFile
 from sagemaker_ssd.data.shares import Shares, replicated_shares, sharded_shares
 
 __all__ = [
+    "Alone",
     "Batch",
+    "Examiner",
     "RecordFile",
+    "SharedOut",
     "Shares",
     "check_recordio",
     "check_stream",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress, conclude
 from sagemaker_ssd.data.check_records import check_records
+from sagemaker_ssd.data.examination import Alone, Examiner
 from sagemaker_ssd.data.findings import Findings, in_words
 from sagemaker_ssd.data.record_file import RecordFile, Tally
 from sagemaker_ssd.data.recordio import Record, read_records
@@ -26,18 +27,21 @@ def check_recordio(
     max_bad_images: float,
     label_width: int,
     copy: bool = False,
+    examiner: Examiner | None = None,
 ) -> RecordFile:
     """Read the .rec files of the channel `name` once, count and check them, and return the file to train on.
 
     One file alone is used in place unless a record has to change; `copy`: it is copied in every case, so that it is
-    never read again. Several become one, in the order given. Raises UserError with the first ten faults and their
-    number.
+    never read again. Several become one, in the order given. examiner: None for a channel that this host alone
+    examines. Raises UserError with the first ten faults and their number.
     """
     paths = [files] if isinstance(files, Path) else list(files)
     findings, tally, progress = Findings(name), Tally(num_classes), Progress(name)
     with _target(paths, scratch / f"{name}.rec", copy) as target:
         records = _records(paths, findings)
-        check_records(records, target, findings, tally, progress, num_classes=num_classes)
+        check_records(
+            *(records, target, findings, tally, progress), num_classes=num_classes, examiner=examiner or Alone()
+        )
         conclude(findings, tally, images=progress.images, max_bad_images=max_bad_images, label_width=label_width)
         file = target.finish(tally)
     _log.info("%s", file.summary(name))

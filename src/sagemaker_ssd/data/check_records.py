@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd.data import boxes
 from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress, usable_image
+from sagemaker_ssd.data.examination import Examiner
 from sagemaker_ssd.data.findings import Findings
-from sagemaker_ssd.data.images import ImageFacts, examine_image, in_order
+from sagemaker_ssd.data.images import ImageFacts, Judge, examine_image
 from sagemaker_ssd.data.labels import (
     NO_LABEL_HINT,
     NO_OBJECT,
@@ -51,9 +52,10 @@ def check_records(
     progress: Progress,
     *,
     num_classes: int,
+    examiner: Examiner,
 ) -> None:
     """Check image records one by one: count what is kept, put it into `target`, and note what is wrong."""
-    for record, examined in in_order(_examine, records):
+    for record, examined in examiner.in_order(_examine, records, lambda record: record.payload):
         progress.step()
         if isinstance(examined, LabelError):
             findings.fault(f"{record.where} {examined}", NO_LABEL_HINT)
@@ -63,13 +65,13 @@ def check_records(
             _store(examined, kept, target, tally)
 
 
-def _examine(record: Record) -> tuple[Record, _Examined | LabelError]:
+def _examine(record: Record, judge: Judge) -> tuple[Record, _Examined | LabelError]:
     try:
         payload = split_payload(record.payload)
         objects = split_label(payload.label)
     except LabelError as error:
         return record, error
-    return record, _Examined(record, payload, objects, examine_image(payload.image))
+    return record, _Examined(record, payload, objects, examine_image(payload.image, judge=judge))
 
 
 def _check(examined: _Examined, findings: Findings, num_classes: int) -> _Kept | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress, conclude
 from sagemaker_ssd.data.check_records import check_records
+from sagemaker_ssd.data.examination import Alone, Examiner
 from sagemaker_ssd.data.findings import Findings, bytes_in_words, in_words
 from sagemaker_ssd.data.pack_pairs import pack_pairs
 from sagemaker_ssd.data.payload_kind import BEGINNING, kind_of
@@ -37,11 +38,13 @@ def check_stream(
     label_width: int,
     patience: float,
     if_empty: str = "look at its S3Uri",
+    examiner: Examiner | None = None,
 ) -> RecordFile:
     """Read the FIFO of the channel `name` once, count and check it, and return the file to train on.
 
     It holds image records, or image and JSON by turns: which, its beginning tells. patience: the seconds until the
-    FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte.
+    FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte. examiner: None for
+    a channel that this host alone examines.
     Raises UserError with the first ten faults and their number, and PlatformError when nothing comes.
     """
     findings, tally = Findings(name), Tally(num_classes)
@@ -53,7 +56,7 @@ def check_stream(
             begin, rest = _begin(stream, name, if_empty)
             records = _until_broken(itertools.chain(begin, rest), findings)
             check = pack_pairs if _is_annotated(begin) else check_records
-            check(records, target, findings, tally, progress, num_classes=num_classes)
+            check(records, target, findings, tally, progress, num_classes=num_classes, examiner=examiner or Alone())
             conclude(findings, tally, images=progress.images, max_bad_images=max_bad_images, label_width=label_width)
         file = target.finish(tally)
     _log.info("%s: the stream is read, %s in %s", name, bytes_in_words(stream.count), _records(stream))

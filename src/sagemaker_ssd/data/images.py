@@ -6,21 +6,16 @@ Both turn a JPEG as its EXIF orientation says, but only the newer one a PNG, and
 of every kind: what passes here, the reader decodes.
 """
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from enum import StrEnum
+from typing import Any
 
 import cv2
 import numpy as np
 
 from sagemaker_ssd.data.image_header import ImageHeader, read_header, webp_orientation, without_orientation
 from sagemaker_ssd.data.image_kinds import undecodable
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # A random crop keeps at least 0.09 of a side; below 12 px none of it can be left, and the reader fails.
 MIN_SIDE = 12
@@ -62,8 +57,29 @@ class ImageFacts:
     changed: str = ""
 
 
-def examine_image(image: bytes, drawn_size: tuple[float, float] | None = None) -> ImageFacts:
-    """Decode an image as the reader would; `drawn_size` is the width and height its boxes were drawn on."""
+class Verdict(StrEnum):
+    """What decoding a file whose header is in order has shown."""
+
+    WHOLE = "w"
+    CUT = "c"
+    DAMAGED = "d"
+
+
+# Says what becomes of an image with a header when it is decoded.
+Judge = Callable[[bytes, ImageHeader], Verdict]
+
+
+def judge_image(image: bytes, header: ImageHeader) -> Verdict:
+    """Decode an image as the reader would."""
+    if _decodes(image):
+        return Verdict.WHOLE
+    return Verdict.CUT if header.coding == "baseline" and _decodes(image + _END_OF_IMAGE) else Verdict.DAMAGED
+
+
+def examine_image(
+    image: bytes, drawn_size: tuple[float, float] | None = None, judge: Judge = judge_image
+) -> ImageFacts:
+    """Look at an image as the reader would; `drawn_size` is the width and height its boxes were drawn on."""
     if not image:
         return ImageFacts(image, fault="empty, 0 bytes")
     if len(image) > MAX_BYTES:
@@ -73,15 +89,13 @@ def examine_image(image: bytes, drawn_size: tuple[float, float] | None = None) -
         return ImageFacts(image, fault=fault)
     if header is None or header.coding == "other":
         return _code_anew(image, webp_orientation(image), drawn_size, _NOT_KNOWN if header is None else _RARE)
-    if not header.complete:
+    verdict = judge(image, header) if header.complete else Verdict.DAMAGED
+    if verdict is Verdict.DAMAGED:
         return ImageFacts(image, fault="damaged or cut off")
-    cut = not _decodes(image)
-    if cut and not (header.coding == "baseline" and _decodes(image + _END_OF_IMAGE)):
-        return ImageFacts(image, fault="damaged or cut off")
-    return _turned(image, header, drawn_size, cut)
+    return _turned(image, header, drawn_size, cut=verdict is Verdict.CUT)
 
 
-def _turned(image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, cut: bool) -> ImageFacts:
+def _turned(image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, *, cut: bool) -> ImageFacts:
     """Leave the turning to the reader, which knows only JPEG's, unless the boxes were drawn on the pixels as stored."""
     stored, turned = (header.width, header.height), (header.height, header.width)
     as_drawn = header.sideways and drawn_size == stored != turned
@@ -125,16 +139,3 @@ def _size_fault(width: int, height: int) -> str:
     if width * height > MAX_PIXELS:
         return f"{width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels"
     return ""
-
-
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield `work(item)` of each item in order, done by a thread for each core, a few items ahead."""
-    threads = min(len(os.sched_getaffinity(0)), 8)
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) >= 4 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

@@ -7,8 +7,9 @@ from pathlib import Path
 from sagemaker_ssd.data.annotated_images import AnnotatedImage, pack_annotated
 from sagemaker_ssd.data.annotations import Annotation, read_annotation
 from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress, conclude
+from sagemaker_ssd.data.examination import Alone, Examiner
 from sagemaker_ssd.data.findings import Findings, bytes_in_words, in_words
-from sagemaker_ssd.data.images import examine_image, in_order
+from sagemaker_ssd.data.images import Judge, examine_image
 from sagemaker_ssd.data.pairing import Pairing, find_files, pair
 from sagemaker_ssd.data.record_file import RecordFile, Tally
 from sagemaker_ssd.data.repack import CopiedRecords
@@ -27,10 +28,12 @@ def pack_images(
     scratch: Path,
     max_bad_images: float,
     label_width: int,
+    examiner: Examiner | None = None,
 ) -> RecordFile:
     """Pack the images of the channel `name`, with the JSONs of `<name>_annotation`, in the order of their paths.
 
-    Raises UserError with the first ten faults and their number.
+    examiner: None for a channel that this host alone examines. Raises UserError with the first ten faults and their
+    number.
     """
     findings, tally, progress = Findings(name), Tally(num_classes), Progress(name)
     pairing = _pair(images, annotations, findings, num_classes)
@@ -38,7 +41,8 @@ def pack_images(
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
     with CopiedRecords(scratch / f"{name}.rec", what=f"{name}'s images in one file", needed=needed) as target:
-        examined = in_order(_examine, _read_in_turn(images, pairing, findings))
+        read = _read_in_turn(images, pairing, findings)
+        examined = (examiner or Alone()).in_order(_examine, read, lambda item: item[3])
         pack_annotated(examined, target, findings, tally, progress)
         conclude(findings, tally, images=progress.images, max_bad_images=max_bad_images, label_width=label_width)
         file = target.finish(tally)
@@ -80,6 +84,6 @@ def _read_in_turn(root: Path, pairing: Pairing, findings: Findings) -> Iterator[
         yield path, f"{findings.name}_annotation/{annotation.path}", annotation, image
 
 
-def _examine(read: tuple[str, str, Annotation, bytes]) -> AnnotatedImage:
+def _examine(read: tuple[str, str, Annotation, bytes], judge: Judge) -> AnnotatedImage:
     name, where, annotation, image = read
-    return AnnotatedImage(name, where, annotation, examine_image(image, annotation.size))
+    return AnnotatedImage(name, where, annotation, examine_image(image, annotation.size, judge))

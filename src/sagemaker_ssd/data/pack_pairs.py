@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from sagemaker_ssd.data.annotated_images import AnnotatedImage, pack_annotated
 from sagemaker_ssd.data.annotations import parse_annotation
 from sagemaker_ssd.data.channel import COUNTED_FROM_0, Progress
+from sagemaker_ssd.data.examination import Examiner
 from sagemaker_ssd.data.findings import Findings
-from sagemaker_ssd.data.images import examine_image, in_order
+from sagemaker_ssd.data.images import Judge, examine_image
 from sagemaker_ssd.data.payload_kind import kind_of
 from sagemaker_ssd.data.record_file import Tally
 from sagemaker_ssd.data.recordio import Record
@@ -34,12 +35,17 @@ def pack_pairs(
     progress: Progress,
     *,
     num_classes: int,
+    examiner: Examiner,
 ) -> None:
     """Pack the images of a stream in which each is followed by its JSON, in the order they come.
 
     What is out of turn is a fault, after which nothing more is read.
     """
-    items = in_order(lambda pair: _examine(*pair, num_classes), _in_pairs(records, findings))
+    items = examiner.in_order(
+        lambda pair, judge: _examine(*pair, num_classes, judge),
+        _in_pairs(records, findings),
+        lambda pair: pair[0].payload,
+    )
     pack_annotated(_without_faults(items, findings), target, findings, tally, progress)
 
 
@@ -69,11 +75,12 @@ def _in_pairs(records: Iterable[Record], findings: Findings) -> Iterator[tuple[R
         )
 
 
-def _examine(image: Record, text: Record, num_classes: int) -> tuple[AnnotatedImage, list[str]]:
+def _examine(image: Record, text: Record, num_classes: int, judge: Judge) -> tuple[AnnotatedImage, list[str]]:
     number = image.number // 2
     annotation, faults = parse_annotation(text.payload, f"pair {number}", num_classes=num_classes)
     where = f"{text.where} (pair {number})"
-    return AnnotatedImage(f"pair {number}", where, annotation, examine_image(image.payload, annotation.size)), faults
+    facts = examine_image(image.payload, annotation.size, judge)
+    return AnnotatedImage(f"pair {number}", where, annotation, facts), faults
 
 
 def _without_faults(items: Iterable[tuple[AnnotatedImage, list[str]]], findings: Findings) -> Iterator[AnnotatedImage]:

@@ -146,7 +146,7 @@ class Trainer:
         return first.arguments, first.states
 
     def align_states(self) -> None:
-        """Give every device the first one's BatchNorm states of all steps, so that what is evaluated is what is saved."""
+        """Give every device the first one's BatchNorm states, so that what is evaluated is what is saved."""
         _, states = self.parameters()
         for replica in self.replicas[1:]:
             for name, array in states.items():

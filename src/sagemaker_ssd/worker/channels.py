@@ -9,9 +9,10 @@ from typing import Any
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.folder_faults import NO_SHARE
-from sagemaker_ssd.data import RecordFile, check_recordio, check_stream, pack_images
+from sagemaker_ssd.data import Alone, Examiner, RecordFile, SharedOut, check_recordio, check_stream, pack_images
 from sagemaker_ssd.data.findings import bytes_in_words, in_words
 from sagemaker_ssd.errors import PlatformError, UserError
+from sagemaker_ssd.worker.peers import Peers
 
 _log = logging.getLogger(__name__)
 
@@ -24,18 +25,19 @@ class CheckedChannels:
     validation: RecordFile | None
 
 
-def check_channels(job: Job, scratch: Path) -> CheckedChannels:
+def check_channels(job: Job, scratch: Path, peers: Peers) -> CheckedChannels:
     """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both.
 
     Raises PlatformError when a stream does not come; what was found wrong before has precedence.
     """
-    channels = (job.train, job.validation) if job.cluster.is_first else (job.train,)
+    channels = (job.train, job.validation) if peers.is_first else (job.train,)
+    examiners = (_examiner(job.train, peers), Alone())
     for channel in channels:
         _log.info("%s: %s mode, %s", channel.name, channel.mode, _delivered(channel))
     files, faults = [], []
-    for channel in channels:
+    for channel, examiner in zip(channels, examiners, strict=False):
         try:
-            files.append(_checked(channel, job, scratch))
+            files.append(_checked(channel, job, scratch, examiner))
         except UserError as error:
             faults.append(error.sentence)
         except PlatformError as error:
@@ -44,7 +46,7 @@ def check_channels(job: Job, scratch: Path) -> CheckedChannels:
             _log.error("%s", error.sentence)
     if faults:
         raise UserError("\n".join(faults))
-    return CheckedChannels(files[0], files[1] if job.cluster.is_first else None)
+    return CheckedChannels(files[0], files[1] if peers.is_first else None)
 
 
 def _delivered(channel: DataChannel) -> str:
@@ -70,7 +72,21 @@ def _copied(channel: DataChannel, files: Sequence[Path]) -> bool:
     return channel.mode == "FastFile" or len(files) > 1
 
 
-def _checked(channel: DataChannel, job: Job, scratch: Path) -> RecordFile:
+def _examiner(train: DataChannel, peers: Peers) -> Examiner:
+    """Share the images out where every host has all of them."""
+    if not peers.several or any(peers.gather("who has all of train", train.sharded)):
+        return Alone()
+    _log.info(
+        "%s: each of %d hosts decodes its part of the images for the check", train.name, len(peers.hosts)
+    )
+
+    def exchange(value: Any) -> list[Any]:
+        return peers.gather("the check of train", value)
+
+    return SharedOut(exchange, host=peers.index, hosts=len(peers.hosts))
+
+
+def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:
     chosen = job.hyperparameters
     settings: dict[str, Any] = {
         "name": channel.name,
@@ -78,6 +94,7 @@ def _checked(channel: DataChannel, job: Job, scratch: Path) -> RecordFile:
         "scratch": scratch,
         "max_bad_images": chosen.max_bad_images,
         "label_width": chosen.label_width,
+        "examiner": examiner,
     }
     if channel.mode == "Pipe":
         remedy = NO_SHARE if channel.sharded else "look at its S3Uri"

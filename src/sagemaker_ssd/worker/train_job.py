@@ -51,7 +51,7 @@ def train_job(
         if peers.is_first:
             with saving:
                 resumed.put_model_back(job, graph)
-    channels = check_channels(job, scratch)
+    channels = check_channels(job, scratch, peers)
     shares, train_figures = agree_on_shares(job, channels.train, peers)
     data = {"train": train_figures} | _of_validation(channels)
     if resumed is not None and _finished(job, peers, resumed, history, data):
