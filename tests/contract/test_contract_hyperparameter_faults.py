@@ -93,7 +93,13 @@ WRONG = [
     ("nms_topk", "0", f"nms_topk is '0'; {WHOLE}"),
     ("seed", "-1", "seed is '-1'; it must be a whole number from 0 to 2147483647"),
     ("seed", "2147483648", "seed is '2147483648', which is too large; the largest whole number is 2147483647"),
-    ("precision_dtype", "float16", "precision_dtype is 'float16'; it must be float32, the only one in this version"),
+    (
+        "precision_dtype",
+        "float16",
+        "precision_dtype is 'float16', which is not offered, since it has not been tried on a GPU; it must be "
+        "float32, or bfloat16 for CPUs",
+    ),
+    ("precision_dtype", "float8", "precision_dtype is 'float8'; it must be float32 or bfloat16"),
     ("clip_gradient", "1e999", "clip_gradient is '1e999'; it must be a number above 0"),
     ("EPOCHS", "3", "EPOCHS is not a hyperparameter; did you mean epochs?"),
     ("clip_gradient", "0", "clip_gradient is '0'; it must be a number above 0"),

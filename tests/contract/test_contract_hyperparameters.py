@@ -32,6 +32,7 @@ ALIKE = [
     ("clip_gradient", 5.0, ["5", "5.0", 5]),
     ("seed", 2**31 - 1, ["2147483647", "2147483647.0"]),
     ("precision_dtype", "float32", ["float32", "", '"float32"']),
+    ("precision_dtype", "bfloat16", ["bfloat16", '"bfloat16"']),
     ("max_bad_images", 0.01, ["", "0.01"]),
 ]  # fmt: skip
 SPELLINGS = [(name, value, spelling) for name, value, spellings in ALIKE for spelling in spellings]

@@ -77,6 +77,15 @@ def read_kv_store(value: object) -> object:
     return None if value in ("device", "-") else value
 
 
+def check_precision(precision: str) -> str:
+    """Raise ExplainedError for what a GPU could do and nobody has tried."""
+    if precision == "float16":
+        raise ExplainedError(
+            "which is not offered, since it has not been tried on a GPU; it must be float32, or bfloat16 for CPUs"
+        )
+    return precision
+
+
 def check_rising(steps: tuple[int, ...]) -> tuple[int, ...]:
     """Raise ValueError unless every number is larger than the one before."""
     if any(later <= earlier for earlier, later in itertools.pairwise(steps)):

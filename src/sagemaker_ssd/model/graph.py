@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import mxnet as mx
 
 from sagemaker_ssd.model.layout import heads
+from sagemaker_ssd.model.mixed_precision import in_bfloat16
 from sagemaker_ssd.model.multibox import Predictions, predictions
 from sagemaker_ssd.model.resnet import resnet50
 from sagemaker_ssd.model.vgg import vgg16
@@ -128,15 +129,24 @@ def _loss_sums(probabilities: mx.sym.Symbol, target: mx.sym.Symbol, losses: mx.s
     return mx.sym.BlockGrad(mx.sym.Concat(*sums, dim=0), name="loss_sums")
 
 
-def training_graph(network: Network, *, empty_images: bool, stored_statistics: Collection[str] = ()) -> mx.sym.Symbol:
+def training_graph(
+    network: Network,
+    *,
+    empty_images: bool,
+    stored_statistics: Collection[str] = (),
+    precision_dtype: str = "float32",
+) -> mx.sym.Symbol:
     """Build the graph of a training step: cls_prob, loc_loss, loss_sums.
 
     data: (B, 3, S, S); label: (B, objects, 5), class_id and box, filled up with -1.
     loss_sums: (3,), the summed cross entropy, the summed smooth L1 and the number of anchors that count, which the
     logged losses are made of.
     empty_images: whether images without objects occur; their negatives cost a sort of the anchors.
+    precision_dtype: what trunk and heads compute in, "float32" or "bfloat16"; parameters and outputs are float32.
     """
     found = _predictions(network, stored_statistics)
+    if precision_dtype == "bfloat16":
+        found = in_bfloat16(found, heads(network.base_network, network.image_shape), network.image_shape)
     label = mx.sym.Variable("label")
     target = _targets(found, label)
     class_target = _with_empty_images(target[2], found, label) if empty_images else target[2]

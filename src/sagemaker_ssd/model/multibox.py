@@ -12,12 +12,13 @@ from sagemaker_ssd.model.layout import ExtraLayer, Head
 class Predictions:
     """What the heads give for A anchors: locations (B, 4A), classes (B, num_classes + 1, A), anchors (1, A, 4).
 
-    Class 0 is the background. Anchors are xmin, ymin, xmax, ymax as fractions of the image.
+    Class 0 is the background. Anchors are xmin, ymin, xmax, ymax as fractions of the image. maps: what each head reads.
     """
 
     locations: mx.sym.Symbol
     classes: mx.sym.Symbol
     anchors: mx.sym.Symbol
+    maps: tuple[mx.sym.Symbol, ...]
 
 
 def _bias(convolution: str) -> mx.sym.Symbol:
@@ -68,7 +69,7 @@ def predictions(trunk: Mapping[str, mx.sym.Symbol], heads: Sequence[Head], num_c
 
     The numbers in transposeN and flattenN are those of the genuine artifact.
     """
-    locations, classes, anchors = [], [], []
+    locations, classes, names, maps = [], [], [], []
     feature = None
     for k, head in enumerate(heads):
         feature = _extra_layer(feature, head.extra, k) if head.extra else trunk[str(head.layer)]
@@ -79,6 +80,22 @@ def predictions(trunk: Mapping[str, mx.sym.Symbol], heads: Sequence[Head], num_c
         locations.append(_flat(source, f"{name}_loc_pred_conv", 4 * head.anchors, **place))
         place = {"transpose": 2 * k + 1, "flatten": 3 * k + 2}
         classes.append(_flat(source, f"{name}_cls_pred_conv", (num_classes + 1) * head.anchors, **place))
+        names.append(name)
+        maps.append(source)
+    every_class = mx.sym.Concat(*classes, dim=1, name="concat0")
+    every_class = mx.sym.Reshape(every_class, shape=(0, -1, num_classes + 1), name="reshape0")
+    return Predictions(
+        locations=mx.sym.Concat(*locations, dim=1, name="multibox_loc_pred"),
+        classes=mx.sym.transpose(every_class, axes=(0, 2, 1), name="multibox_cls_pred"),
+        anchors=anchors(names, maps, heads),
+        maps=tuple(maps),
+    )
+
+
+def anchors(names: Sequence[str], maps: Sequence[mx.sym.Symbol], heads: Sequence[Head]) -> mx.sym.Symbol:
+    """Return the anchors (1, A, 4) on the feature maps (B, C, H, W), of which only the shapes count."""
+    of_maps = []
+    for k, (name, source, head) in enumerate(zip(names, maps, heads, strict=True)):
         boxes = mx.sym.contrib.MultiBoxPrior(
             source,
             sizes=head.sizes,
@@ -87,21 +104,6 @@ def predictions(trunk: Mapping[str, mx.sym.Symbol], heads: Sequence[Head], num_c
             steps=(head.step, head.step),
             name=f"{name}_anchors",
         )
-        anchors.append(mx.sym.Flatten(boxes, name=f"flatten{3 * k + 3}"))
-    return _joined(locations, classes, anchors, num_classes)
-
-
-def _joined(
-    locations: list[mx.sym.Symbol],
-    classes: list[mx.sym.Symbol],
-    anchors: list[mx.sym.Symbol],
-    num_classes: int,
-) -> Predictions:
-    every_class = mx.sym.Concat(*classes, dim=1, name="concat0")
-    every_class = mx.sym.Reshape(every_class, shape=(0, -1, num_classes + 1), name="reshape0")
-    every_anchor = mx.sym.Concat(*anchors, dim=1, name="concat1")
-    return Predictions(
-        locations=mx.sym.Concat(*locations, dim=1, name="multibox_loc_pred"),
-        classes=mx.sym.transpose(every_class, axes=(0, 2, 1), name="multibox_cls_pred"),
-        anchors=mx.sym.Reshape(every_anchor, shape=(0, -1, 4), name="multibox_anchors"),
-    )
+        of_maps.append(mx.sym.Flatten(boxes, name=f"flatten{3 * k + 3}"))
+    joined = mx.sym.Concat(*of_maps, dim=1, name="concat1")
+    return mx.sym.Reshape(joined, shape=(0, -1, 4), name="multibox_anchors")

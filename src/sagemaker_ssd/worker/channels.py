@@ -76,9 +76,7 @@ def _examiner(train: DataChannel, peers: Peers) -> Examiner:
     """Share the images out where every host has all of them."""
     if not peers.several or any(peers.gather("who has all of train", train.sharded)):
         return Alone()
-    _log.info(
-        "%s: each of %d hosts decodes its part of the images for the check", train.name, len(peers.hosts)
-    )
+    _log.info("%s: each of %d hosts decodes its part of the images for the check", train.name, len(peers.hosts))
 
     def exchange(value: Any) -> list[Any]:
         return peers.gather("the check of train", value)

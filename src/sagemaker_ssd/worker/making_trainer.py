@@ -17,6 +17,7 @@ from sagemaker_ssd.model.graph import Network, saved_graph, training_graph
 from sagemaker_ssd.model.parameters import fixed_gammas, frozen_arguments, stored_statistics
 from sagemaker_ssd.worker.agreement import check_devices
 from sagemaker_ssd.worker.peers import Peers
+from sagemaker_ssd.worker.precision import training_precision
 
 _log = logging.getLogger(__name__)
 # All workers come to the parameter server within moments, after they have exchanged their channels' figures.
@@ -38,7 +39,10 @@ def make_trainer(
     """
     frozen = _frozen(network, chosen.freeze_layer_pattern)
     graph = training_graph(
-        network, empty_images=train.images_without_objects > 0, stored_statistics=stored_statistics(frozen)
+        network,
+        empty_images=train.images_without_objects > 0,
+        stored_statistics=stored_statistics(frozen),
+        precision_dtype=training_precision(chosen.precision_dtype, devices, peers),
     )
     store = _store(chosen.kv_store, devices, peers) if chosen.kv_store else None
     return Trainer(
