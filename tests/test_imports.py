@@ -13,21 +13,33 @@ ALLOWED = {
     "logs": set(),
     "version": set(),
     "durability": set(),
+    "cores": set(),
     "contract": {"errors", "durability"},
     "link": {"contract", "errors"},
-    "launch": {"link", "contract", "errors"},
+    "launch": {"link", "contract", "errors", "cores"},
     "supervisor": {"launch", "contract", "errors", "logs", "version"},
     "__main__": {"supervisor"},
-    "data": {"errors"},
+    "data": {"errors", "cores"},
     "model": {"errors"},
     "engine": {"errors"},
     "artifacts": {"errors", "durability"},
-    "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "logs", "version"},
+    "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "cores", "logs", "version"},
     # Command-line tools: they import what the worker may, and nothing imports them.
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
     "weights": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }
-WITHOUT_MXNET = {"errors", "durability", "logs", "version", "contract", "link", "launch", "supervisor", "__main__"}
+WITHOUT_MXNET = {
+    "errors",
+    "cores",
+    "durability",
+    "logs",
+    "version",
+    "contract",
+    "link",
+    "launch",
+    "supervisor",
+    "__main__",
+}
 
 
 def part_of(file: Path) -> str:

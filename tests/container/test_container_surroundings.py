@@ -63,3 +63,8 @@ def test_too_little_memory_is_explained(engine: Engine, make_job: Callable[..., 
     assert ended.code == 2, ended.log
     assert "killed by signal 9" in (ended.failure or "")
     assert "lower mini_batch_size (now 2; try 1)" in (ended.failure or "")
+
+
+def test_a_limit_on_processor_time_is_known(engine: Engine):
+    code = "from sagemaker_ssd.cores import usable_cores; print(usable_cores())"
+    assert docker("run", "--rm", "--cpus", "1", "--entrypoint", "python", engine.image, "-c", code).split() == ["1"]

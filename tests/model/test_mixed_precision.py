@@ -26,8 +26,8 @@ WITH_BFLOAT16 = pytest.mark.skipif(
 def parameters(network: Network) -> Parameters:
     start = initial_parameters(saved_graph(network), SIZE, seed=1)
     random = np.random.RandomState(2)
-    # Residual units begin as identities, with which most gradients would be zero. Far from them, a random network of this
-    # depth is chaos: any rounding grows to a tenth of the result.
+    # Residual units begin as identities, with which most gradients would be zero. Far from them a random network of
+    # this depth is chaos: any rounding grows to a tenth of the result.
     for name, array in start.arguments.items():
         if name.endswith("conv3_weight"):
             array[:] = random.normal(0, 0.05 * (2 / array.shape[1]) ** 0.5, array.shape)

@@ -4,13 +4,13 @@ Decoding is what it takes long for. Of each batch of images a host decodes its s
 verdicts; everything else it does itself, so that all come to the same file.
 """
 
-import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.data.image_header import ImageHeader
 from sagemaker_ssd.data.images import Judge, Verdict, judge_image
 
@@ -101,7 +101,7 @@ class SharedOut:
 
 
 def _threads() -> int:
-    return min(len(os.sched_getaffinity(0)), _THREADS)
+    return min(usable_cores(), _THREADS)
 
 
 def _judged(work: Callable[[Item, Judge], Result], item: Item) -> tuple[Result, str]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.contract.publication import finish_publication, model_state
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError
 from sagemaker_ssd.launch.company import Company
 from sagemaker_ssd.launch.gpu import check_cards
@@ -67,7 +68,7 @@ def _stopped_early(job: Job, model_is_there: bool) -> str:
 def _work(job: Job, stop: threading.Event, company: Company, gpu_build: bool) -> None:
     """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
     with scratch_folder() as scratch:
-        cpus, graphics = len(os.sched_getaffinity(0)), gpus(scratch)
+        cpus, graphics = usable_cores(), gpus(scratch)
         if gpu_build:
             check_cards(graphics)
         arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]

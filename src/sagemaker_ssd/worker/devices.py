@@ -1,10 +1,10 @@
 """What the network runs on."""
 
 import logging
-import os
 
 import mxnet as mx
 
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError
 
 _log = logging.getLogger(__name__)
@@ -36,5 +36,5 @@ def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
 
 
 def decode_threads() -> int:
-    """Return the threads that decode images: all CPUs but one, as MXNet's reader allows at most."""
-    return max(1, len(os.sched_getaffinity(0)) - 1)
+    """Return the threads that decode images: all cores but one, as MXNet's reader allows at most."""
+    return max(1, usable_cores() - 1)
