@@ -43,7 +43,7 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     """Train an epoch with this project's engine; return its seconds after a first one that warms up."""
     import mxnet as mx
 
-    from sagemaker_ssd.data import check_recordio, epoch_order, padded_labels, training_batches
+    from sagemaker_ssd.data import TrainingReader, check_recordio, epoch_order, padded_labels
     from sagemaker_ssd.engine.epoch import train_epoch
     from sagemaker_ssd.engine.optimizer import OptimizerSettings
     from sagemaker_ssd.engine.trainer import Trainer
@@ -63,18 +63,19 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     )
     starting = initial_parameters(saved_graph(network), SIZE, seed=0)
     trainer.load(starting.arguments, starting.states)
+    reader = TrainingReader(
+        file,
+        order=lambda epoch: epoch_order(file.images, seed=0, epoch=epoch),
+        epochs=range(2),
+        batch_size=batch_size,
+        image_shape=SIZE,
+        mean=network.mean,
+        scratch=scratch,
+        threads=1,
+    )
     for epoch in range(2):
-        batches = training_batches(
-            file,
-            order=epoch_order(file.images, seed=0, epoch=epoch),
-            batch_size=batch_size,
-            image_shape=SIZE,
-            mean=network.mean,
-            scratch=scratch,
-            threads=1,
-        )
         start = time.monotonic()
-        labelled = ((batch.data, padded_labels(batch.labels, file.max_objects)) for batch in batches)
+        labelled = ((batch.data, padded_labels(batch.labels, file.max_objects)) for batch in reader.batches(epoch))
         train_epoch(trainer, labelled, epoch=epoch, rate=lambda batch: 1e-4, observe=lambda progress: None)
         mx.nd.waitall()
     return time.monotonic() - start

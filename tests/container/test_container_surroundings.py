@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from container_runner import Engine
+from container_runner import Engine, docker
 
 from ended_job import MODEL
 

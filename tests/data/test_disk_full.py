@@ -11,19 +11,22 @@ from drawn_channels import BOX, encoded, json_box, noise, snapshot, write_annota
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
-from sagemaker_ssd.data import check_recordio, epoch_order, pack_images, training_batches
+from sagemaker_ssd.data import TrainingReader, check_recordio, epoch_order, pack_images
 from sagemaker_ssd.errors import UserError
 root = Path(sys.argv[1])
 common = dict(name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0, label_width=350)
 batches = dict(batch_size=2, image_shape=32, mean=(0, 0, 0), scratch=root / "scratch", threads=1)
 file = check_recordio(root / "good.rec", **common)
+reader = TrainingReader(
+    file, order=lambda epoch: epoch_order(file.images, seed=0, epoch=epoch), epochs=range(1), **batches
+)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 said = []
 for work in (
     lambda: check_recordio(root / "late.rec", **common),
     lambda: check_recordio(root / "early.rec", **common),
     lambda: pack_images(root / "train", root / "train_annotation", **common),
-    lambda: list(training_batches(file, order=epoch_order(file.images, seed=0, epoch=0), **batches)),
+    lambda: list(reader.batches(0)),
 ):
     try:
         work()

@@ -1,6 +1,7 @@
 """Batches through the real ImageDetRecordIter: every image once, in the order asked for, with its own boxes."""
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from drawn_channels import encoded, noise, picture, write_rec
 from sagemaker_ssd.data import (
     Batch,
     RecordFile,
+    TrainingReader,
     check_recordio,
     epoch_order,
     evaluation_batches,
     padded_labels,
-    training_batches,
 )
 
 NO_MEAN = (0.0, 0.0, 0.0)
@@ -40,7 +41,8 @@ def colours(folder: Path, images: int) -> RecordFile:
 def train(file: RecordFile, folder: Path, order: np.ndarray | None = None, **options: Any) -> Iterator[Batch]:
     chosen = {"batch_size": 4, "image_shape": 32, "mean": NO_MEAN, "threads": 1, **options}
     order = epoch_order(file.images, seed=0, epoch=0) if order is None else order
-    return training_batches(file, order=order, scratch=folder / "scratch", **chosen)
+    reader = TrainingReader(file, order=lambda epoch: order, epochs=range(1), scratch=folder / "scratch", **chosen)
+    return reader.batches(0)
 
 
 def evaluate(file: RecordFile, **options: Any) -> Iterator[Batch]:
@@ -229,3 +231,45 @@ def test_epoch_order() -> None:
     assert order.tolist() == epoch_order(50, seed=4, epoch=2).tolist()
     others = [epoch_order(50, seed=4, epoch=3), epoch_order(50, seed=5, epoch=2), epoch_order(50, seed=2, epoch=4)]
     assert all(order.tolist() != other.tolist() for other in others)
+
+
+def test_the_next_epoch_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
+    file, scratch = colours(tmp_path, 12), tmp_path / "scratch"
+    orders = [np.array([1, 2, 3, 4, 5]), np.array([6, 7]), np.array([8])]
+    asked = []
+
+    def order(epoch: int) -> np.ndarray:
+        asked.append(epoch)
+        return orders[epoch]
+
+    options = {"batch_size": 4, "image_shape": 32, "mean": NO_MEAN, "threads": 1, "scratch": scratch}
+    reader = TrainingReader(file, order=order, epochs=range(1, 3), **options)
+    reader.make_ready(1)
+    deadline = time.monotonic() + 20
+    while not list(scratch.glob("epoch-*/epoch.rec")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    seen = [[int(label[0, 0]) for batch in reader.batches(epoch) for label in batch.labels] for epoch in (1, 2)]
+    assert seen == [[6, 7], [8]]
+    # The last epoch is followed by none, and no epoch's records stay.
+    assert asked == [1, 2]
+    assert list(scratch.iterdir()) == []
+
+
+def test_the_records_of_two_epochs_are_never_on_the_disk_together(tmp_path: Path) -> None:
+    file, scratch = colours(tmp_path, 9), tmp_path / "scratch"
+    options = {"batch_size": 4, "image_shape": 32, "mean": NO_MEAN, "threads": 1, "scratch": scratch}
+    reader = TrainingReader(file, order=lambda epoch: np.arange(9), epochs=range(3), **options)
+    for epoch in range(3):
+        for _ in reader.batches(epoch):
+            assert len(list(scratch.iterdir())) == 1
+
+
+def test_what_goes_wrong_in_the_background_is_told_when_the_epoch_begins(tmp_path: Path) -> None:
+    file = colours(tmp_path, 4)
+    orders = [np.array([0, 1]), np.array([4])]
+    options = {"batch_size": 4, "image_shape": 32, "mean": NO_MEAN, "threads": 1, "scratch": tmp_path / "scratch"}
+    reader = TrainingReader(file, order=lambda epoch: orders[epoch], epochs=range(2), **options)
+    assert len(list(reader.batches(0))) == 1
+    with pytest.raises(IndexError):
+        next(reader.batches(1))
+    assert list((tmp_path / "scratch").iterdir()) == []

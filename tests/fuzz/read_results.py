@@ -89,7 +89,7 @@ def read_group(group: list[Facts], scratch: Path) -> str:
     """Read the files of a group as one; return what does not agree with the check, empty if all does."""
     import numpy as np
 
-    from sagemaker_ssd.data import RecordFile, evaluation_batches, training_batches
+    from sagemaker_ssd.data import RecordFile, TrainingReader, evaluation_batches
 
     whole, offsets, end = scratch / "whole.rec", [], 0
     with whole.open("wb") as target:
@@ -101,7 +101,8 @@ def read_group(group: list[Facts], scratch: Path) -> str:
     common: dict[str, Any] = {"batch_size": 16, "image_shape": 32, "mean": (0, 0, 0), "threads": 1}
     counts = [len(label) for batch in evaluation_batches(file, **common) for label in batch.labels]
     order = np.arange(file.images)
-    augmented = sum(len(batch.labels) for batch in training_batches(file, order=order, scratch=scratch, **common))
+    reader = TrainingReader(file, order=lambda epoch: order, epochs=range(1), scratch=scratch, **common)
+    augmented = sum(len(batch.labels) for batch in reader.batches(0))
     if not len(counts) == augmented == file.images:
         return f"{file.images} images were checked, {len(counts)} and {augmented} were read"
     for one in group:

@@ -1,7 +1,6 @@
 """Batches from a checked channel, decoded and augmented by MXNet's own ImageDetRecordIter."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.data.epoch import write_epoch
 from sagemaker_ssd.data.record_file import RecordFile
 
 # The reader puts channels, height, width and the length of the label before each label.
@@ -60,37 +58,20 @@ class Batch:
     labels: list[NDArray[np.float32]]
 
 
-def training_batches(
-    file: RecordFile,
-    *,
-    order: NDArray[np.integer[Any]],
-    batch_size: int,
-    image_shape: int,
-    mean: tuple[float, float, float],
-    scratch: Path,
-    threads: int,
-) -> Iterator[Batch]:
-    """Yield the images of `order` (images,) once each, augmented; the last batch may be smaller.
-
-    Raises UserError if the disk has no room for the epoch's records, which are copied into scratch in that order.
-    """
-    if not len(order):
-        return
-    scratch.mkdir(parents=True, exist_ok=True)
-    # A folder of its own: to open a file MXNet looks at all its neighbours, whose number and coming and going
-    # are not ours.
-    with tempfile.TemporaryDirectory(prefix="epoch-", dir=scratch) as folder:
-        path = Path(folder) / "epoch.rec"
-        write_epoch(file, order, path)
-        # The augmentation's random numbers are the same in every reader; the new order gives new crops.
-        yield from _batches(path, file.label_floats, batch_size, image_shape, mean, threads, AUGMENTATION)
-
-
 def evaluation_batches(
     file: RecordFile, *, batch_size: int, image_shape: int, mean: tuple[float, float, float], threads: int
 ) -> Iterator[Batch]:
     """Yield every image of the file once, in its order and only resized; the last batch may be smaller."""
-    yield from _batches(file.path, file.label_floats, batch_size, image_shape, mean, threads, {})
+    reader = open_reader(
+        file.path,
+        label_floats=file.label_floats,
+        batch_size=batch_size,
+        image_shape=image_shape,
+        mean=mean,
+        threads=threads,
+        augmentation={},
+    )
+    yield from batches_of(reader)
 
 
 def padded_labels(labels: Sequence[NDArray[np.float32]], max_objects: int) -> NDArray[np.float32]:
@@ -101,16 +82,18 @@ def padded_labels(labels: Sequence[NDArray[np.float32]], max_objects: int) -> ND
     return padded
 
 
-def _batches(
+def open_reader(
     path: Path,
+    *,
     label_floats: int,
     batch_size: int,
     image_shape: int,
     mean: tuple[float, float, float],
     threads: int,
-    augmentation: dict[str, Any],
-) -> Iterator[Batch]:
-    reader = mx.io.ImageDetRecordIter(
+    augmentation: Mapping[str, Any],
+) -> mx.io.MXDataIter:
+    """Open MXNet's reader of a file, which scans it once and begins to decode."""
+    return mx.io.ImageDetRecordIter(
         path_imgrec=str(path),
         batch_size=batch_size,
         data_shape=(3, image_shape, image_shape),
@@ -123,8 +106,12 @@ def _batches(
         **dict(zip(("mean_r", "mean_g", "mean_b"), mean, strict=True)),
         **augmentation,
     )
+
+
+def batches_of(reader: mx.io.MXDataIter) -> Iterator[Batch]:
+    """Yield what a reader reads; the last batch may be smaller."""
     for batch in reader:
-        images = batch_size - batch.pad
+        images = reader.batch_size - batch.pad
         # A copy, since the reader fills the same memory again a few batches later.
         data = batch.data[0][:images].copy()
         yield Batch(data, [_objects(row) for row in batch.label[0][:images].asnumpy()])

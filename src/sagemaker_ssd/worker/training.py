@@ -7,7 +7,7 @@ from pathlib import Path
 import mxnet as mx
 
 from sagemaker_ssd.contract import Job
-from sagemaker_ssd.data import Shares, evaluation_batches, padded_labels, training_batches
+from sagemaker_ssd.data import Shares, TrainingReader, evaluation_batches, padded_labels
 from sagemaker_ssd.engine.average_precision import Scores
 from sagemaker_ssd.engine.detector import Detector
 from sagemaker_ssd.engine.epoch import EpochLosses, Progress, train_epoch
@@ -49,16 +49,32 @@ class Training:
         begin: int,
     ) -> None:
         chosen = job.hyperparameters
-        self._job, self._channels, self._shares, self._scratch = job, channels, shares, scratch
+        self._job, self._channels, self._shares = job, channels, shares
         self._network, self._peers = network, peers
         self._graph = saved_graph(network)
         self._schedule = Schedule(
             chosen.learning_rate, chosen.lr_scheduler_factor, chosen.lr_scheduler_step, chosen.warmup_epochs
         )
         self._batch_size = int(shares.sizes.max())
+        self._reader = self._training_reader(begin, scratch)
+        # While the network is bound and its parameters are loaded.
+        self._reader.make_ready(begin)
         _log.info("Using %s as training context.", list(devices))
         servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=begin)
         self._trainer = make_trainer(chosen, network, channels.train, devices, self._batch_size, servers, peers)
+
+    def _training_reader(self, begin: int, scratch: Path) -> TrainingReader:
+        chosen = self._job.hyperparameters
+        return TrainingReader(
+            self._channels.train,
+            order=lambda epoch: self._shares.order(seed=chosen.seed, epoch=epoch),
+            epochs=range(begin, chosen.epochs),
+            batch_size=self._batch_size,
+            image_shape=chosen.image_shape,
+            mean=self._network.mean,
+            scratch=scratch,
+            threads=decode_threads(),
+        )
 
     def load(self, parameters: Parameters) -> None:
         """Put values for every parameter into the network."""
@@ -90,15 +106,7 @@ class Training:
     def train(self, epoch: int, *, progress_bar: bool) -> EpochLosses:
         """Train on every image of this host once; raises UserError when the training diverges."""
         chosen, train, steps = self._job.hyperparameters, self._channels.train, self._shares.steps
-        batches = training_batches(
-            train,
-            order=self._shares.order(seed=chosen.seed, epoch=epoch),
-            batch_size=self._batch_size,
-            image_shape=chosen.image_shape,
-            mean=self._network.mean,
-            scratch=self._scratch,
-            threads=decode_threads(),
-        )
+        batches = self._reader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
         self._peers.working(f"the start of epoch {epoch}")
         with observer(epoch, steps, bar=progress_bar) as observe:
