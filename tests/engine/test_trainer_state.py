@@ -6,7 +6,8 @@ import pytest
 
 from sagemaker_ssd.engine.detector import Detector
 from sagemaker_ssd.engine.optimizer import OptimizerSettings, OptimizerState
-from sagemaker_ssd.engine.trainer import Trainer, TrainingState
+from sagemaker_ssd.engine.trainer import Trainer
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
 from sagemaker_ssd.model.parameters import Parameters, initial_parameters
 

@@ -21,7 +21,8 @@ from sagemaker_ssd.engine.optimizer import OptimizerSettings, OptimizerState
 from sagemaker_ssd.engine.schedule import Schedule
 from sagemaker_ssd.engine.server_schedule import ServerSchedule
 from sagemaker_ssd.engine.store import connect
-from sagemaker_ssd.engine.trainer import Trainer, TrainingState
+from sagemaker_ssd.engine.trainer import Trainer
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.errors import ProgramError
 from sagemaker_ssd.model.graph import Network, saved_graph, training_graph
 from sagemaker_ssd.model.parameters import frozen_arguments, initial_parameters, stored_statistics

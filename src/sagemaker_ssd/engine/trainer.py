@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd.engine.digest import digest
 from sagemaker_ssd.engine.host_updates import HostUpdates
-from sagemaker_ssd.engine.optimizer import OptimizerSettings, OptimizerState
+from sagemaker_ssd.engine.optimizer import OptimizerSettings
 from sagemaker_ssd.engine.replica import Arrays, Replica
 from sagemaker_ssd.engine.server_schedule import ServerSchedule
 from sagemaker_ssd.engine.server_updates import ServerUpdates
 from sagemaker_ssd.engine.store import is_asynchronous, local_store
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.engine.updates import Trained, Updates
 from sagemaker_ssd.errors import ProgramError
 
@@ -30,15 +31,6 @@ class LossSums:
         for sums in self._sums:
             total += sums.asnumpy()
         return total
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """All that the next step depends on: `arguments` are trained, `states` are BatchNorm's mean and variance."""
-
-    arguments: dict[str, mx.nd.NDArray]
-    states: dict[str, mx.nd.NDArray]
-    optimizer: OptimizerState
 
 
 class Trainer:

@@ -10,7 +10,7 @@ from sagemaker_ssd.artifacts.checkpoint_manifest import FileFacts, Manifest
 from sagemaker_ssd.artifacts.checkpoint_names import parameters_name
 from sagemaker_ssd.artifacts.checkpoint_retention import remove_superseded
 from sagemaker_ssd.contract import Job
-from sagemaker_ssd.engine.trainer import TrainingState
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker.history import History
 

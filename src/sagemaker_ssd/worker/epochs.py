@@ -1,5 +1,6 @@
 """The epochs of a job, one after the other: trained, evaluated, and what is worth keeping kept."""
 
+import contextlib
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from typing import Any
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.engine.early_stopping import EarlyStopping
 from sagemaker_ssd.engine.epoch import EpochLosses, combined
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
+from sagemaker_ssd.worker.background import Background
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
@@ -34,15 +37,37 @@ def run_epochs(
 
     keeper: evaluates and keeps on the first host, None on the others, which wait for its word.
     """
+    keeping = Background()
+    try:
+        _run(job, training, peers, keeper, keeping, begin=begin, progress_bar=progress_bar)
+    except BaseException:
+        # What belongs to an epoch before is kept, and what went wrong first is told.
+        with contextlib.suppress(Exception):
+            keeping.wait()
+        raise
+
+
+def _run(
+    job: Job,
+    training: Training,
+    peers: Peers,
+    keeper: "Keeper | None",
+    keeping: Background,
+    *,
+    begin: int,
+    progress_bar: bool,
+) -> None:
     host, chosen = job.cluster.current_host, job.hyperparameters
     for epoch in range(begin, chosen.epochs):
-        losses = training.train(epoch, progress_bar=progress_bar)
+        losses = training.train(epoch, progress_bar=progress_bar, each_batch=keeping.check)
         _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
         _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
         _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
         losses = _of_all_hosts(epoch, losses, training, peers)
-        ends = keeper.evaluate_and_keep(epoch, losses) if keeper else None
-        # Also so that no host leaves before the first one has written the last model.
+        ends = keeper.evaluate_and_keep(epoch, losses, keeping) if keeper else None
+        if ends or epoch + 1 == chosen.epochs:
+            # Before the others hear of it: no host leaves before the first one has written the last model.
+            keeping.wait()
         ends = peers.from_first(f"the mAP of epoch {epoch}", ends)
         _log.info("%s", log_lines.progress(host, epoch + 1, chosen.epochs))
         if ends:
@@ -75,21 +100,28 @@ class Keeper:
     checkpoints: Checkpoints | None
     saving: AbstractContextManager[object]
 
-    def evaluate_and_keep(self, epoch: int, losses: EpochLosses) -> bool:
-        """Evaluate, write what belongs to the epoch, and say whether it is the last one; raises JobError."""
+    def evaluate_and_keep(self, epoch: int, losses: EpochLosses, keeping: Background) -> bool:
+        """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         found = self.training.evaluate(epoch)
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, found.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
         rate = None if adadelta else self.training.learning_rate(epoch)
         figures = epoch_figures(epoch, rate, losses, found)
+        # What is being written for the epoch before reads the history.
+        keeping.wait()
         best = self.history.add(figures, found.mean, losses.cross_entropy + losses.smooth_l1)
         ends = ends_early(self.job, self.history)
-        with self.saving:
-            if best:
-                _log.info("Updating the best model with validation-mAP=%s", found.mean)
-                self.training.save()
-            # Before the checkpoint, which needs more room on the disk.
-            self.metrics.write(self.history, ended_early=ends)
-            if self.checkpoints is not None:
-                self.checkpoints.write(self.training.state(), self.history)
+        if best:
+            _log.info("Updating the best model with validation-mAP=%s", found.mean)
+        kept = self.training.state().copied() if best or self.checkpoints is not None else None
+        keeping.begin(lambda: self._keep(kept, best=best, ended_early=ends))
         return ends
+
+    def _keep(self, kept: TrainingState | None, *, best: bool, ended_early: bool) -> None:
+        with self.saving:
+            if best and kept is not None:
+                self.training.save(kept)
+            # Before the checkpoint, which needs more room on the disk.
+            self.metrics.write(self.history, ended_early=ended_early)
+            if self.checkpoints is not None and kept is not None:
+                self.checkpoints.write(kept, self.history)

@@ -14,7 +14,7 @@ from sagemaker_ssd.artifacts.checkpoint_retention import remove_leftovers
 from sagemaker_ssd.artifacts.checkpoint_search import Search
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.engine.optimizer import OptimizerState
-from sagemaker_ssd.engine.trainer import TrainingState
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.worker.common_checkpoint import common_checkpoint
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.peers import Peers

@@ -1,7 +1,7 @@
 """The network of a job, with its trainer and its channels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mxnet as mx
@@ -14,7 +14,7 @@ from sagemaker_ssd.engine.epoch import EpochLosses, Progress, train_epoch
 from sagemaker_ssd.engine.evaluation import evaluate
 from sagemaker_ssd.engine.schedule import Schedule
 from sagemaker_ssd.engine.server_schedule import ServerSchedule
-from sagemaker_ssd.engine.trainer import TrainingState
+from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
 from sagemaker_ssd.model.parameters import Parameters, with_fixed_gammas
@@ -103,8 +103,11 @@ class Training:
         """The rate at an epoch's end."""
         return self._schedule.rate(epoch, self._shares.steps - 1, self._shares.steps)
 
-    def train(self, epoch: int, *, progress_bar: bool) -> EpochLosses:
-        """Train on every image of this host once; raises UserError when the training diverges."""
+    def train(self, epoch: int, *, progress_bar: bool, each_batch: Callable[[], None]) -> EpochLosses:
+        """Train on every image of this host once; raises UserError when the training diverges.
+
+        each_batch: is called after each one; what it raises ends the epoch.
+        """
         chosen, train, steps = self._job.hyperparameters, self._channels.train, self._shares.steps
         batches = self._reader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
@@ -113,6 +116,7 @@ class Training:
 
             def done(progress: Progress) -> None:
                 observe(progress)
+                each_batch()
                 self._peers.working(f"epoch {epoch}, batch {progress.batches} of {steps}")
 
             losses = train_epoch(
@@ -158,10 +162,9 @@ class Training:
             learning_rate=self.learning_rate(epoch),
         )
 
-    def save(self) -> None:
-        """Put the network as it is into the model folder."""
-        arguments, states = self._trainer.parameters()
-        save_model(self._job, self._graph, arguments, states)
+    def save(self, state: TrainingState) -> None:
+        """Put a network of this training, as it was at some moment, into the model folder."""
+        save_model(self._job, self._graph, state.arguments, state.states)
 
     def digest(self) -> str:
         """Return a digest of the weights, which must be the same on every host."""
