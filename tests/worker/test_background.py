@@ -36,10 +36,14 @@ def test_work_goes_on_while_the_caller_does_other_things():
 def test_what_it_raises_is_raised_once_where_somebody_looks():
     background = Background()
     background.begin(failing)
-    end = time.monotonic() + PATIENCE
-    with pytest.raises(OSError, match="No space left"):
+
+    def look() -> None:
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             background.check()
+
+    with pytest.raises(OSError, match="No space left"):
+        look()
     background.check()
     background.wait()
 
