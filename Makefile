@@ -40,6 +40,7 @@ help:
 	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
 	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
+	@echo "make bench   speed and memory beside mx.mod.Module, GluonCV and PyTorch"
 	@echo "make clean   remove the environment and what make train left"
 
 setup: $(VENV)/.complete
@@ -76,6 +77,16 @@ test-faults: setup image
 	$(VENV)/bin/python tests/faults/repeated_starts.py
 	$(VENV)/bin/python tests/faults/host_faults.py
 	$(VENV)/bin/python tests/faults/container_faults.py
+
+# Half an hour on two cores; PyTorch has an environment of its own.
+bench: setup .venv-torch/.complete
+	$(VENV)/bin/python tests/benchmarks/training_step.py
+
+.venv-torch/.complete:
+	rm -rf .venv-torch
+	"$(PYTHON)" -m venv .venv-torch
+	.venv-torch/bin/pip install -q --disable-pip-version-check torch==2.13.0 "numpy<2"
+	touch $@
 
 image:
 	$(BUILD) --tag sagemaker-ssd:cpu .
@@ -116,5 +127,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 $(JOB) local_test/opt_ml_cluster
+	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 .venv-torch $(JOB) local_test/opt_ml_cluster
 

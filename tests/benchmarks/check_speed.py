@@ -1,6 +1,6 @@
 """Speed and peak memory of the check of a channel, beside reading its file with `cat`.
 
-`python tests/benchmark/check_speed.py [--records 100000] [--images 10000]` draws a few hundred small JPEGs, repeats
+`python tests/benchmarks/check_speed.py [--records 100000] [--images 10000]` draws a few hundred small JPEGs, repeats
 them in a .rec (and in a tenth of it, to see whether memory grows with the number), and as files with a JSON each; and
 photos of a usual size in a .rec. Prints records a second, MB/s, the peak memory of a process that makes the pass, and
 what decoding takes by itself.

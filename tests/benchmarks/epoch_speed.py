@@ -1,6 +1,6 @@
 """Epoch speed and peak memory beside plain mx.mod.Module on the original graph.
 
-`python tests/benchmark/epoch_speed.py [--batches 6] [--rounds 3]` runs the two in turn, each in a process of its own,
+`python tests/benchmarks/epoch_speed.py [--batches 6] [--rounds 3]` runs the two in turn, each in a process of its own,
 on the same drawn images with as many threads, and prints images per second, the ratio of each round, and the peak
 memory. Both read with ImageDetRecordIter and the same augmentation; Module computes the logged losses from its
 outputs, as mxnet-ssd does.

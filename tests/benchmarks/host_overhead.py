@@ -1,6 +1,6 @@
 """Two hosts on one machine beside one host that does the same work: seconds and bytes a step.
 
-`python tests/benchmark/host_overhead.py [--network resnet-50] [--steps 6] [--rounds 3]` runs whole jobs of two epochs
+`python tests/benchmarks/host_overhead.py [--network resnet-50] [--steps 6] [--rounds 3]` runs whole jobs of two epochs
 in turn: one host with a mini_batch_size of 8, and two hosts of 4 each with dist_sync and with dist_async, with as many
 threads in all. Seconds a step are those of the second epoch, slowest host. Bytes a step are what passes the loopback
 interface of a network namespace that holds nothing else, beside the least possible: the gradients out and the weights

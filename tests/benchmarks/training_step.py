@@ -1,0 +1,93 @@
+"""One training step beside those of others: mx.mod.Module on the saved graph, GluonCV's SSD, PyTorch's same layers.
+
+`python tests/benchmarks/training_step.py [--case vgg-16:300:8 ...] [--rounds 3]`: a case is network:size:batch.
+PyTorch needs .venv-torch, which `make bench` makes. All train all weights, with as many threads, on the same batch.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from turns import HERE, TORCH, Side, table, take_turns
+
+CASES = ("vgg-16:300:8", "resnet-50:300:8", "vgg-16:512:2", "resnet-50:512:4")
+CLASSES = 3
+LABEL = [[0.0, 0.1, 0.2, 0.5, 0.6], [1.0, 0.4, 0.3, 0.9, 0.8]]
+
+
+def write_spec(folder: Path, case: str) -> dict[str, Any]:
+    """Write what all sides are to build, for programs that have neither MXNet nor this project."""
+    import mxnet as mx
+
+    from sagemaker_ssd.model.graph import Network, training_graph
+    from sagemaker_ssd.model.layout import heads
+
+    network, size, batch = case.split(":")
+    spec = {
+        "network": network,
+        "size": int(size),
+        "batch": int(batch),
+        "classes": CLASSES,
+        "label": LABEL,
+        "heads": [
+            {
+                "anchors": head.anchors,
+                "extra": [head.extra.filters, head.extra.stride, head.extra.pad] if head.extra else None,
+                "scale": head.scale,
+            }
+            for head in heads(network, int(size))
+        ],
+    }
+    (folder / "spec.json").write_text(json.dumps(spec))
+    graph = training_graph(Network(network, int(size), CLASSES), empty_images=False)
+    anchors = graph.get_internals()["multibox_anchors_output"]
+    executor = anchors.simple_bind(mx.cpu(), grad_req="null", data=(1, 3, int(size), int(size)))
+    np.save(folder / "anchors.npy", executor.forward()[0].asnumpy()[0])
+    return spec
+
+
+def mxnet_side(name: str, spec: Path) -> Side:
+    """Return one of mxnet_sides.py."""
+    return Side(name, [sys.executable, HERE / "mxnet_sides.py", name, spec])
+
+
+def torch_side(name: str, spec: Path, *options: str) -> Side:
+    """Return PyTorch's side with some of its options."""
+    return Side(name, [TORCH, HERE / "torch_side.py", spec, *options])
+
+
+def compare(case: str, rounds: int) -> None:
+    """Print the table of one case."""
+    from sagemaker_ssd.worker.precision import has_bfloat16
+
+    with tempfile.TemporaryDirectory() as folder:
+        spec = write_spec(Path(folder), case)
+        path = Path(folder) / "spec.json"
+        sides = [mxnet_side("ours", path)]
+        sides += [mxnet_side("ours-bfloat16", path)] if has_bfloat16() else []
+        sides.append(mxnet_side("module", path))
+        sides += [mxnet_side("gluoncv", path)] if (spec["network"], spec["size"]) == ("vgg-16", 300) else []
+        sides += [torch_side("pytorch", path), torch_side("pytorch-bfloat16", path, "--bfloat16")]
+        take_turns(sides, rounds)
+    counts = {side.name: side.facts["parameters"] for side in sides}
+    assert len(set(counts.values())) == 1, f"not the same layers: {counts}"
+    title = f"Training step, {spec['network']} at {spec['size']} px, batch {spec['batch']}, {counts['ours']:,} weights"
+    table(title, sides, spec["batch"], "images")
+
+
+def main() -> None:
+    """Compare all cases."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", help=f"default: {', '.join(CASES)}")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    for case in options.case or CASES:
+        compare(case, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Programs that do the same work by turns, so that a machine's moods meet all of them alike; medians and ratios.
+
+Each side is a process of its own, which serves as serving.py says.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.launch.worker_process import worker_environment
+
+HERE = Path(__file__).parent
+TORCH = HERE.parent.parent / ".venv-torch" / "bin" / "python"
+
+
+@dataclass
+class Side:
+    """One program. `facts` is what it says when it is ready, `seconds` what each of its turns took."""
+
+    name: str
+    command: Sequence[object]
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    megabytes: float = 0.0
+    _process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start the program and wait until it is warm."""
+        # All with the worker's environment: by itself MXNet takes one thread for every two processors.
+        environment = worker_environment(os.environ, threads=usable_cores())
+        environment["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+        self._process = subprocess.Popen(
+            [str(part) for part in self.command],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if "VERBOSE" not in os.environ else None,
+            text=True,
+        )
+        self.facts = json.loads(self._answer("ready "))
+
+    def turn(self) -> None:
+        """Let it do one piece of work."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        print("go", file=self._process.stdin, flush=True)
+        self.seconds.append(float(self._answer("seconds ")))
+
+    def end(self) -> None:
+        """Let it say its memory and end."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self.megabytes = float(self._answer("megabytes "))
+        self._process.wait(60)
+
+    def _answer(self, begin: str) -> str:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(begin):
+                return line.removeprefix(begin).strip()
+        raise SystemExit(f"{self.name} ended; run it by hand: {' '.join(map(str, self.command))}")
+
+
+def take_turns(sides: Sequence[Side], rounds: int) -> None:
+    """Let all sides work by turns; fills in their figures."""
+    try:
+        for side in sides:
+            side.start()
+        for _ in range(rounds):
+            for side in sides:
+                side.turn()
+        for side in sides:
+            side.end()
+    finally:
+        for side in sides:
+            if side._process is not None and side._process.poll() is None:
+                side._process.kill()
+                side._process.wait()
+
+
+def table(title: str, sides: Sequence[Side], work: float, unit: str, reference: int = 0) -> None:
+    """Print what each side does of `work` a second, its spread, and the ratio of the reference side to it."""
+    print(f"\n{title}")
+    print(f"| side | {unit}/s, median | least to most | {sides[reference].name} is | peak MB |")
+    print("|---|---|---|---|---|")
+    for side in sides:
+        rates = sorted(work / seconds for seconds in side.seconds)
+        # Round by round, since the machine's speed changes from round to round.
+        pairs = zip(side.seconds, sides[reference].seconds, strict=True)
+        ratio = statistics.median(theirs / ours for theirs, ours in pairs)
+        print(
+            f"| {side.name} | {statistics.median(rates):,.2f} | {rates[0]:,.2f} to {rates[-1]:,.2f} "
+            f"| {ratio:.2f} x | {side.megabytes:,.0f} |",
+            flush=True,
+        )
