@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-hosts test-container test-image-gpu test-sdk test-faults
+.PHONY: help setup train test lint format lock clean image image-gpu test-hosts test-container test-image-gpu test-sdk test-faults bench
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -80,7 +80,11 @@ test-faults: setup image
 
 # Half an hour on two cores; PyTorch has an environment of its own.
 bench: setup .venv-torch/.complete
+	$(VENV)/bin/python tests/benchmarks/machine_peak.py
 	$(VENV)/bin/python tests/benchmarks/training_step.py
+	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
+	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
+	$(VENV)/bin/python tests/benchmarks/whole_job.py
 
 .venv-torch/.complete:
 	rm -rf .venv-torch

@@ -23,8 +23,11 @@ ALLOWED = {
     "model": {"errors"},
     "engine": {"errors"},
     "artifacts": {"errors", "durability"},
-    "worker": {"contract", "data", "model", "engine", "artifacts", "errors", "cores", "logs", "version"},
+    "export": {"model", "artifacts", "errors", "version"},
+    "detection": {"contract", "data", "model", "engine", "artifacts", "errors"},
+    "worker": {"export", "contract", "data", "model", "engine", "artifacts", "errors", "cores", "logs", "version"},
     # Command-line tools: they import what the worker may, and nothing imports them.
+    "predict": {"detection", "errors"},
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
     "weights": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }

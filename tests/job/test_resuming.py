@@ -105,7 +105,7 @@ def manifest(base: Path, epoch: int) -> dict:
 
 
 def without_times(epochs: list[dict]) -> list[dict]:
-    measured = ("seconds", "images_per_second")
+    measured = ("seconds", "seconds_waiting_for_data", "images_per_second")
     return [
         {**epoch, "train": {key: value for key, value in epoch["train"].items() if key not in measured}}
         for epoch in epochs

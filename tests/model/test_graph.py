@@ -8,11 +8,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.model.graph import Network, deploy_graph, detection_graph, saved_graph, training_graph
 
 # A line a node of the training symbol of a real job of the built-in (resnet-50, one class): the first 12 digits of
 # the SHA-256 of [name, operator, sorted attributes, [input name, output number]...] as JSON, and the name.
 GENUINE = Path(__file__).with_name("genuine_resnet50.txt")
+# The same of what mxnet-ssd's deploy.py made of a model of the built-in (resnet-50, two classes, 512 px).
+DEPLOYED = Path(__file__).with_name("genuine_resnet50_deploy.txt")
 
 
 def nodes(graph: mx.sym.Symbol) -> dict[str, list]:
@@ -30,6 +32,13 @@ def nodes(graph: mx.sym.Symbol) -> dict[str, list]:
     }
 
 
+def rounded_sizes(node: list) -> list:
+    """Return a node with the sizes of its anchors to six decimals, with which saved graphs are written."""
+    name, operator, attributes, inputs = node
+    sizes = {"sizes": lambda text: str([round(float(size), 6) for size in text.strip("()").split(",")])}
+    return [name, operator, [[key, sizes.get(key, str)(value)] for key, value in attributes], inputs]
+
+
 def digest(node: list) -> str:
     return hashlib.sha256(json.dumps(node).encode()).hexdigest()[:12]
 
@@ -40,6 +49,16 @@ def test_every_node_of_resnet50_equals_the_genuine_artifact():
     assert len(genuine) == 544
     assert [name for _, name in genuine] == list(ours)
     assert [name for expected, name in genuine if digest(ours[name]) != expected] == []
+
+
+def test_every_node_of_the_deploy_graph_equals_the_genuine_one():
+    genuine = [line.split(" ") for line in DEPLOYED.read_text().splitlines()]
+    graph = deploy_graph(Network("resnet-50", 512, num_classes=2))
+    ours = nodes(graph)
+    assert len(genuine) == 536
+    assert [name for _, name in genuine] == list(ours)
+    assert [name for expected, name in genuine if digest(rounded_sizes(ours[name])) != expected] == []
+    assert graph.list_outputs() == ["detection_output"]
 
 
 def test_the_outputs_are_those_of_the_genuine_artifact():

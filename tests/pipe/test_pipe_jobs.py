@@ -40,7 +40,7 @@ def figures(ended: Ended) -> tuple[object, ...]:
     """What must not depend on how the data came: losses and scores as they are logged and written, and the counts."""
     assert ended.code == 0, ended.log
     (epoch,) = ended.metrics["epochs"]
-    for varying in ("seconds", "images_per_second"):
+    for varying in ("seconds", "seconds_waiting_for_data", "images_per_second"):
         del epoch["train"][varying]
     lines = re.findall(r"#quality_metric: .*", ended.log)
     assert len(lines) == 3

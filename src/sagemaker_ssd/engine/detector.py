@@ -1,32 +1,59 @@
 """A network that detects, on the parameters that are being trained."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.engine.replica import Replica
+from sagemaker_ssd.engine.replica import Arrays
+
+
+class Holder(Protocol):
+    """What has a network's parameters on a device."""
+
+    @property
+    def device(self) -> mx.Context:
+        """The device."""
+
+    @property
+    def arguments(self) -> Arrays:
+        """The parameters by name."""
+
+    @property
+    def states(self) -> Arrays:
+        """BatchNorm's running mean and variance by name."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters that do not change any more, on a device."""
+
+    device: mx.Context
+    arguments: Arrays
+    states: Arrays
 
 
 class Detector:
-    """A detection graph bound to the parameters that replicas have now; make a new one when they have changed.
+    """A detection graph bound to the parameters that their holders have now; make a new one when they have changed.
 
     On a CPU MXNet folds BatchNorm into the convolutions and converts their weights at the first forward pass, and
     keeps the result: a detector that is used on after an update goes on detecting with the old weights.
     `finite` says whether every prediction so far was a finite number.
     """
 
-    def __init__(self, graph: mx.sym.Symbol, replicas: Sequence[Replica], *, batch_size: int, image_shape: int) -> None:
-        share = -(-batch_size // len(replicas))
+    def __init__(self, graph: mx.sym.Symbol, holders: Sequence[Holder], *, batch_size: int, image_shape: int) -> None:
+        share = -(-batch_size // len(holders))
         self._executors = []
         self.finite = True
-        for replica in replicas:
+        for holder in holders:
             wanted = graph.list_arguments()
-            arguments = {name: array for name, array in replica.arguments.items() if name in wanted}
-            arguments["data"] = mx.nd.zeros((share, 3, image_shape, image_shape), ctx=replica.device)
+            arguments = {name: array for name, array in holder.arguments.items() if name in wanted}
+            arguments["data"] = mx.nd.zeros((share, 3, image_shape, image_shape), ctx=holder.device)
             self._executors.append(
-                graph.bind(replica.device, args=arguments, aux_states=replica.states, grad_req="null")
+                graph.bind(holder.device, args=arguments, aux_states=dict(holder.states), grad_req="null")
             )
 
     def detect(self, data: mx.nd.NDArray) -> list[NDArray[np.float32]]:

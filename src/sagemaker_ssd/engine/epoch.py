@@ -29,7 +29,7 @@ class EpochLosses:
     """An epoch's mean losses per counted anchor (mxnet-ssd's metrics), its size and the seconds it took.
 
     Losses and images are this host's own; batches are the epoch's steps, which all hosts make together. anchors: how
-    many the means are over.
+    many the means are over. waiting: the seconds, of all, in which no batch was ready.
     """
 
     cross_entropy: float
@@ -38,6 +38,7 @@ class EpochLosses:
     images: int
     seconds: float
     anchors: int
+    waiting: float = 0.0
 
     def plain(self) -> dict[str, float]:
         """Return the figures by name, as JSON has them."""
@@ -54,6 +55,7 @@ def combined(hosts: Sequence[EpochLosses]) -> EpochLosses:
         images=sum(host.images for host in hosts),
         seconds=max(host.seconds for host in hosts),
         anchors=sum(host.anchors for host in hosts),
+        waiting=max(host.waiting for host in hosts),
     )
 
 
@@ -75,7 +77,8 @@ def train_epoch(
     start = time.monotonic()
     sums, images, count = np.zeros(3), 0, 0
     waiting: LossSums | None = None
-    for batch, total in _steps(batches, totals):
+    timed = _Timed(batches)
+    for batch, total in _steps(timed, totals):
         data, label = batch or (None, None)
         latest = trainer.step(data, label, rate(count), total)
         # The previous batch's losses are read while this one is computed, so that the device never waits for us.
@@ -88,7 +91,23 @@ def train_epoch(
     # A batch whose every image lost its boxes to the crops counts no anchor, nor does a host without images.
     entropy, smooth_l1, anchors = sums.tolist()
     seconds = time.monotonic() - start
-    return EpochLosses(entropy / max(anchors, 1), smooth_l1 / max(anchors, 1), count, images, seconds, int(anchors))
+    return EpochLosses(
+        entropy / max(anchors, 1), smooth_l1 / max(anchors, 1), count, images, seconds, int(anchors), timed.seconds
+    )
+
+
+class _Timed:
+    """Batches, and the seconds in which they were waited for."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches, self.seconds = batches, 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        begin = time.monotonic()
+        for batch in self._batches:
+            self.seconds += time.monotonic() - begin
+            yield batch
+            begin = time.monotonic()
 
 
 def _steps(batches: Iterable[Batch], totals: Sequence[int] | None) -> Iterator[tuple[Batch | None, int | None]]:

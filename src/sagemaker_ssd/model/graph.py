@@ -80,14 +80,16 @@ def _location_losses(found: Predictions, target: mx.sym.Symbol) -> mx.sym.Symbol
     return mx.sym.smooth_l1(masked, scalar=1.0, name="loc_loss_")
 
 
-def _detections(network: Network, found: Predictions, probabilities: mx.sym.Symbol) -> mx.sym.Symbol:
+def _detections(
+    network: Network, found: Predictions, probabilities: mx.sym.Symbol, *, across_classes: bool = False
+) -> mx.sym.Symbol:
     return mx.sym.contrib.MultiBoxDetection(
         probabilities,
         found.locations,
         found.anchors,
         name="detection",
         nms_threshold=network.nms_threshold,
-        force_suppress=False,
+        force_suppress=across_classes,
         variances=_VARIANCES,
         nms_topk=network.nms_topk,
     )
@@ -171,3 +173,13 @@ def detection_graph(network: Network) -> mx.sym.Symbol:
     probabilities = mx.sym.SoftmaxActivation(found.classes, mode="channel", name="cls_prob")
     total = mx.sym.elemwise_add(mx.sym.sum(probabilities), mx.sym.sum(found.locations), name="prediction_sum")
     return mx.sym.Group([_detections(network, found, probabilities), total])
+
+
+def deploy_graph(network: Network) -> mx.sym.Symbol:
+    """Build the graph that mxnet-ssd's deploy.py makes of a model: detection, as in `detection_graph`.
+
+    With that program's default, of overlapping detections of different classes too only the best one stays.
+    """
+    found = _predictions(network)
+    probabilities = mx.sym.SoftmaxActivation(found.classes, mode="channel", name="cls_prob")
+    return _detections(network, found, probabilities, across_classes=True)

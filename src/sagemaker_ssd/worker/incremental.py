@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,15 @@ from typing import Any, Final
 
 import mxnet as mx
 
-from sagemaker_ssd.artifacts.model_archive import Limits, unpack_model
-from sagemaker_ssd.artifacts.model_files import CONFIGURATION
-from sagemaker_ssd.artifacts.parameter_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.artifacts.stored_model import read_stored_model
 from sagemaker_ssd.contract import Hyperparameters
+from sagemaker_ssd.contract.earlier_settings import differences, settings
 from sagemaker_ssd.contract.findings import named
 from sagemaker_ssd.contract.weight_channels import model_file
 from sagemaker_ssd.errors import UserError, problems
 from sagemaker_ssd.model.merging import Merged, merged
 from sagemaker_ssd.model.parameters import Parameters
 from sagemaker_ssd.model.recognition import behind_trunk, deeper_units, layers, network_of
-from sagemaker_ssd.worker.earlier_settings import differences, settings
 
 _log = logging.getLogger(__name__)
 _SHOWN: Final = 8
@@ -66,19 +63,8 @@ def continued(
 def _read(folder: Path, scratch: Path) -> _EarlierModel:
     file = model_file(folder)
     shown_as = f"{folder.name}/{file.relative_to(folder)}"
-    if file.suffix.lower() == ".params":
-        beside = file.with_name(CONFIGURATION)
-        size = beside.stat().st_size if beside.is_file() else None
-        usable = size is not None and size <= Limits().configuration
-        if size is not None and not usable:
-            _log.warning("The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{size:,}")
-        parameters = Parameters(*arguments_and_states(read_parameter_file(file, shown_as)))
-        return _EarlierModel(file, shown_as, parameters, beside.read_bytes() if usable else None)
-    with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
-        model = unpack_model(file, shown_as, Path(unpacked))
-        inside = f"{shown_as}: {model.parameters_name}"
-        parameters = Parameters(*arguments_and_states(read_parameter_file(model.parameters, inside)))
-    return _EarlierModel(file, shown_as, parameters, model.configuration)
+    stored = read_stored_model(file, shown_as, scratch)
+    return _EarlierModel(file, shown_as, Parameters(stored.arguments, stored.states), stored.configuration)
 
 
 def _check_network(earlier: _EarlierModel, chosen: Hyperparameters, earlier_settings: Mapping[str, str]) -> None:

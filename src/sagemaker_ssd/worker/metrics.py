@@ -53,6 +53,7 @@ def epoch_figures(epoch: int, learning_rate: float | None, losses: EpochLosses, 
             "batches": losses.batches,
             "images": losses.images,
             "seconds": losses.seconds,
+            "seconds_waiting_for_data": losses.waiting,
             "images_per_second": losses.images / losses.seconds,
         },
         "validation": {

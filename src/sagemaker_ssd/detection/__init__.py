@@ -1,0 +1,1 @@
+"""Saved models that detect, without a training."""

@@ -1,0 +1,1 @@
+"""Models that run elsewhere: mxnet-ssd's deploy form, and ONNX."""

@@ -1,0 +1,31 @@
+"""The deploy form of a model: a graph of data alone that gives detections, as mxnet-ssd's deploy.py makes it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import mxnet as mx
+
+from sagemaker_ssd.artifacts.saved_arrays import save_arrays
+from sagemaker_ssd.model.graph import Network, deploy_graph
+
+PREFIX: Final = "deploy_model_algo_1"
+
+
+def write_deploy(
+    folder: Path, network: Network, arguments: Mapping[str, mx.nd.NDArray], states: Mapping[str, mx.nd.NDArray]
+) -> None:
+    """Write <PREFIX>-symbol.json and <PREFIX>-0000.params for mx.model.load_checkpoint(PREFIX, 0).
+
+    Raises OSError or MXNetError when the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {f"arg:{name}": array for name, array in arguments.items()}
+    named |= {f"aux:{name}": array for name, array in states.items()}
+    for name, write in (
+        (f"{PREFIX}-0000.params", lambda path: save_arrays(path, named)),
+        (f"{PREFIX}-symbol.json", lambda path: path.write_text(deploy_graph(network).tojson())),
+    ):
+        part = folder / f"{name}.part"
+        write(part)
+        part.replace(folder / name)

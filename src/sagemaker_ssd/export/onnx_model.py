@@ -1,0 +1,118 @@
+"""A model as ONNX: from RGB pixels to detections in standard operators, so that any runtime can do all of it."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import mxnet as mx
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from sagemaker_ssd.export.onnx_detection import SCORE_THRESHOLD, Nodes, add_detection
+from sagemaker_ssd.model.graph import Network, detection_graph
+from sagemaker_ssd.version import version
+
+# MXNet 1.9.1 writes the nodes of this opset, whatever the library's newest is.
+_OPSET: Final = 13
+# The file format of that opset's time, which older runtimes read too.
+_IR_VERSION: Final = 7
+_CLASSES, _LOCATIONS, _ANCHORS = "multibox_cls_pred", "multibox_loc_pred", "multibox_anchors"
+INPUT, OUTPUT = "image", "detections"
+
+
+def write_onnx(
+    path: Path,
+    network: Network,
+    arguments: Mapping[str, mx.nd.NDArray],
+    states: Mapping[str, mx.nd.NDArray],
+    class_names: Sequence[str],
+) -> None:
+    """Write the network as one file with a `.part` beside it until it is whole; raises OSError.
+
+    Input `image`: (1, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
+    `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, by falling score.
+    """
+    model = build_onnx(network, arguments, states, class_names)
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(model.SerializeToString())
+    part.replace(path)
+
+
+def build_onnx(
+    network: Network,
+    arguments: Mapping[str, mx.nd.NDArray],
+    states: Mapping[str, mx.nd.NDArray],
+    class_names: Sequence[str],
+) -> onnx.ModelProto:
+    """Build and check the model that `write_onnx` writes."""
+    size = network.image_shape
+    model = _trunk_and_heads(network, {**arguments, **states})
+    graph = model.graph
+    nodes = Nodes(graph)
+    del graph.input[:], graph.output[:]
+    graph.input.append(helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, (1, 3, size, size)))
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ("D", 6)))
+    # MXNet's own nodes read `data`; theirs come first.
+    mean = nodes.constant("mean", np.array(network.mean, np.float32).reshape(1, 3, 1, 1))
+    graph.node.insert(0, helper.make_node("Sub", [INPUT, mean], ["data"], name="without_mean"))
+    add_detection(
+        nodes,
+        classes=_CLASSES,
+        locations=_LOCATIONS,
+        anchors=_anchors(network),
+        nms_threshold=network.nms_threshold,
+        nms_topk=network.nms_topk,
+        output=OUTPUT,
+    )
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", _OPSET))
+    model.ir_version = _IR_VERSION
+    graph.name = f"ssd-{network.base_network}-{size}"
+    model.producer_name, model.producer_version = "sagemaker-ssd", version()
+    helper.set_model_props(model, {name: json.dumps(value) for name, value in _facts(network, class_names).items()})
+    onnx.checker.check_model(model)
+    return model
+
+
+def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> onnx.ModelProto:
+    internals = detection_graph(network).get_internals()
+    heads = mx.sym.Group([internals[f"{name}_output"] for name in (_CLASSES, _LOCATIONS)])
+    size = network.image_shape
+    wanted = {*heads.list_arguments(), *heads.list_auxiliary_states()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "heads.onnx"
+        mx.onnx.export_model(
+            heads,
+            {name: array.as_in_context(mx.cpu()) for name, array in parameters.items() if name in wanted},
+            in_shapes=[(1, 3, size, size)],
+            in_types=[np.float32],
+            onnx_file_path=str(path),
+        )
+        return onnx.load(str(path))
+
+
+def _anchors(network: Network) -> NDArray[np.float32]:
+    """Return the anchors (A, 4) as MXNet computes them."""
+    graph = detection_graph(network).get_internals()[f"{_ANCHORS}_output"]
+    size = network.image_shape
+    executor = graph.simple_bind(mx.cpu(), grad_req="null", data=(1, 3, size, size))
+    anchors: NDArray[np.float32] = executor.forward(is_train=False)[0].asnumpy()[0]
+    return anchors
+
+
+def _facts(network: Network, class_names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "classes": list(class_names),
+        "input": "RGB, 0 to 255, resized to the input's size by bilinear interpolation, the mean is taken off inside",
+        "output": "class_id, score, xmin, ymin, xmax, ymax as fractions of the image, by falling score",
+        "base_network": network.base_network,
+        "image_shape": network.image_shape,
+        "mean": list(network.mean),
+        "nms_threshold": network.nms_threshold,
+        "nms_topk": network.nms_topk,
+        "score_threshold": SCORE_THRESHOLD,
+    }

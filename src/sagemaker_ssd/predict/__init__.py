@@ -1,0 +1,1 @@
+"""The command that detects objects in images with a saved model."""

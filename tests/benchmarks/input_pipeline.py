@@ -1,0 +1,205 @@
+"""Images a second through the input pipeline, with one thread that decodes, beside others and the bare decoder.
+
+`python tests/benchmarks/input_pipeline.py [--images 200] [--rounds 5] [--folder DIR]`: 640x480 JPEGs, drawn or from a
+folder, to batches of 8 at 300 px. Sides: this project's reader as a job uses it (records copied in a new order, then
+augmented), MXNet's ImageDetRecordIter alone with the same augmentation, GluonCV's SSD transform behind its DataLoader
+with one worker process, and cv2.imdecode alone. Then the same for evaluation, where images are only resized.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serving import serve
+from turns import Side, table, take_turns
+
+BATCH, SIZE, MEAN = 8, 300, (123.0, 117.0, 104.0)
+LABEL = [2, 5, 0, 0.1, 0.2, 0.5, 0.6, 1, 0.4, 0.3, 0.9, 0.8]
+
+
+def photos(count: int, folder: Path | None) -> list[bytes]:
+    """Read JPEGs, or draw soft blots with grain, which are as large as photos when compressed."""
+    import cv2
+
+    if folder is not None:
+        paths = sorted(folder.rglob("*.jp*g"))[:count]
+        return [paths[number % len(paths)].read_bytes() for number in range(count)]
+    random = np.random.RandomState(0)
+    drawn = []
+    for _ in range(count):
+        pixels = cv2.resize(random.randint(0, 256, (60, 80, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+        grain = random.randint(0, 12, pixels.shape).astype(np.uint8)
+        drawn.append(cv2.imencode(".jpg", cv2.add(pixels, grain), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
+    return drawn
+
+
+def write(path: Path, images: list[bytes]) -> None:
+    """Write a .rec with two boxes an image."""
+    import mxnet as mx
+
+    writer = mx.recordio.MXRecordIO(str(path), "w")
+    for number, image in enumerate(images):
+        writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, LABEL, number, 0), image))
+    writer.close()
+
+
+def read_all(path: Path) -> list[bytes]:
+    """Read the images of a .rec into memory."""
+    import mxnet as mx
+
+    reader = mx.recordio.MXRecordIO(str(path), "r")
+    images = []
+    while (payload := reader.read()) is not None:
+        images.append(mx.recordio.unpack(payload)[1])
+    return images
+
+
+def checked(path: Path) -> Any:
+    """Check the .rec as a job does."""
+    from sagemaker_ssd.data import check_recordio
+
+    return check_recordio(
+        path, name="train", num_classes=3, scratch=path.parent, max_bad_images=0, label_width=len(LABEL)
+    )
+
+
+def ours(path: Path) -> Callable[[], object]:
+    """Read an epoch after the other, in orders of their own."""
+    import mxnet as mx
+
+    from sagemaker_ssd.data import TrainingReader, epoch_order
+
+    file, epochs = checked(path), iter(range(1000))
+    reader = TrainingReader(
+        file,
+        order=lambda epoch: epoch_order(file.images, seed=0, epoch=epoch),
+        # Even numbers alone are asked for, so that none is made ready before its time is taken.
+        epochs=range(0, 2000, 2),
+        batch_size=BATCH,
+        image_shape=SIZE,
+        mean=MEAN,
+        scratch=path.parent / "scratch",
+        threads=1,
+    )
+
+    def epoch() -> None:
+        for batch in reader.batches(2 * next(epochs)):
+            batch.data.wait_to_read()
+        mx.nd.waitall()
+
+    return epoch
+
+
+def ours_evaluating(path: Path) -> Callable[[], object]:
+    """Read the file as an evaluation does."""
+    from sagemaker_ssd.data import evaluation_batches
+
+    file = checked(path)
+
+    def epoch() -> None:
+        for batch in evaluation_batches(file, batch_size=BATCH, image_shape=SIZE, mean=MEAN, threads=1):
+            batch.data.wait_to_read()
+
+    return epoch
+
+
+def plain(path: Path, *, augmented: bool) -> Callable[[], object]:
+    """Read with MXNet's reader alone."""
+    import mxnet as mx
+
+    from sagemaker_ssd.data.reader import AUGMENTATION
+
+    def epoch() -> None:
+        reader = mx.io.ImageDetRecordIter(
+            path_imgrec=str(path),
+            batch_size=BATCH,
+            data_shape=(3, SIZE, SIZE),
+            label_pad_width=len(LABEL),
+            preprocess_threads=1,
+            resize_mode="force",
+            verbose=False,
+            **dict(zip(("mean_r", "mean_g", "mean_b"), MEAN, strict=True)),
+            **(AUGMENTATION if augmented else {}),
+        )
+        for batch in reader:
+            batch.data[0].wait_to_read()
+
+    return epoch
+
+
+def gluoncv(path: Path, *, augmented: bool) -> Callable[[], object]:
+    """Read with GluonCV's transform and loader; targets are left to the step, as ours are."""
+    import mxnet as mx
+    from gluoncv.data.batchify import Pad, Stack, Tuple
+    from gluoncv.data.transforms.presets.ssd import SSDDefaultTrainTransform, SSDDefaultValTransform
+
+    label = np.array([[64, 96, 320, 288, 0], [256, 144, 576, 384, 1]], np.float32)
+    images = read_all(path)
+
+    class Images(mx.gluon.data.Dataset):
+        def __len__(self) -> int:
+            return len(images)
+
+        def __getitem__(self, number: int) -> Any:
+            return mx.image.imdecode(images[number], 1), label
+
+    transform = (SSDDefaultTrainTransform if augmented else SSDDefaultValTransform)(SIZE, SIZE)
+    loader = mx.gluon.data.DataLoader(
+        Images().transform(transform), BATCH, batchify_fn=Tuple(Stack(), Pad(pad_val=-1)), num_workers=1
+    )
+
+    def epoch() -> None:
+        for data, _ in loader:
+            data.wait_to_read()
+
+    return epoch
+
+
+def decoder(path: Path) -> Callable[[], object]:
+    """Decode alone."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    images = read_all(path)
+    return lambda: [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in images]
+
+
+SIDES: dict[str, Callable[[Path], Callable[[], object]]] = {
+    "ours": ours,
+    "ImageDetRecordIter": lambda path: plain(path, augmented=True),
+    "GluonCV": lambda path: gluoncv(path, augmented=True),
+    "cv2.imdecode": decoder,
+    "ours, evaluating": ours_evaluating,
+    "ImageDetRecordIter, evaluating": lambda path: plain(path, augmented=False),
+    "GluonCV, evaluating": lambda path: gluoncv(path, augmented=False),
+}
+
+
+def main() -> None:
+    """Compare all sides, or be one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--side", nargs=2, metavar=("NAME", "REC"), help="one side, used inside")
+    options = parser.parse_args()
+    if options.side:
+        serve(SIDES[options.side[0]](Path(options.side[1])))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "drawn.rec"
+        images = photos(options.images, options.folder)
+        write(path, images)
+        print(f"{len(images)} images, {np.mean([len(image) for image in images]) / 1000:.0f} kB each")
+        sides = [Side(name, [sys.executable, __file__, "--side", name, path]) for name in SIDES]
+        take_turns(sides, options.rounds)
+    table("Input for training, one thread", sides[:4], len(images), "images")
+    table("Input for evaluation, one thread", sides[4:], len(images), "images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The ONNX model in onnxruntime beside MXNet's own detection, on drawn pictures."""
+
+import json
+from pathlib import Path
+
+import cv2
+import mxnet as mx
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from sagemaker_ssd.engine.detector import Detector, Weights
+from sagemaker_ssd.export.onnx_detection import SCORE_THRESHOLD, Nodes, add_detection
+from sagemaker_ssd.export.onnx_model import write_onnx
+from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
+from sagemaker_ssd.model.parameters import Parameters, initial_parameters
+
+NAMES = ["cat", "dog", "übel"]
+
+
+def parameters(network: Network) -> Parameters:
+    """Starting values with heads that say more than a guess, so that there is much to suppress."""
+    values = initial_parameters(saved_graph(network), network.image_shape, seed=1)
+    random = np.random.RandomState(2)
+    for name, array in values.arguments.items():
+        if name.endswith("_pred_conv_weight"):
+            array[:] = random.normal(0, 0.003, array.shape)
+        if name.endswith("cls_pred_conv_bias"):
+            array[:] = random.normal(0, 1, array.shape)
+    return values
+
+
+def assert_same_rows(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    """Each row is in the other array: scores that are nearly equal may change places."""
+    if not len(expected):
+        return
+    distances = np.abs(found[:, None] - expected[None]).max(2)
+    # Of two that overlap and score the same but for the last bit, either may be the one that stays.
+    assert (distances.min(0) < tolerance).mean() > 0.98
+    assert (distances.min(1) < tolerance).mean() > 0.98
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("base_network", ["vgg-16", "resnet-50"])
+def test_detections_are_those_of_mxnet(base_network: str, tmp_path: Path) -> None:
+    network = Network(base_network, 300, num_classes=3)
+    values = parameters(network)
+    path = tmp_path / "model.onnx"
+    write_onnx(path, network, values.arguments, values.states, NAMES)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    running = session(path.read_bytes())
+    detector = Detector(
+        detection_graph(network), [Weights(mx.cpu(), values.arguments, values.states)], batch_size=1, image_shape=300
+    )
+    for seed in range(3):
+        blots = cv2.resize(np.random.RandomState(seed).randint(0, 256, (9, 9, 3)).astype(np.uint8), (300, 300))
+        image = blots.transpose(2, 0, 1)[None].astype(np.float32)
+        (found,) = running.run(["detections"], {"image": image})
+        (expected,) = detector.detect(mx.nd.array(image - np.reshape(network.mean, (1, 3, 1, 1))))
+        assert len(expected) > 20
+        assert found.shape == expected.shape
+        assert_same_rows(found, expected, 1e-4)
+
+
+def test_the_metadata_tell_how_to_use_it(tmp_path: Path) -> None:
+    network = Network("resnet-50", 300, num_classes=3, nms_threshold=0.3, nms_topk=50)
+    values = parameters(network)
+    write_onnx(tmp_path / "model.onnx", network, values.arguments, values.states, NAMES)
+    facts = {entry.key: json.loads(entry.value) for entry in onnx.load(str(tmp_path / "model.onnx")).metadata_props}
+    assert facts["classes"] == NAMES
+    assert (facts["image_shape"], facts["mean"]) == (300, [0.0, 0.0, 0.0])
+    assert (facts["nms_threshold"], facts["nms_topk"], facts["score_threshold"]) == (0.3, 50, SCORE_THRESHOLD)
+
+
+def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: int) -> bytes:
+    graph = onnx.helper.make_graph(
+        [],
+        "tail",
+        [
+            onnx.helper.make_tensor_value_info("classes", onnx.TensorProto.FLOAT, (1, classes + 1, len(anchors))),
+            onnx.helper.make_tensor_value_info("locations", onnx.TensorProto.FLOAT, (1, 4 * len(anchors))),
+        ],
+        [onnx.helper.make_tensor_value_info("found", onnx.TensorProto.FLOAT, ("D", 6))],
+    )
+    add_detection(
+        Nodes(graph),
+        classes="classes",
+        locations="locations",
+        anchors=anchors,
+        nms_threshold=nms_threshold,
+        nms_topk=nms_topk,
+        output="found",
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=7)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("nms_threshold", [0.1, 0.45, 1.0])
+@pytest.mark.parametrize(("anchors", "nms_topk"), [(1, 400), (300, 400), (300, 40), (300, 1)])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 6.0])
+def test_the_detection_is_that_of_multiboxdetection(
+    nms_threshold: float, anchors: int, nms_topk: int, spread: float
+) -> None:
+    """Scores around the threshold, boxes past the border, more of them than are looked at, none at all."""
+    random = np.random.RandomState(anchors + nms_topk)
+    corners = random.uniform(-0.1, 0.8, (anchors, 2))
+    boxes = np.hstack([corners, corners + random.uniform(0.05, 0.5, (anchors, 2))]).astype(np.float32)
+    scores = random.normal(0, 1, (1, 5, anchors)).astype(np.float32) * spread
+    scores[:, 0] += 4
+    offsets = random.normal(0, 0.7, (1, 4 * anchors)).astype(np.float32)
+    probabilities = mx.nd.softmax(mx.nd.array(scores), axis=1)
+    (expected,) = mx.nd.contrib.MultiBoxDetection(
+        probabilities,
+        mx.nd.array(offsets),
+        mx.nd.array(boxes[None]),
+        nms_threshold=nms_threshold,
+        nms_topk=nms_topk,
+        variances=(0.1, 0.1, 0.2, 0.2),
+    ).asnumpy()
+    expected = expected[expected[:, 0] >= 0]
+    model = tail(boxes, 4, nms_threshold=nms_threshold, nms_topk=nms_topk)
+    (found,) = session(model).run(None, {"classes": scores, "locations": offsets})
+    assert found.shape == expected.shape
+    assert_same_rows(found, expected, 1e-5)
+    assert (np.diff(found[:, 1]) <= 1e-6).all()

@@ -1,0 +1,114 @@
+"""`python -m sagemaker_ssd.predict` as a user calls it, on models in the built-in's form."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+
+from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL, write_model
+from sagemaker_ssd.engine.detector import Detector, Weights
+from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
+from sagemaker_ssd.model.parameters import Parameters, initial_parameters
+
+NETWORK = Network("resnet-50", 300, num_classes=3, nms_threshold=0.3)
+
+
+@pytest.fixture(scope="module")
+def values() -> Parameters:
+    values = initial_parameters(saved_graph(NETWORK), 300, seed=1)
+    for name, array in values.arguments.items():
+        if name.endswith("_pred_conv_weight"):
+            array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
+    return values
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, values: Parameters) -> Path:
+    """A folder of a model's files, and beside it their archive."""
+    folder = tmp_path_factory.mktemp("model") / "files"
+    folder.mkdir()
+    settings = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": "resnet-50"}
+    write_model(folder, saved_graph(NETWORK), values.arguments, values.states, settings)
+    with tarfile.open(folder.parent / "model.tar.gz", "w:gz") as archive:
+        for name in (SYMBOL, PARAMETERS, CONFIGURATION):
+            archive.add(folder / name, name)
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "a picture.jpg"
+    cv2.imwrite(str(path), cv2.resize(np.random.RandomState(5).randint(0, 256, (6, 8, 3)).astype(np.uint8), (400, 200)))
+    return path
+
+
+def predict(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sagemaker_ssd.predict", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("form", ["archive", "folder", "parameters"])
+def test_it_prints_what_the_network_detects(folder: Path, values: Parameters, image: Path, form: str) -> None:
+    given = {"archive": folder.parent / "model.tar.gz", "folder": folder, "parameters": folder / PARAMETERS}[form]
+    done = predict(given, image)
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    # Worked out with cv2 instead of MXNet's own decoder, which turns out the same pixels within a rounding.
+    pixels = cv2.cvtColor(cv2.resize(cv2.imread(str(image)), (300, 300)), cv2.COLOR_BGR2RGB).transpose(2, 0, 1)
+    detector = Detector(
+        detection_graph(NETWORK), [Weights(mx.cpu(), values.arguments, values.states)], batch_size=1, image_shape=300
+    )
+    (expected,) = detector.detect(mx.nd.array(pixels[None]))
+    found = np.array(json.loads(line)["prediction"])
+    assert json.loads(line).keys() == {"prediction"}
+    assert len(found) > 10
+    np.testing.assert_allclose(found[:5], expected[:5], atol=0.02)
+
+
+def test_several_images_are_named_and_drawn_and_a_bad_one_stops_nothing(
+    folder: Path, image: Path, tmp_path: Path
+) -> None:
+    bad, gone = tmp_path / "bad.jpg", tmp_path / "gone.jpg"
+    bad.write_bytes(b"no image")
+    drawn = tmp_path / "drawn"
+    other = tmp_path / "other" / image.name
+    other.parent.mkdir()
+    other.write_bytes(image.read_bytes())
+    options = ("--draw", drawn, "--draw-confidence", "0.1", "--class-names", "cat,dog", "--confidence", "0.3")
+    done = predict(folder, image, bad, gone, other, *options)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"{bad}: damaged or not an image", f"{gone}: No such file or directory"]
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["file"] for answer in answers] == [str(image), str(other)]
+    assert all(row[1] >= 0.3 for answer in answers for row in answer["prediction"])
+    assert answers[0]["prediction"]
+    assert sorted(file.name for file in drawn.iterdir()) == ["a picture-2.jpg", "a picture.jpg"]
+    before, after = cv2.imread(str(image)), cv2.imread(str(drawn / "a picture.jpg"))
+    assert before.shape == after.shape
+    assert np.abs(before.astype(int) - after).max() > 60
+
+
+def test_faults_are_told_in_a_sentence(folder: Path, image: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "alone").mkdir()
+    parameters = tmp_path / "alone" / PARAMETERS
+    parameters.write_bytes((folder / PARAMETERS).read_bytes())
+    for model, options, said in (
+        (tmp_path / "nowhere", (), "there is no such file or folder"),
+        (empty, (), "it holds no model.tar.gz and no .params file"),
+        (image, (), "it is neither a gzip file nor a tar archive"),
+        (parameters, (), "give it by --image-shape"),
+    ):
+        done = predict(model, image, *options)
+        assert (done.returncode, done.stdout) == (1, ""), model
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    done = predict(parameters, image, "--image-shape", "300")
+    assert done.returncode == 0, done.stderr
