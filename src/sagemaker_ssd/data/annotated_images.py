@@ -40,7 +40,7 @@ def pack_annotated(
             continue
         class_ids = label[2::5] if len(image.annotation.boxes) else np.empty(0, np.float32)
         offset = target.append(join_payload(Payload(tally.images, label, image.facts.image)))
-        tally.add(offset, class_ids, len(label))
+        tally.add(offset, class_ids, len(label), image.name)
 
 
 def _check(image: AnnotatedImage, findings: Findings) -> NDArray[np.float32] | None:

@@ -28,6 +28,7 @@ def check_recordio(
     label_width: int,
     copy: bool = False,
     examiner: Examiner | None = None,
+    keep_names: bool = False,
 ) -> RecordFile:
     """Read the .rec files of the channel `name` once, count and check them, and return the file to train on.
 
@@ -36,7 +37,7 @@ def check_recordio(
     examines. Raises UserError with the first ten faults and their number.
     """
     paths = [files] if isinstance(files, Path) else list(files)
-    findings, tally, progress = Findings(name), Tally(num_classes), Progress(name)
+    findings, tally, progress = Findings(name), Tally(num_classes, keep_names=keep_names), Progress(name)
     with _target(paths, scratch / f"{name}.rec", copy) as target:
         records = _records(paths, findings)
         check_records(

@@ -146,7 +146,7 @@ def _store(examined: _Examined, kept: _Kept | None, target: CopiedRecords | Reco
     else:
         payload = replace(examined.payload, label=kept.label, image=examined.facts.image)
         offset = target.replace(examined.record, join_payload(payload))
-    tally.add(offset, kept.class_ids, len(kept.label))
+    tally.add(offset, kept.class_ids, len(kept.label), examined.record.brief)
 
 
 def _corners(box: NDArray[np.float32]) -> str:

@@ -39,6 +39,7 @@ def check_stream(
     patience: float,
     if_empty: str = "look at its S3Uri",
     examiner: Examiner | None = None,
+    keep_names: bool = False,
 ) -> RecordFile:
     """Read the FIFO of the channel `name` once, count and check it, and return the file to train on.
 
@@ -47,7 +48,7 @@ def check_stream(
     a channel that this host alone examines.
     Raises UserError with the first ten faults and their number, and PlatformError when nothing comes.
     """
-    findings, tally = Findings(name), Tally(num_classes)
+    findings, tally = Findings(name), Tally(num_classes, keep_names=keep_names)
     with CopiedRecords(scratch / f"{name}.rec", what=f"the stream of {name}", needed=None) as target:
         free = bytes_in_words(target.file.free)
         _log.info("%s: reading %s once, into %s, where %s are free", name, path, scratch, free)

@@ -139,3 +139,12 @@ def _size_fault(width: int, height: int) -> str:
     if width * height > MAX_PIXELS:
         return f"{width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels"
     return ""
+
+
+def displayed_size(image: bytes) -> tuple[int, int]:
+    """Return width and height of an image that has been checked, as a viewer shows it."""
+    header = read_header(image)
+    assert header is not None, "an image of a checked channel is JPEG or PNG"
+    sides = header.width, header.height
+    # A PNG of a checked channel is upright.
+    return sides[::-1] if header.sideways and header.coding != "png" else sides

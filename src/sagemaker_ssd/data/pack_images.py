@@ -29,13 +29,14 @@ def pack_images(
     max_bad_images: float,
     label_width: int,
     examiner: Examiner | None = None,
+    keep_names: bool = False,
 ) -> RecordFile:
     """Pack the images of the channel `name`, with the JSONs of `<name>_annotation`, in the order of their paths.
 
     examiner: None for a channel that this host alone examines. Raises UserError with the first ten faults and their
     number.
     """
-    findings, tally, progress = Findings(name), Tally(num_classes), Progress(name)
+    findings, tally, progress = Findings(name), Tally(num_classes, keep_names=keep_names), Progress(name)
     pairing = _pair(images, annotations, findings, num_classes)
     needed = sum(bytes_of(images / path) for path in pairing.annotations)
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")

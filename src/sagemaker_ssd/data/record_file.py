@@ -17,7 +17,8 @@ class RecordFile:
 
     `path` is the user's own file when nothing had to change, else one in scratch. `offsets` (images + 1,) holds
     the byte offset of each record's first frame, then the file's end. `max_objects` is the most boxes of one
-    image, `label_floats` the widest label of the file, header included: the reader's label_pad_width.
+    image, `label_floats` the widest label of the file, header included: the reader's label_pad_width. `names` are the
+    images' own where they were kept, else there are none.
     """
 
     path: Path
@@ -27,6 +28,7 @@ class RecordFile:
     images_without_objects: int
     max_objects: int
     label_floats: int
+    names: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -47,9 +49,10 @@ class RecordFile:
 
 
 class Tally:
-    """Counts the records of a channel as they are kept."""
+    """Counts the records of a channel as they are kept; keep_names: in memory, for a channel that is not large."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, keep_names: bool = False) -> None:
+        self._names: list[str] | None = [] if keep_names else None
         self._offsets = array("q")
         self._per_class = np.zeros(num_classes, np.int64)
         self._without_objects = 0
@@ -66,8 +69,10 @@ class Tally:
         """Boxes kept so far."""
         return int(self._per_class.sum())
 
-    def add(self, offset: int, class_ids: NDArray[np.floating[Any]], label_floats: int) -> None:
+    def add(self, offset: int, class_ids: NDArray[np.floating[Any]], label_floats: int, name: str = "") -> None:
         """Count a record at `offset`, with the class ids (boxes,) of its boxes that have an area."""
+        if self._names is not None:
+            self._names.append(name)
         self._offsets.append(offset)
         self._per_class += np.bincount(class_ids.astype(np.int64), minlength=len(self._per_class))
         self._without_objects += len(class_ids) == 0
@@ -84,4 +89,5 @@ class Tally:
             images_without_objects=self._without_objects,
             max_objects=self._max_objects,
             label_floats=self.label_floats,
+            names=tuple(self._names or ()),
         )

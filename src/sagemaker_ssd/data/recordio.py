@@ -4,6 +4,7 @@ Layout: dmlc-core, `include/dmlc/recordio.h`. The length word holds a 3-bit flag
 payload with the magic word at an aligned place is cut there into parts, and the word itself is left out.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,6 +127,14 @@ class _Reader:
                 f"{len(data):,} of them; {advice.cut_off}"
             )
         return flag, data[:length], _HEAD.size + padded
+
+
+def read_payload(path: Path, begin: int, end: int) -> bytes:
+    """Return the payload of the one record between two offsets of a checked file."""
+    with path.open("rb") as file:
+        file.seek(begin)
+        content = io.BytesIO(file.read(end - begin))
+    return next(split_records(content, str(path), FILE_ADVICE)).payload
 
 
 def frame(payload: bytes) -> bytes:

@@ -34,10 +34,13 @@ class LoadedModel:
         )
 
 
-def load_model(path: Path, scratch: Path, image_shape: int | None = None) -> LoadedModel:
+def load_model(
+    path: Path, scratch: Path, image_shape: int | None = None, device: mx.Context | None = None
+) -> LoadedModel:
     """Load a model.tar.gz, a .params file, or a folder with one of them.
 
-    image_shape: in pixels, for a model whose hyperparams.json is missing. Raises UserError and OSError.
+    image_shape: in pixels, for a model whose hyperparams.json is missing. device: the CPU unless given. Raises
+    UserError and OSError.
     """
     file = _file(path)
     stored = read_stored_model(file, str(file), scratch)
@@ -53,7 +56,15 @@ def load_model(path: Path, scratch: Path, image_shape: int | None = None) -> Loa
         nms_topk=int(float(told.get("nms_topk", 400))),
     )
     _check(network, stored, file)
-    return LoadedModel(network, Weights(mx.cpu(), stored.arguments, stored.states), told)
+    return LoadedModel(network, _placed(stored, device or mx.cpu()), told)
+
+
+def _placed(stored: StoredModel, device: mx.Context) -> Weights:
+    arguments, states = (
+        {name: array.as_in_context(device) for name, array in arrays.items()}
+        for arrays in (stored.arguments, stored.states)
+    )
+    return Weights(device, arguments, states)
 
 
 def _file(path: Path) -> Path:

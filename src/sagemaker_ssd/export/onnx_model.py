@@ -1,6 +1,7 @@
 """A model as ONNX: from RGB pixels to detections in standard operators, so that any runtime can do all of it."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,8 @@ def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> 
     wanted = {*heads.list_arguments(), *heads.list_auxiliary_states()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "heads.onnx"
+        # It tells of this file, which nobody will see.
+        logging.disable(logging.INFO)
         mx.onnx.export_model(
             heads,
             {name: array.as_in_context(mx.cpu()) for name, array in parameters.items() if name in wanted},
@@ -92,6 +95,7 @@ def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> 
             in_types=[np.float32],
             onnx_file_path=str(path),
         )
+        logging.disable(logging.NOTSET)
         return onnx.load(str(path))
 
 

@@ -1,5 +1,6 @@
 """The processes of this host: the worker, and on several hosts those of MXNet's parameter server beside it."""
 
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from sagemaker_ssd.launch.progress import used_by
 from sagemaker_ssd.launch.roles import ParameterServer, Role, role_environment
 from sagemaker_ssd.launch.worker_process import Gather, WorkerProcess, worker_environment
 
+_log = logging.getLogger(__name__)
 _SERVES: Final = "sagemaker_ssd.worker.parameter_server"
 _SHOWN_AS: Final[dict[Role, str]] = {"scheduler": "the parameter server's scheduler", "server": "the parameter server"}
 
@@ -64,6 +66,12 @@ class HostProcesses:
             )
             if error is not None:
                 raise error
+            if self._worker.returncode:
+                _log.warning(
+                    "The training is done and its model is whole, but the training process ended with %d while it made "
+                    "what follows: report, deploy form or ONNX model may be missing",
+                    self._worker.returncode,
+                )
             return True
         self._watch_serving()
         self._watch_progress()

@@ -93,6 +93,8 @@ def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) 
         "max_bad_images": chosen.max_bad_images,
         "label_width": chosen.label_width,
         "examiner": examiner,
+        # For the files of the evaluation.
+        "keep_names": channel.name == "validation",
     }
     if channel.mode == "Pipe":
         remedy = NO_SHARE if channel.sharded else "look at its S3Uri"

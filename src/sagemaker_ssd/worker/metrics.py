@@ -38,8 +38,22 @@ class Metrics:
 
     def write(self, history: History, *, ended_early: bool) -> None:
         """Write the file as it is after the last epoch of a history of at least one."""
-        best = {"best_epoch": history.best_epoch, "best_mAP": history.scores[history.best_epoch]}
-        write_metrics(self._path, {**self._document, **best, "ended_early": ended_early, "epochs": history.epochs})
+        self._document |= {
+            "best_epoch": history.best_epoch,
+            "best_mAP": history.scores[history.best_epoch],
+            "ended_early": ended_early,
+            "epochs": history.epochs,
+        }
+        write_metrics(self._path, self._document)
+
+    def add(self, name: str, figures: Mapping[str, Any]) -> None:
+        """Write the file anew with more figures."""
+        self._document[name] = dict(figures)
+        write_metrics(self._path, self._document)
+
+    def document(self) -> dict[str, Any]:
+        """Return what was written last."""
+        return dict(self._document)
 
 
 def epoch_figures(epoch: int, learning_rate: float | None, losses: EpochLosses, scores: Scores) -> dict[str, Any]:

@@ -70,6 +70,12 @@ def train_job(
         keeper = Keeper(job, training, history, metrics, checkpoints, saving)
     _log.info("Start training.")
     run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
+    peers.done()
+    if keeper is not None and channels.validation is not None:
+        # Not before: what draws and scores takes a second to import.
+        from sagemaker_ssd.worker.closing import Closing
+
+        Closing(job, channels.validation, keeper.metrics, devices[0], scratch).run()
 
 
 def _of_validation(channels: CheckedChannels) -> dict[str, dict[str, Any]]:

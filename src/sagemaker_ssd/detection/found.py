@@ -1,0 +1,46 @@
+"""The detections of a network on a checked channel, as COCO's results."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sagemaker_ssd.data import RecordFile, evaluation_batches
+from sagemaker_ssd.detection.rounding import corners_to_box, written_score
+from sagemaker_ssd.engine.detector import Detector
+
+# As many as COCO looks at; more only make the file longer.
+KEPT: Final = 100
+
+
+def coco_results(
+    detector: Detector,
+    file: RecordFile,
+    truth: dict[str, Any],
+    *,
+    batch_size: int,
+    image_shape: int,
+    mean: tuple[float, float, float],
+    threads: int,
+    each_batch: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """Detect on every image; return the best 100 of each, by falling score.
+
+    truth: the file's own, whose images tell their sizes. each_batch: is called after each.
+    """
+    results: list[dict[str, Any]] = []
+    images = iter(truth["images"])
+    batches = evaluation_batches(file, batch_size=batch_size, image_shape=image_shape, mean=mean, threads=threads)
+    for batch in batches:
+        for detections in detector.detect(batch.data):
+            image = next(images)
+            for class_id, score, *corners in detections[:KEPT].tolist():
+                box = corners_to_box(corners, image["width"], image["height"])
+                results.append(
+                    {
+                        "image_id": image["id"],
+                        "category_id": int(class_id),
+                        "bbox": box,
+                        "score": written_score(score),
+                    }
+                )
+        each_batch()
+    return results

@@ -1,0 +1,1 @@
+"""The command that scores a saved model on a channel."""

@@ -1,0 +1,116 @@
+"""`python -m sagemaker_ssd.evaluate model.tar.gz channel`: the figures and the report of a model, without training."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import JobError, UserError
+
+_DESCRIPTION: Final = (
+    "Scores the model of a training job, of this program or of the built-in, on a channel of a job: .rec files, or "
+    "images with a JSON each. Writes evaluation.json, ground_truth.json and detections.json (COCO's formats) and "
+    "report.html into --output, and prints the means."
+)
+
+
+def main() -> int:
+    """Evaluate, and return the exit code."""
+    options = _parser().parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            _evaluate(options, Path(scratch))
+    except JobError as error:
+        print(error.sentence, file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return UserError.exit_code
+    return 0
+
+
+def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
+    # MXNet takes seconds to import: not for --help.
+    from sagemaker_ssd.data.class_names import class_names
+    from sagemaker_ssd.detection.evaluating import evaluate_model
+    from sagemaker_ssd.detection.loading import load_model
+    from sagemaker_ssd.detection.pictures import read_picture
+    from sagemaker_ssd.report import write_report
+
+    model = load_model(options.model, scratch, options.image_shape)
+    annotations = options.annotations or options.channel.with_name(f"{options.channel.name}_annotation")
+    annotations = annotations if annotations.is_dir() else None
+    file = _checked(options.channel, annotations, model.network.num_classes, scratch)
+    names = class_names(annotations, model.network.num_classes)
+    threshold = options.overlap_threshold or float(model.settings.get("overlap_threshold", 0.5))
+    found = evaluate_model(
+        model,
+        file,
+        names,
+        overlap_threshold=threshold,
+        batch_size=options.batch_size,
+        threads=max(1, usable_cores() - 1),
+    )
+    found.write(options.output)
+    document = {"model": str(options.model), "hyperparameters": dict(model.settings), "best": found.figures}
+    (options.output / "evaluation.json").write_text(json.dumps(document, indent=1))
+    write_report(
+        options.output / "report.html", document, found.truth, found.results, lambda number: read_picture(file, number)
+    )
+    _tell(found.figures, options.output)
+
+
+def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> Any:
+    from sagemaker_ssd.data import check_recordio, pack_images
+
+    settings: dict[str, Any] = {
+        "name": channel.name or "channel",
+        "num_classes": num_classes,
+        "scratch": scratch,
+        "max_bad_images": 0.01,
+        "label_width": 1 << 20,
+        "keep_names": True,
+    }
+    records = sorted(channel.glob("*.rec"))
+    if records:
+        return check_recordio(records, **settings)
+    if annotations is None:
+        raise UserError(
+            f"{channel}: there is no .rec file, and no folder {channel.name}_annotation of JSONs beside it: give the "
+            "folder of a channel, or --annotations"
+        )
+    return pack_images(channel, annotations, **settings)
+
+
+def _tell(figures: dict[str, Any], output: Path) -> None:
+    print(f"{figures['images']} images, {figures['objects']} objects, {figures['detections']} detections")
+    for name in ("mAP", "mAP_all_points"):
+        print(f"{name}: {figures[name]:.4f}")
+    for name in ("AP", "AP50", "AP75"):
+        value = figures["coco"][name]
+        print(f"COCO {name}: {'-' if value is None else f'{value:.4f}'}")
+    print(f"Written: {output / 'report.html'}, evaluation.json, ground_truth.json, detections.json")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.evaluate", description=_DESCRIPTION)
+    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    parser.add_argument("channel", type=Path, help="folder of .rec files, or of images")
+    parser.add_argument("--annotations", type=Path, help="folder of the JSONs (default: <channel>_annotation)")
+    parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
+    parser.add_argument("--overlap-threshold", type=float, help="IoU of a right detection (default: the job's own)")
+    parser.add_argument("--batch-size", type=int, default=8, help="images at once (default 8)")
+    parser.add_argument("--image-shape", type=int, help="for a model without its hyperparams.json: pixels a side")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
