@@ -21,17 +21,17 @@ def _chart(width: float = 6.4, height: float = 3.4) -> tuple[Figure, Any]:
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)
     axes.grid(alpha=0.25)
-    axes.tick_params(colors=_GREY, labelcolor=_GREY)
+    axes.tick_params(colors=_GREY, labelcolor=_GREY, labelsize=11)
     for side in axes.spines.values():
         side.set_color(_GREY)
     return figure, axes
 
 
 def _finish(figure: Figure, axes: Any, x: str, y: str, *, legend: bool = True) -> str:
-    axes.set_xlabel(x, color=_GREY)
-    axes.set_ylabel(y, color=_GREY)
+    axes.set_xlabel(x, color=_GREY, fontsize=12)
+    axes.set_ylabel(y, color=_GREY, fontsize=12)
     if legend:
-        axes.legend(frameon=False, labelcolor=_GREY, fontsize=9)
+        axes.legend(frameon=False, labelcolor=_GREY, fontsize=11)
     written = io.StringIO()
     # Without a date and with fixed names the same figures give the same bytes.
     import matplotlib as mpl

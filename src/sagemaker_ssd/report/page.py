@@ -20,10 +20,10 @@ p,li{max-width:46rem}.soft,figcaption,caption{color:var(--soft);font-size:.9rem}
 .big b{display:block;font-size:1.5rem;color:var(--mark)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}td.hit{font-weight:bold}
+th:first-child,td:first-child,caption{text-align:left}td.hit{font-weight:bold}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr));gap:1rem}
-figure{margin:0}figure img,figure svg{width:100%;height:auto;display:block}
+figure{margin:0;max-width:46rem}summary{cursor:pointer}figure img,figure svg{width:100%;height:auto;display:block}
 figcaption{overflow-wrap:anywhere}.out li{margin:.3rem 0}
 @media print{body{max-width:none}figure,tr{break-inside:avoid}}
 """
@@ -92,6 +92,11 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def folded(title: str, content: str) -> str:
+    """Put something away until a reader opens it."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def pictures(found: Sequence[Picture]) -> str:

@@ -14,6 +14,8 @@ from sagemaker_ssd.report.matching import NOTHING, Matched, Rows
 ReadImage = Callable[[int], Image.Image]
 _EACH: Final = 4
 _LONGEST: Final = 560
+# More boxes than these hide the image.
+_DRAWN, _NAMED = 30, 12
 _TRUTH, _FOUND = (0, 158, 115), (213, 94, 0)
 
 
@@ -92,15 +94,21 @@ def _picture(scene: Scene, image: int, what: str) -> Picture:
     draw = ImageDraw.Draw(picture)
     for box in scene.objects.get(image, NOTHING).boxes[:200]:
         draw.rectangle([float(value) * scale for value in box], outline=_TRUTH, width=3)
-    found = scene.found.get(image, NOTHING)
-    for number in np.argsort(found.more, kind="stable"):
-        if found.more[number] >= min(scene.threshold, 0.5):
-            box = [float(value) * scale for value in found.boxes[number]]
-            draw.rectangle([*box[:2], max(box[0], box[2]), max(box[1], box[3])], outline=_FOUND, width=1)
-            text = f"{scene.names[found.classes[number]][:16]} {found.more[number]:.2f}"
-            place = (box[0] + 2, max(0.0, box[1] - 11))
-            draw.rectangle(draw.textbbox(place, text), fill=_FOUND)
-            draw.text(place, text, fill="white")
+    _draw_found(draw, scene, image, scale)
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=80)
     return Picture(f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}", caption)
+
+
+def _draw_found(draw: ImageDraw.ImageDraw, scene: Scene, image: int, scale: float) -> None:
+    found = scene.found.get(image, NOTHING)
+    ranked = [number for number in np.argsort(-found.more, kind="stable") if found.more[number] >= scene.threshold]
+    # The surest on top.
+    for rank, number in reversed(list(enumerate(ranked[:_DRAWN]))):
+        left, top, right, bottom = (float(value) * scale for value in found.boxes[number])
+        draw.rectangle([left, top, max(left, right), max(top, bottom)], outline=_FOUND, width=1)
+        if rank < _NAMED:
+            text = f"{scene.names[found.classes[number]][:16]} {found.more[number]:.2f}"
+            place = (left + 2, max(0.0, top - 11))
+            draw.rectangle(draw.textbbox(place, text), fill=_FOUND)
+            draw.text(place, text, fill="white")

@@ -1,12 +1,14 @@
 """What stands out in the figures of a job, in sentences."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from sagemaker_ssd.report.matching import Matched
 
 _FEW_IMAGES, _FEW_OBJECTS, _SHOWN = 100, 20, 6
+# Below it all classes are weak.
+_LITTLE: Final = 0.1
 
 
 def what_stands_out(metrics: dict[str, Any], matched: Matched | None, table: Any) -> list[str]:
@@ -31,7 +33,7 @@ def _of_classes(figures: dict[str, Any]) -> list[str]:
     weak = [
         one["name"]
         for one in there
-        if one["detections"] and len(there) > 1 and (one["average_precision"] or 0) < figures["mAP"] / 2
+        if one["detections"] and figures["mAP"] > _LITTLE and (one["average_precision"] or 0) < figures["mAP"] / 2
     ]
     if weak:
         sentences.append(f"Far weaker than the mean (less than half of mAP {figures['mAP']:.2f}): {_some(weak)}.")

@@ -144,5 +144,5 @@ def _about(metrics: dict[str, Any]) -> str:
     return page.section(
         "How it was measured",
         page.sentences([f"{name}: {text}." for name, text in definitions.items()]),
-        page.table(["hyperparameter", "value"], chosen, "The job's hyperparameters.") if chosen else "",
+        page.folded("Hyperparameters", page.table(["name", "value"], chosen, "Those of the job.")) if chosen else "",
     )

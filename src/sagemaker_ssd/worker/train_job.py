@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import mxnet as mx
+
 from sagemaker_ssd.contract import Hyperparameters, Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.model.graph import Network, saved_graph
@@ -54,28 +56,29 @@ def train_job(
     channels = check_channels(job, scratch, peers)
     shares, train_figures = agree_on_shares(job, channels.train, peers)
     data = {"train": train_figures} | _of_validation(channels)
-    if resumed is not None and _finished(job, peers, resumed, history, data):
-        return
+    metrics = Metrics(job, start if resumed is None else resumed.start, data)
     devices = training_devices(gpus, chosen.mini_batch_size)
-    training = Training(job, network, channels, shares, devices, scratch, peers, begin=len(history.epochs))
-    if resumed is None:
-        training.load(parameters)
-    else:
-        training.resume(resumed)
-    check_starting_weights(peers, training.digest)
-    keeper = None
-    if peers.is_first:
-        checkpoints = _checkpoints(job, resumed, start, data, channels.train)
-        metrics = Metrics(job, start if resumed is None else resumed.start, data)
-        keeper = Keeper(job, training, history, metrics, checkpoints, saving)
-    _log.info("Start training.")
-    run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
+    if resumed is None or not _finished(job, peers, resumed, history, metrics, data):
+        training = Training(job, network, channels, shares, devices, scratch, peers, begin=len(history.epochs))
+        if resumed is None:
+            training.load(parameters)
+        else:
+            training.resume(resumed)
+        checkpoints = _checkpoints(job, resumed, start, data, channels.train) if peers.is_first else None
+        keeper = Keeper(job, training, history, metrics, checkpoints, saving) if peers.is_first else None
+        check_starting_weights(peers, training.digest)
+        _log.info("Start training.")
+        run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
     peers.done()
-    if keeper is not None and channels.validation is not None:
-        # Not before: what draws and scores takes a second to import.
-        from sagemaker_ssd.worker.closing import Closing
+    if channels.validation is not None:
+        _close(job, channels.validation, metrics, devices[0], scratch)
 
-        Closing(job, channels.validation, keeper.metrics, devices[0], scratch).run()
+
+def _close(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
+    # Not before: what draws and scores takes a second to import.
+    from sagemaker_ssd.worker.closing import Closing
+
+    Closing(job, validation, metrics, device, scratch).run()
 
 
 def _of_validation(channels: CheckedChannels) -> dict[str, dict[str, Any]]:
@@ -92,12 +95,14 @@ def _network(chosen: Hyperparameters) -> Network:
     )
 
 
-def _finished(job: Job, peers: Peers, resumed: Resumed, history: History, data: dict[str, dict[str, Any]]) -> bool:
+def _finished(
+    job: Job, peers: Peers, resumed: Resumed, history: History, metrics: Metrics, data: dict[str, dict[str, Any]]
+) -> bool:
     """Say whether a resumed job is at its end; the first host compares the data and writes the figures so far."""
     finished = _nothing_left(job, history)
     if peers.is_first:
         check_same_data(data, resumed.manifest.data, resumed.path, finished=finished is not None)
-        Metrics(job, resumed.start, data).write(history, ended_early=ends_early(job, history))
+        metrics.write(history, ended_early=ends_early(job, history))
     # So that no host ends before the first one has written.
     peers.gather("whether anything is left to train", finished)
     if finished:

@@ -1,0 +1,79 @@
+"""`python -m sagemaker_ssd.evaluate` on a model and a channel of drawn images."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent.parent
+sys.path.insert(0, str(TESTS / "data"))
+
+from drawn_channels import encoded, json_box, noise, write_annotation, write_image, write_rec  # noqa: E402
+
+from sagemaker_ssd.artifacts.model_files import write_model  # noqa: E402
+from sagemaker_ssd.model.graph import Network, saved_graph  # noqa: E402
+from sagemaker_ssd.model.parameters import initial_parameters  # noqa: E402
+
+NETWORK = Network("resnet-50", 300, num_classes=2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = initial_parameters(saved_graph(NETWORK), 300, seed=1)
+    for name, array in values.arguments.items():
+        if name.endswith("_pred_conv_weight"):
+            array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, saved_graph(NETWORK), values.arguments, values.states, {"image_shape": "300"})
+    return folder
+
+
+def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sagemaker_ssd.evaluate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+def test_images_with_json(model: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / "validation" / f"{number}.png", encoded(noise(number)))
+        write_annotation(
+            tmp_path / "validation_annotation" / f"{number}.json",
+            [json_box(1, 10, 10, 30, 20)],
+            categories=[{"class_id": 0, "name": "cat"}, {"class_id": 1, "name": "dog"}],
+        )
+    done = evaluate(model, tmp_path / "validation", "--output", tmp_path / "out", "--batch-size", 2)
+    assert done.returncode == 0, done.stderr
+    assert "3 images, 3 objects" in done.stdout
+    names = ["detections.json", "evaluation.json", "ground_truth.json", "report.html"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
+    truth = json.loads((tmp_path / "out" / "ground_truth.json").read_text())
+    assert [category["name"] for category in truth["categories"]] == ["cat", "dog"]
+    assert truth["images"][2] == {"id": 2, "file_name": "2.png", "width": 80, "height": 40}
+    assert truth["annotations"][0]["bbox"] == [10, 10, 30, 20]
+    assert "dog" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_records(model: Path, tmp_path: Path) -> None:
+    box = [2, 6, 1, 0.25, 0.25, 0.5, 0.75, 1]
+    write_rec(tmp_path / "validation" / "a.rec", [(box, encoded(noise(1))), ([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    done = evaluate(model, tmp_path / "validation", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    # A difficult object is not one to find.
+    assert "2 images, 1 objects" in done.stdout
+    truth = json.loads((tmp_path / "out" / "ground_truth.json").read_text())
+    assert [one["ignore"] for one in truth["annotations"]] == [1, 0]
+
+
+def test_faults_are_told_in_a_sentence(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = evaluate(model, tmp_path / "empty")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no .rec file, and no folder empty_annotation" in done.stderr
+    write_rec(tmp_path / "wrong" / "a.rec", [([2, 5, 7, 0, 0, 1, 1], encoded(noise(2)))])
+    done = evaluate(model, tmp_path / "wrong")
+    assert done.returncode == 1
+    assert "has class_id 7" in done.stderr
+    assert "Traceback" not in done.stderr
