@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-hosts test-container test-image-gpu test-sdk test-faults bench
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-sdk test-faults bench
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -36,7 +36,7 @@ help:
 	@echo "make format  write the style"
 	@echo "make lock    resolve the lock files again (after a change of the dependencies in pyproject.toml)"
 	@echo "make image   build the image sagemaker-ssd:cpu; make image-gpu: sagemaker-ssd:gpu"
-	@echo "make test-hosts   run those that need several hosts of this machine for minutes"
+	@echo "make test-long   run the tests that need minutes each: interrupted jobs, several hosts"
 	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
 	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
@@ -66,9 +66,9 @@ train: setup
 test: setup
 	$(VENV)/bin/python -m pytest tests -m "not long" --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
-# What of several hosts takes longer than `make test` may: five minutes on two cores.
-test-hosts: setup
-	$(VENV)/bin/python -m pytest tests/hosts -m long
+# What takes longer than `make test` may: whole jobs that are stopped, resumed or fed, and several hosts.
+test-long: setup
+	$(VENV)/bin/python -m pytest tests -m long --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
 # Takes more than an hour on two cores.
 test-faults: setup image

@@ -39,7 +39,7 @@ def test_every_phase_ends_the_build_when_it_fails():
 
 def test_a_build_makes_every_check_then_pushes_both_images(good: Build):
     targets = [call.split()[1] for call in good.calls if call.startswith("make ")]
-    assert targets == ["setup", "lint", "test", "test-hosts", "test-container", "test-image-gpu"]
+    assert targets == ["setup", "lint", "test", "test-long", "test-container", "test-image-gpu"]
     assert all(f"\n{target}:" in MAKEFILE for target in targets)
     tags = [f"{tag}-{kind}" for kind in ("cpu", "gpu") for tag in (version(), "0123456789ab")]
     assert good.pushed == tags
@@ -80,7 +80,7 @@ def test_the_makefile_passes_on_what_the_build_gives_it(good: Build, target: str
         "make setup",
         "make lint",
         "make test",
-        "make test-hosts",
+        "make test-long",
         "aws ecr describe-repositories",
         "aws ecr get-login-password",
         "docker login",

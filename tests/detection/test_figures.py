@@ -17,7 +17,6 @@ from sagemaker_ssd.detection.figures import figures
 from sagemaker_ssd.detection.rounding import box_to_corners, corners_to_box
 
 CLASSES, IMAGES = 4, 40
-ANCHORS = np.array([[0.0, 0.0, 1.0, 1.0], [0.2, 0.2, 0.6, 0.6]])
 
 
 def drawn(seed: int, *, difficult: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -57,17 +56,17 @@ def drawn(seed: int, *, difficult: bool) -> tuple[dict[str, Any], list[dict[str,
 @pytest.mark.parametrize("difficult", [False, True])
 def test_anybody_with_pycocotools_gets_the_same_figures_from_the_files(tmp_path: Path, difficult: bool) -> None:
     truth, results = drawn(1, difficult=difficult)
-    published = figures(truth, results, overlap_threshold=0.5, anchors=ANCHORS)
-    Evaluation(truth, results, published).write(tmp_path)
+    published = figures(truth, results, 0.5)
+    Evaluation(truth, results, published, {}).write(tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):
         data = COCO(str(tmp_path / TRUTH))
         evaluation = COCOeval(data, data.loadRes(str(tmp_path / RESULTS)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    names = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100")
-    for name, value in zip(names, evaluation.stats, strict=False):
-        assert published["coco"][name] == pytest.approx(value, abs=1e-6), name
+    names = ("mAP_coco", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_100")
+    for name, value in zip(names, [*evaluation.stats[:6], evaluation.stats[8]], strict=True):
+        assert published[name] == pytest.approx(value, abs=1e-6), name
     for number in range(CLASSES - 1):
         alone = evaluation.eval["precision"][:, :, number, 0, -1].mean()
         assert published["classes"][number]["coco"] == pytest.approx(alone, abs=1e-6)
@@ -79,7 +78,7 @@ def test_gluoncv_gets_the_same_voc_figures() -> None:
     from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
 
     truth, results = drawn(2, difficult=False)
-    published = figures(truth, results, overlap_threshold=0.5, anchors=ANCHORS)
+    published = figures(truth, results, 0.5)
     metric = VOC07MApMetric(iou_thresh=0.5, class_names=[str(number) for number in range(CLASSES)])
     for image in truth["images"]:
         sides = image["width"], image["height"]
@@ -105,7 +104,7 @@ def test_gluoncv_gets_the_same_voc_figures() -> None:
     assert published["mAP"] == pytest.approx(np.mean(values[: CLASSES - 1]), abs=1e-3)
 
 
-def test_counts_recall_and_unmatched_objects_are_as_by_hand() -> None:
+def test_counts_and_recall_are_as_by_hand() -> None:
     truth = {
         "images": [{"id": 0, "file_name": "a", "width": 100, "height": 100}],
         "annotations": [
@@ -123,12 +122,10 @@ def test_counts_recall_and_unmatched_objects_are_as_by_hand() -> None:
         "categories": [{"id": 0, "name": "cat"}],
     }
     results = [{"image_id": 0, "category_id": 0, "bbox": [20, 20, 40, 38], "score": 0.02}]
-    published = figures(truth, results, overlap_threshold=0.5, anchors=ANCHORS)
+    published = figures(truth, results, 0.5)
     (of_class,) = published["classes"]
-    assert (of_class["objects"], of_class["detections"], of_class["recall"]) == (2, 1, 0.5)
-    assert (published["objects"], published["detections"], published["images"]) == (2, 1, 1)
-    # One object is an anchor, the other overlaps none by half.
-    assert published["unmatched_objects"] == 1
+    assert (of_class["boxes"], of_class["detections"], of_class["recall"]) == (2, 1, 0.5)
+    assert (published["boxes"], published["detections"], published["images"]) == (2, 1, 1)
     # Recall 0.5 with precision 1: six of eleven points.
     assert published["mAP"] == pytest.approx(6 / 11)
     assert published["mAP_all_points"] == pytest.approx(0.5)
@@ -141,7 +138,7 @@ def test_nothing_to_score_gives_no_figures(part: str) -> None:
         results = []
     else:
         truth["annotations"] = []
-    published = figures(truth, results, overlap_threshold=0.5, anchors=ANCHORS)
+    published = figures(truth, results, 0.5)
     assert published["mAP"] == 0.0
-    assert published["coco"]["AP"] is None
+    assert published["mAP_coco"] is None
     json.dumps(published, allow_nan=False)

@@ -35,7 +35,7 @@ def test_everything_is_there_and_fits_together(make_job: Callable[..., Job]):
     Document.model_validate(ended.metrics)
     best = ended.metrics["best"]
     truth = json.loads((output / "ground_truth.json").read_text())
-    assert (best["images"], best["objects"]) == (3, len(truth["annotations"]))
+    assert (best["images"], best["boxes"]) == (3, len(truth["annotations"]))
     assert best["detections"] == len(json.loads((output / "detections.json").read_text()))
     # The same detections as in the epoch, but for the rounding and the most that are kept.
     assert best["mAP"] == pytest.approx(ended.metrics["best_mAP"], abs=0.02)
@@ -43,7 +43,7 @@ def test_everything_is_there_and_fits_together(make_job: Callable[..., Job]):
     assert [one["name"] for one in best["classes"]] == names == ["circle", "square", "triangle"]
     facts = {entry.key: json.loads(entry.value) for entry in onnx.load(str(output / "model.onnx")).metadata_props}
     assert facts["classes"] == names
-    assert "Training of resnet-50 at 300 px" in (output / "report.html").read_text()
+    assert "Training of resnet-50 at 300 pixels" in (output / "report.html").read_text()
 
 
 def test_what_cannot_be_written_is_told_and_costs_nothing(make_job: Callable[..., Job]):

@@ -18,6 +18,8 @@ from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS
 from sagemaker_ssd.model.graph import Network, saved_graph
 from sagemaker_ssd.model.parameters import initial_parameters
 
+pytestmark = pytest.mark.long
+
 PARAMETERS = "model_algo_1-0000.params"
 QUICK = {"epochs": "1", "mini_batch_size": "2", "num_training_samples": "1"}
 # The specification's lower bound: with it the trained values stay where they begin.

@@ -16,6 +16,8 @@ from job_runner import Job, Watched, draw
 
 from ended_job import MODEL, Ended
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {
     "sgd": {"epochs": "2", "lr_scheduler_step": "1", "overlap_threshold": "0.1"},
     # No box is found exactly, so that the mAP stays 0 and the second epoch without improvement ends the job.

@@ -14,6 +14,8 @@ from job_runner import Job, Watched
 
 from ended_job import MODEL, Ended
 
+pytestmark = pytest.mark.long
+
 STAGES = {
     # What the log says when the stage begins, and whether a model is on disk by then.
     "starting": ("Final configuration", False),

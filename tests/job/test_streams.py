@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from job_runner import ROOT, Job
 
+pytestmark = pytest.mark.long
+
 TINY = ("--train", "2", "--validation", "1")
 SETTINGS = {"epochs": "1", "mini_batch_size": "2", "num_training_samples": "2"}
 

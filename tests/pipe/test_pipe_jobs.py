@@ -12,6 +12,8 @@ from job_runner import Job, Watched, draw
 
 from ended_job import Ended
 
+pytestmark = pytest.mark.long
+
 SIZE = ("--train", "6", "--validation", "2", "--hyperparameter", "epochs=1", "--hyperparameter", "mini_batch_size=3")
 CHANNELS = ("train", "validation")
 SECONDS = "SAGEMAKER_SSD_PIPE_SECONDS"

@@ -4,28 +4,27 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import mxnet as mx
+from typing import Any
 
 from sagemaker_ssd.data import RecordFile
-from sagemaker_ssd.detection.figures import figures
+from sagemaker_ssd.detection.anchor_fit import anchor_fit
+from sagemaker_ssd.detection.figures import figures, labels_of
 from sagemaker_ssd.detection.found import coco_results
 from sagemaker_ssd.detection.loading import LoadedModel
 from sagemaker_ssd.detection.truth import coco_truth
-from sagemaker_ssd.model.graph import detection_graph
+from sagemaker_ssd.model.anchor_boxes import anchor_boxes
 
 TRUTH, RESULTS = "ground_truth.json", "detections.json"
-_ANCHORS: Final = "multibox_anchors_output"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """COCO's instances and results, and what was computed of them."""
+    """COCO's instances and results, the figures of them, and how the objects fit the anchors."""
 
     truth: dict[str, Any]
     results: list[dict[str, Any]]
     figures: dict[str, Any]
+    anchors: dict[str, Any]
 
     def write(self, folder: Path) -> None:
         """Write the two files in COCO's formats, each whole or not at all; raises OSError."""
@@ -59,14 +58,10 @@ def evaluate_model(
         threads=threads,
         each_batch=each_batch,
     )
+    anchors = anchor_boxes(model.network)
     return Evaluation(
-        truth, results, figures(truth, results, overlap_threshold=overlap_threshold, anchors=anchors_of(model))
+        truth,
+        results,
+        figures(truth, results, overlap_threshold),
+        anchor_fit(labels_of(truth), anchors, model.network.image_shape),
     )
-
-
-def anchors_of(model: LoadedModel) -> Any:
-    """Return the network's anchors (A, 4), corners as fractions of the image."""
-    size = model.network.image_shape
-    graph = detection_graph(model.network).get_internals()[_ANCHORS]
-    executor = graph.simple_bind(mx.cpu(), grad_req="null", data=(1, 3, size, size))
-    return executor.forward(is_train=False)[0].asnumpy()[0]

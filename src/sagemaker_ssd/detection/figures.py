@@ -14,56 +14,63 @@ from sagemaker_ssd.detection.rounding import box_to_corners
 from sagemaker_ssd.engine.average_precision import AveragePrecision
 from sagemaker_ssd.engine.detection_matching import pairwise_overlap
 
+# Which of COCOeval.stats is which.
+_COCO: Final = {"mAP_coco": 0, "AP50": 1, "AP75": 2, "AP_small": 3, "AP_medium": 4, "AP_large": 5, "AR_100": 8}
+_COCO_AP = "pycocotools on ground_truth.json and detections.json"
 DEFINITIONS: Final = {
     "mAP": "VOC 2007: mean over the classes with objects of the 11-point average precision at IoU >= overlap_threshold",
-    "mAP_all_points": "VOC 2010: the same with the area under the curve",
-    "coco": "pycocotools on ground_truth.json and detections.json; sizes in pixels of the original image: small below "
-    "32 x 32, large from 96 x 96 on; AR100 is the recall with the best 100 detections of an image",
-    "recall": "objects found at IoU >= overlap_threshold by a detection of their class, whatever its score",
-    "detections": "those that are written, the best 100 of each image",
-    "unmatched_objects": "objects that overlap no anchor by half, so that only the best anchor of each learns them",
+    "mAP_all_points": "VOC 2010 and later: the same with the area under the curve",
+    "mAP_coco": f"{_COCO_AP}: mean over IoU 0.50 to 0.95",
+    "AP50": f"{_COCO_AP}: at IoU 0.50",
+    "AP75": f"{_COCO_AP}: at IoU 0.75",
+    "AP_small": f"{_COCO_AP}: objects below 32 x 32 pixels of the original image",
+    "AP_medium": f"{_COCO_AP}: objects from 32 x 32 to 96 x 96 pixels",
+    "AP_large": f"{_COCO_AP}: objects from 96 x 96 pixels on",
+    "AR_100": f"{_COCO_AP}: recall, mean over IoU 0.50 to 0.95, with the best 100 detections of an image",
+    "recall": "mean over the classes of the share of objects that a detection of their class, whatever its score, "
+    "overlaps by overlap_threshold",
+    "detections": "those in detections.json: the best 100 of each image",
 }
-# The order of COCOeval.stats.
-_COCO: Final = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR1", "AR10", "AR100")
-_COCO_SIZES: Final = ("AR_small", "AR_medium", "AR_large")
 
 
-def figures(
-    truth: dict[str, Any], results: list[dict[str, Any]], *, overlap_threshold: float, anchors: Any
-) -> dict[str, Any]:
-    """Return all figures; anchors: (A, 4) corners as fractions of the image, for the objects that match none."""
-    classes = [category["name"] for category in truth["categories"]]
+def figures(truth: dict[str, Any], results: list[dict[str, Any]], overlap_threshold: float) -> dict[str, Any]:
+    """Return all figures of COCO's instances and results."""
+    names = [category["name"] for category in truth["categories"]]
     objects, found = _by_image(truth, results)
-    scores = AveragePrecision(len(classes), overlap_threshold)
+    scores = AveragePrecision(len(names), overlap_threshold)
     for image in truth["images"]:
         scores.add(found[image["id"]], objects[image["id"]])
     result = scores.result()
     overall, of_class = _coco(truth, results)
-    recall = _recalls(objects, found, len(classes), overlap_threshold)
+    recalls = _recalls(objects, found, len(names), overlap_threshold)
     return {
         "mAP": result.mean,
         "mAP_all_points": result.all_points,
-        "coco": overall,
-        "images": len(truth["images"]),
-        "objects": int(sum(one.boxes for one in result.per_class)),
-        "detections": len(results),
+        **overall,
+        "recall": float(np.mean([share for share in recalls if share is not None] or [0.0])),
         "overlap_threshold": overlap_threshold,
-        "unmatched_objects": _unmatched(objects, anchors),
+        "images": len(truth["images"]),
+        "boxes": int(sum(one.boxes for one in result.per_class)),
+        "detections": len(results),
         "classes": [
             {
                 "class_id": one.class_id,
-                "name": classes[one.class_id],
-                "objects": one.boxes,
+                "name": names[one.class_id],
+                "boxes": one.boxes,
                 "detections": one.detections,
                 "average_precision": one.average_precision,
                 "all_points": one.all_points,
                 "coco": of_class[one.class_id],
-                "recall": recall[one.class_id],
+                "recall": recalls[one.class_id],
             }
             for one in result.per_class
         ],
-        "definitions": DEFINITIONS,
     }
+
+
+def labels_of(truth: dict[str, Any]) -> list[Any]:
+    """Return the objects (G, 6) of each image: class_id, corners in fractions, difficult."""
+    return list(_by_image(truth, [])[0].values())
 
 
 def _by_image(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dict[int, Any], dict[int, Any]]:
@@ -84,10 +91,10 @@ def _by_image(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dic
 
 
 def _coco(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dict[str, float | None], list[float | None]]:
-    """Return COCO's twelve figures, and the AP of each class; None where there is nothing to count."""
+    """Return COCO's figures, and the AP of each class; None where there is nothing to count."""
     classes = [category["id"] for category in truth["categories"]]
     if not results or not truth["annotations"]:
-        return dict.fromkeys((*_COCO, *_COCO_SIZES)), [None] * len(classes)
+        return dict.fromkeys(_COCO), [None] * len(classes)
     # pycocotools prints, and adds to what it is given.
     with contextlib.redirect_stdout(io.StringIO()):
         data = COCO()
@@ -100,8 +107,8 @@ def _coco(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dict[st
     # (overlaps, recalls, classes, sizes, numbers of detections); -1 where a class has no object.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     of_class = [float(part.mean()) if (part := precision[:, :, k]).max() > -1 else None for k in range(len(classes))]
-    stats = [None if value < 0 else float(value) for value in evaluation.stats]
-    return dict(zip((*_COCO, *_COCO_SIZES), stats, strict=True)), of_class
+    stats = {name: float(evaluation.stats[number]) for name, number in _COCO.items()}
+    return {name: None if value < 0 else value for name, value in stats.items()}, of_class
 
 
 def _recalls(
@@ -118,9 +125,3 @@ def _recalls(
         there += np.bincount(ids, minlength=classes)
         hit += np.bincount(ids[best >= overlap_threshold], minlength=classes)
     return [float(hits / count) if count else None for hits, count in zip(hit, there, strict=True)]
-
-
-def _unmatched(objects: dict[int, Any], anchors: Any) -> int:
-    boxes = np.concatenate([rows[:, 1:5] for rows in objects.values()] or [np.zeros((0, 4))])
-    pieces = [boxes[begin : begin + 256] for begin in range(0, len(boxes), 256)]
-    return int(sum((pairwise_overlap(piece, anchors).max(1) < 0.5).sum() for piece in pieces))

@@ -41,6 +41,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.data.class_names import class_names
     from sagemaker_ssd.detection.evaluating import evaluate_model
+    from sagemaker_ssd.detection.figures import DEFINITIONS
     from sagemaker_ssd.detection.loading import load_model
     from sagemaker_ssd.detection.pictures import read_picture
     from sagemaker_ssd.report import write_report
@@ -60,7 +61,13 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         threads=max(1, usable_cores() - 1),
     )
     found.write(options.output)
-    document = {"model": str(options.model), "hyperparameters": dict(model.settings), "best": found.figures}
+    document = {
+        "model": str(options.model),
+        "hyperparameters": dict(model.settings),
+        "best": found.figures,
+        "definitions": DEFINITIONS,
+        "anchors": found.anchors,
+    }
     (options.output / "evaluation.json").write_text(json.dumps(document, indent=1))
     write_report(
         options.output / "report.html", document, found.truth, found.results, lambda number: read_picture(file, number)
@@ -91,12 +98,9 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
 
 
 def _tell(figures: dict[str, Any], output: Path) -> None:
-    print(f"{figures['images']} images, {figures['objects']} objects, {figures['detections']} detections")
-    for name in ("mAP", "mAP_all_points"):
-        print(f"{name}: {figures[name]:.4f}")
-    for name in ("AP", "AP50", "AP75"):
-        value = figures["coco"][name]
-        print(f"COCO {name}: {'-' if value is None else f'{value:.4f}'}")
+    print(f"{figures['images']} images, {figures['boxes']} objects, {figures['detections']} detections")
+    for name in ("mAP", "mAP_all_points", "mAP_coco", "AP50", "AP75"):
+        print(f"{name}: {'-' if figures[name] is None else f'{figures[name]:.4f}'}")
     print(f"Written: {output / 'report.html'}, evaluation.json, ground_truth.json, detections.json")
 
 

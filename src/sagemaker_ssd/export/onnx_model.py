@@ -10,10 +10,10 @@ from typing import Any, Final
 import mxnet as mx
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
 from sagemaker_ssd.export.onnx_detection import SCORE_THRESHOLD, Nodes, add_detection
+from sagemaker_ssd.model.anchor_boxes import anchor_boxes
 from sagemaker_ssd.model.graph import Network, detection_graph
 from sagemaker_ssd.version import version
 
@@ -21,7 +21,7 @@ from sagemaker_ssd.version import version
 _OPSET: Final = 13
 # The file format of that opset's time, which older runtimes read too.
 _IR_VERSION: Final = 7
-_CLASSES, _LOCATIONS, _ANCHORS = "multibox_cls_pred", "multibox_loc_pred", "multibox_anchors"
+_CLASSES, _LOCATIONS = "multibox_cls_pred", "multibox_loc_pred"
 INPUT, OUTPUT = "image", "detections"
 
 
@@ -64,7 +64,7 @@ def build_onnx(
         nodes,
         classes=_CLASSES,
         locations=_LOCATIONS,
-        anchors=_anchors(network),
+        anchors=anchor_boxes(network),
         nms_threshold=network.nms_threshold,
         nms_topk=network.nms_topk,
         output=OUTPUT,
@@ -97,15 +97,6 @@ def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> 
         )
         logging.disable(logging.NOTSET)
         return onnx.load(str(path))
-
-
-def _anchors(network: Network) -> NDArray[np.float32]:
-    """Return the anchors (A, 4) as MXNet computes them."""
-    graph = detection_graph(network).get_internals()[f"{_ANCHORS}_output"]
-    size = network.image_shape
-    executor = graph.simple_bind(mx.cpu(), grad_req="null", data=(1, 3, size, size))
-    anchors: NDArray[np.float32] = executor.forward(is_train=False)[0].asnumpy()[0]
-    return anchors
 
 
 def _facts(network: Network, class_names: Sequence[str]) -> dict[str, Any]:

@@ -163,6 +163,11 @@ def training_graph(
     )
 
 
+def feature_maps(network: Network) -> tuple[mx.sym.Symbol, ...]:
+    """Return what the heads read, whose shapes the anchors follow."""
+    return _predictions(network).maps
+
+
 def detection_graph(network: Network) -> mx.sym.Symbol:
     """Build the graph that detects: detection, prediction_sum.
 

@@ -1,4 +1,4 @@
-"""report.html: what a person wants to see of a job, in one file that can be read offline."""
+"""report.html: what a training or an evaluation gave, in figures, sentences and pictures, for a person to read."""
 
 from sagemaker_ssd.report.writing import write_report
 

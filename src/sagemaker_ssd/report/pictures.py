@@ -1,114 +1,85 @@
-"""The most telling pictures: what went best, the surest mistakes, what was missed."""
+"""A picture of an image with its objects and detections, as an element of the page."""
 
 import base64
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+import logging
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from sagemaker_ssd.report.matching import NOTHING, Matched, Rows
+from sagemaker_ssd.report.analysis import Analysis
+from sagemaker_ssd.report.choosing import Choice
+from sagemaker_ssd.report.drawn_boxes import View, focus_of, shapes
+from sagemaker_ssd.report.instances import Floats
+from sagemaker_ssd.report.overlay import Overlay
+from sagemaker_ssd.report.wording import escape
+
+_log = logging.getLogger(__name__)
+
+# Longer side in pixels, and the size in bytes from which a lower quality is tried.
+_SIDE = 560
+_BYTES = 90_000
+_QUALITIES = (82, 65, 45, 25)
+# What is shown of an image beside the box to look at: this many times its longer side, and at least so many pixels.
+_SURROUNDINGS = 4.0
+_LEAST_PIXELS = 200.0
+# A part that is nearly all of the image is no part.
+_NEARLY_ALL = 0.7
 
 ReadImage = Callable[[int], Image.Image]
-_EACH: Final = 4
-_LONGEST: Final = 560
-# More boxes than these hide the image.
-_DRAWN, _NAMED = 30, 12
-_TRUTH, _FOUND = (0, 158, 115), (213, 94, 0)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A JPEG as a data address, or none where the image could not be read, with a caption."""
-
-    address: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What pictures are made of. names: of the classes; files: of the images by id."""
-
-    objects: dict[int, Rows]
-    found: dict[int, Rows]
-    matched: Matched
-    names: Sequence[str]
-    files: dict[int, str]
-    threshold: float
-    read_image: ReadImage
-
-
-def best(scene: Scene) -> list[Picture]:
-    """Return images whose objects were all found with the highest scores."""
-    worth = {}
-    for image, scores in scene.matched.found_at.items():
-        truth = scene.objects.get(image, NOTHING)
-        if len(scores) and (scores > 0).all() and (truth.more == 0).all():
-            worth[image] = float(scores.min())
-    chosen = sorted(worth, key=lambda image: (-worth[image], image))[:_EACH]
-    return [_picture(scene, image, f"all {len(scene.objects[image].boxes)} found") for image in chosen]
-
-
-def surest_mistakes(scene: Scene) -> list[Picture]:
-    """Return the images of the wrong detections with the highest scores, one an image."""
-    pictures: dict[int, Picture] = {}
-    for number in np.flatnonzero(~scene.matched.right):
-        image = int(scene.matched.images[number])
-        if image in pictures:
-            continue
-        name, score = scene.names[scene.matched.classes[number]], scene.matched.scores[number]
-        on = scene.matched.on[number]
-        what = "where nothing is" if on < 0 else f"on {scene.names[on]}"
-        if on == scene.matched.classes[number]:
-            what = "a second time on the same object"
-        pictures[image] = _picture(scene, image, f"{name}, {score:.2f}, {what}")
-        if len(pictures) == _EACH:
-            break
-    return list(pictures.values())
-
-
-def missed(scene: Scene) -> list[Picture]:
-    """Return the images with the most objects that no detection above the threshold is on."""
-    lost = {}
-    for image, scores in scene.matched.found_at.items():
-        truth = scene.objects.get(image, NOTHING)
-        count = int(((scores < scene.threshold) & (truth.more == 0)).sum())
-        if count:
-            lost[image] = count
-    chosen = sorted(lost, key=lambda image: (-lost[image], image))[:_EACH]
-    return [
-        _picture(scene, image, f"{lost[image]} of {len(scene.objects[image].boxes)} objects missed") for image in chosen
-    ]
-
-
-def _picture(scene: Scene, image: int, what: str) -> Picture:
-    caption = f"{scene.files.get(image, image)}: {what}"
+def picture(analysis: Analysis, choice: Choice, read_image: ReadImage) -> str:
+    """Read the image and draw; an image that cannot be read leaves a sentence in its place."""
+    entry = analysis.validation.images[choice.image]
     try:
-        picture = scene.read_image(image).convert("RGB")
-    except Exception as error:  # a picture that is missing is no reason to do without the report
-        return Picture("", f"{caption} (the image could not be read: {error})")
-    scale = min(1.0, _LONGEST / max(picture.size))
-    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    draw = ImageDraw.Draw(picture)
-    for box in scene.objects.get(image, NOTHING).boxes[:200]:
-        draw.rectangle([float(value) * scale for value in box], outline=_TRUTH, width=3)
-    _draw_found(draw, scene, image, scale)
-    written = io.BytesIO()
-    picture.save(written, "JPEG", quality=80)
-    return Picture(f"data:image/jpeg;base64,{base64.b64encode(written.getvalue()).decode()}", caption)
+        image = read_image(entry.image_id)
+        image.load()
+        inside = _element(analysis, choice, image if image.mode == "RGB" else image.convert("RGB"))
+    except Exception as error:  # whatever the reader raises, the report is worth more than one picture
+        _log.warning("report: image %s cannot be read: %s", entry.name, error)
+        inside = '<div class="unread">This image could not be read.</div>'
+    caption = f"{escape(choice.sentence, 300)}<br><small>{escape(entry.name)}</small>"
+    return f"<figure>{inside}<figcaption>{caption}</figcaption></figure>"
 
 
-def _draw_found(draw: ImageDraw.ImageDraw, scene: Scene, image: int, scale: float) -> None:
-    found = scene.found.get(image, NOTHING)
-    ranked = [number for number in np.argsort(-found.more, kind="stable") if found.more[number] >= scene.threshold]
-    # The surest on top.
-    for rank, number in reversed(list(enumerate(ranked[:_DRAWN]))):
-        left, top, right, bottom = (float(value) * scale for value in found.boxes[number])
-        draw.rectangle([left, top, max(left, right), max(top, bottom)], outline=_FOUND, width=1)
-        if rank < _NAMED:
-            text = f"{scene.names[found.classes[number]][:16]} {found.more[number]:.2f}"
-            place = (left + 2, max(0.0, top - 11))
-            draw.rectangle(draw.textbbox(place, text), fill=_FOUND)
-            draw.text(place, text, fill="white")
+def _element(analysis: Analysis, choice: Choice, image: Image.Image) -> str:
+    entry = analysis.validation.images[choice.image]
+    # The image may be a smaller copy of that which the boxes were drawn on.
+    ratio = np.array([image.width / (entry.width or image.width), image.height / (entry.height or image.height)] * 2)
+    focus = focus_of(analysis, choice)
+    window = _window(image.width, image.height, None if focus is None else focus * ratio)
+    view = View(window, ratio, _SIDE / max(window[2] - window[0], window[3] - window[1]))
+    width, height = (max(1, round((window[side + 2] - window[side]) * view.scale)) for side in (0, 1))
+    overlay = Overlay(width, height, shapes(analysis, choice, view))
+    # Never more pixels than the image has: the browser enlarges as well.
+    stored = [max(1, round(side * min(1.0, 1 / view.scale))) for side in (width, height)]
+    part = image.resize((stored[0], stored[1]), Image.Resampling.BILINEAR, box=window, reducing_gap=2.0)
+    detail = "" if window == (0, 0, image.width, image.height) else " Part of the image."
+    return overlay.element(_data_address(part), f"{entry.name}: {choice.sentence}{detail}")
+
+
+def _window(width: int, height: int, focus: Floats | None) -> tuple[float, float, float, float]:
+    whole = (0.0, 0.0, float(width), float(height))
+    if focus is None:
+        return whole
+    low, high = np.clip(focus[:2], 0, [width, height]), np.clip(focus[2:], 0, [width, height])
+    side = max(_SURROUNDINGS * float((high - low).max()), _LEAST_PIXELS)
+    if side >= _NEARLY_ALL * max(width, height):
+        return whole
+    span = np.minimum([side, side], [width, height])
+    begin = np.clip((low + high) / 2 - span / 2, 0, np.array([width, height]) - span).round()
+    end = np.minimum(begin + span.round(), [width, height])
+    return float(begin[0]), float(begin[1]), float(end[0]), float(end[1])
+
+
+def _data_address(part: Image.Image) -> str:
+    coded = b""
+    for quality in _QUALITIES:
+        buffer = io.BytesIO()
+        part.save(buffer, "JPEG", quality=quality, optimize=True)
+        coded = buffer.getvalue()
+        if len(coded) <= _BYTES:
+            break
+    return f"data:image/jpeg;base64,{base64.b64encode(coded).decode()}"

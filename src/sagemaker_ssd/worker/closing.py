@@ -17,6 +17,7 @@ from sagemaker_ssd.contract import Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.data.class_names import class_names
 from sagemaker_ssd.detection.evaluating import Evaluation, evaluate_model
+from sagemaker_ssd.detection.figures import DEFINITIONS
 from sagemaker_ssd.detection.loading import LoadedModel, load_model
 from sagemaker_ssd.detection.pictures import read_picture
 from sagemaker_ssd.export.deploy import write_deploy
@@ -54,14 +55,11 @@ class Closing:
         deadline.cancel()
 
     def _guarded(self, missing: str, part: Callable[[], Any]) -> Any:
-        begin = time.monotonic()
         try:
-            result = part()
+            return part()
         except Exception as error:
             _log.warning("The training is done and its model is whole, but %s: %s", missing, error, exc_info=True)
             return None
-        _log.debug("%s: %.1f s", missing, time.monotonic() - begin)
-        return result
 
     def _class_names(self) -> list[str]:
         channel = self._job.validation
@@ -80,8 +78,9 @@ class Closing:
             batch_size=chosen.mini_batch_size,
             threads=decode_threads(),
         )
-        self._metrics.add("best", {**found.figures, "seconds": time.monotonic() - begin})
         found.write(self._output)
+        self._metrics.took("figures", time.monotonic() - begin)
+        self._metrics.add(best=found.figures, definitions=DEFINITIONS, anchors=found.anchors)
         return found
 
     def _report(self, found: Evaluation) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,9 @@ class Keeper:
 
     def evaluate_and_keep(self, epoch: int, losses: EpochLosses, keeping: Background) -> bool:
         """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
+        begin = time.monotonic()
         found = self.training.evaluate(epoch)
+        self.metrics.took("evaluation", time.monotonic() - begin)
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, found.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
         rate = None if adadelta else self.training.learning_rate(epoch)
@@ -118,9 +121,11 @@ class Keeper:
         return ends
 
     def _keep(self, kept: TrainingState | None, *, best: bool, ended_early: bool) -> None:
+        begin = time.monotonic()
         with self.saving:
             if best and kept is not None:
                 self.training.save(kept)
+            self.metrics.took("saving the model", time.monotonic() - begin)
             # Before the checkpoint, which needs more room on the disk.
             self.metrics.write(self.history, ended_early=ended_early)
             if self.checkpoints is not None and kept is not None:

@@ -34,6 +34,7 @@ class Metrics:
             "hyperparameters": job.hyperparameters.final_configuration(),
             "start": dict(start),
             "data": dict(data),
+            "timings": {},
         }
 
     def write(self, history: History, *, ended_early: bool) -> None:
@@ -46,9 +47,14 @@ class Metrics:
         }
         write_metrics(self._path, self._document)
 
-    def add(self, name: str, figures: Mapping[str, Any]) -> None:
+    def took(self, phase: str, seconds: float) -> None:
+        """Note how long a phase of the job took; it is added to what it took before."""
+        timings = self._document["timings"]
+        timings[phase] = round(timings.get(phase, 0.0) + seconds, 3)
+
+    def add(self, **figures: Mapping[str, Any]) -> None:
         """Write the file anew with more figures."""
-        self._document[name] = dict(figures)
+        self._document |= {name: dict(part) for name, part in figures.items()}
         write_metrics(self._path, self._document)
 
     def document(self) -> dict[str, Any]:

@@ -59,29 +59,12 @@ class Epoch(_Part):
     validation: EpochValidation
 
 
-class Coco(_Part):
-    """pycocotools' twelve figures on the two COCO files; None where no object is of that size."""
-
-    AP: float | None
-    AP50: float | None
-    AP75: float | None
-    AP_small: float | None
-    AP_medium: float | None
-    AP_large: float | None
-    AR1: float | None
-    AR10: float | None
-    AR100: float | None
-    AR_small: float | None
-    AR_medium: float | None
-    AR_large: float | None
-
-
 class BestClass(_Part):
     """A class of the saved model."""
 
     class_id: int
     name: str
-    objects: int
+    boxes: int
     detections: int
     average_precision: float | None
     all_points: float | None
@@ -90,23 +73,43 @@ class BestClass(_Part):
 
 
 class Best(_Part):
-    """The saved model, read back and held against validation: of what ground_truth.json and detections.json hold."""
+    """The saved model, read back and held against validation: figures of ground_truth.json and detections.json alone.
+
+    What each is stands under `definitions`; None where nothing is there to count.
+    """
 
     mAP: float
     mAP_all_points: float
-    coco: Coco
-    images: int
-    objects: int
-    detections: int
+    mAP_coco: float | None
+    AP50: float | None
+    AP75: float | None
+    AP_small: float | None
+    AP_medium: float | None
+    AP_large: float | None
+    AR_100: float | None
+    recall: float
     overlap_threshold: float
-    unmatched_objects: int
+    images: int
+    boxes: int
+    detections: int
     classes: list[BestClass]
-    definitions: dict[str, str]
-    seconds: float
+
+
+class Anchors(_Part):
+    """How objects of validation fit the anchors: unmatched are those that none overlaps; sides in pixels."""
+
+    boxes: int
+    unmatched: int
+    smallest: float
+    below_smallest: int
+    overlap: float
 
 
 class Document(_Part):
-    """metrics.json; `best` is there when a training has come to its end."""
+    """metrics.json; best, definitions and anchors are there when a training has come to its end.
+
+    timings: seconds of the phases of this run.
+    """
 
     versions: dict[str, str]
     host: str
@@ -118,4 +121,7 @@ class Document(_Part):
     best_mAP: float
     ended_early: bool
     epochs: list[Epoch]
+    timings: dict[str, float]
     best: Best | None = None
+    definitions: dict[str, str] | None = None
+    anchors: Anchors | None = None

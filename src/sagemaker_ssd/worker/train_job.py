@@ -1,6 +1,7 @@
 """A host's part of a training job, from the hyperparameters to the best model on disk."""
 
 import logging
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,11 @@ def train_job(
     progress_bar: bool,
     saving: AbstractContextManager[object],
 ) -> None:
-    """Check the channels, train and evaluate epoch by epoch, and keep the best epoch's model.
+    """Check the channels, train and evaluate epoch by epoch, keep the best epoch's model, and report on it.
 
     saving: entered while a model or a checkpoint is written, which the first host alone does. Raises JobError.
     """
-    chosen = job.hyperparameters
-    network = _network(chosen)
+    chosen, network = job.hyperparameters, _network(job.hyperparameters)
     graph = saved_graph(network)
     # Before the channels, whose check can take minutes.
     resumed = find_checkpoint(job, peers)
@@ -53,17 +53,16 @@ def train_job(
         if peers.is_first:
             with saving:
                 resumed.put_model_back(job, graph)
+    begin = time.monotonic()
     channels = check_channels(job, scratch, peers)
     shares, train_figures = agree_on_shares(job, channels.train, peers)
     data = {"train": train_figures} | _of_validation(channels)
     metrics = Metrics(job, start if resumed is None else resumed.start, data)
+    metrics.took("checking the data", time.monotonic() - begin)
     devices = training_devices(gpus, chosen.mini_batch_size)
     if resumed is None or not _finished(job, peers, resumed, history, metrics, data):
         training = Training(job, network, channels, shares, devices, scratch, peers, begin=len(history.epochs))
-        if resumed is None:
-            training.load(parameters)
-        else:
-            training.resume(resumed)
+        training.load(parameters) if resumed is None else training.resume(resumed)
         checkpoints = _checkpoints(job, resumed, start, data, channels.train) if peers.is_first else None
         keeper = Keeper(job, training, history, metrics, checkpoints, saving) if peers.is_first else None
         check_starting_weights(peers, training.digest)
@@ -75,10 +74,13 @@ def train_job(
 
 
 def _close(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
-    # Not before: what draws and scores takes a second to import.
-    from sagemaker_ssd.worker.closing import Closing
+    try:
+        # Not before: what draws and scores takes a second to import.
+        from sagemaker_ssd.worker.closing import Closing
 
-    Closing(job, validation, metrics, device, scratch).run()
+        Closing(job, validation, metrics, device, scratch).run()
+    except Exception as error:
+        _log.warning("The training is done and its model is whole, but the rest broke off: %s", error, exc_info=True)
 
 
 def _of_validation(channels: CheckedChannels) -> dict[str, dict[str, Any]]:
