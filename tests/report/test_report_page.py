@@ -143,20 +143,24 @@ def test_figures_of_the_kept_model(tmp_path):
         {"class_id": 1, "average_precision": None, "all_points": None, "coco": None, "recall": None},
         {"class_id": 2, "average_precision": 0.75, "all_points": 0.5, "coco": 0.375, "recall": 1.0},
     ]
-    best = {"mAP": 0.5004, "mAP_coco": 0.25, "AP50": 0.5, "AP_small": None, "overlap_threshold": 0.75}
+    coco = {"AP": 0.25, "AP50": 0.5, "AP_small": None, "AR100": 0.375}
+    best = {"mAP": 0.5004, "coco": coco, "objects": 24, "unmatched_objects": 3, "overlap_threshold": 0.75}
     metrics = {
         **METRICS,
         "best_mAP": 0.5016,
-        "best": {**best, "classes": classes},
-        "definitions": {"AP50": "COCO's at <0.50>"},
+        "best": {**best, "classes": classes, "definitions": {"coco": "<pycocotools>"}},
         "timings": {"checking": 1.25, "epochs": [{"epoch": 0, "steps": 2.0, "saving": None}, {"steps": 3.5}]},
     }
     page = report(tmp_path, mixed(("cat", "dog", "owl")), metrics)
     check(page)
     # The head has the figure of the log, the tables those of the kept model.
     assert "validation mAP (VOC 2007) 0.502 COCO AP 0.250 best epoch" in page.text
-    assert "figure value mAP (VOC 2007) 0.500 COCO AP 0.250 COCO AP at IoU 0.50 0.500 How they are" in page.text
-    assert "figure definition COCO AP at IoU 0.50 COCO's at <0.50>" in page.text
+    assert (
+        "figure value mAP (VOC 2007) 0.500 COCO AP 0.250 COCO AP at IoU 0.50 0.500 COCO AR, 100 detections an image "
+        "0.375 How they are defined"
+    ) in page.text
+    assert "figure definition coco <pycocotools>" in page.text
+    assert "12 % of the boxes (3 of 24) overlap no anchor" in page.text
     assert "cat 0.250 0.500 0.125" in page.text
     assert "dog – – –" in page.text
     assert "part seconds checking 1.2 epochs: steps 5.5 epochs: saving 0.0" in page.text

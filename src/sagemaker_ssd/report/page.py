@@ -90,3 +90,10 @@ def figure(chart: str, caption: str) -> str:
 def details(summary: str, content: str) -> str:
     """Return content that is shown on request."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>\n"
+
+
+def side_by_side(*parts: str) -> str:
+    """Return parts in columns where the window has room for them, those that are empty left out."""
+    return (
+        f'<div class="columns">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>\n' if any(parts) else ""
+    )

@@ -9,23 +9,23 @@ from sagemaker_ssd.report.analysis import Analysis
 from sagemaker_ssd.report.chart_kinds import precision_recall_chart
 from sagemaker_ssd.report.charts import LINES
 from sagemaker_ssd.report.job_figures import ClassFigures, ModelFigures, kept_model, section
-from sagemaker_ssd.report.page import details, figure, paragraph, table
+from sagemaker_ssd.report.page import details, figure, paragraph, side_by_side, table
 from sagemaker_ssd.report.wording import counted, escape, number
 from sagemaker_ssd.report.wording import figure as digits
 
 _ROWS = 300
 _HEADER = ("class", "AP (VOC 2007)", "AP, all points", "COCO AP", "boxes", "found", "missed", "wrong", "detections")
+# Figures over all classes, by their keys in the entry of the kept model.
 _MEANS = {
-    "mAP": "mAP (VOC 2007)",
-    "mAP_all_points": "mAP, all points",
-    "mAP_coco": "COCO AP",
-    "AP50": "COCO AP at IoU 0.50",
-    "AP75": "COCO AP at IoU 0.75",
-    "AP_small": "COCO AP, small objects",
-    "AP_medium": "COCO AP, medium objects",
-    "AP_large": "COCO AP, large objects",
-    "AR_100": "COCO AR, 100 detections",
-    "recall": "recall at any score",
+    ("mAP",): "mAP (VOC 2007)",
+    ("mAP_all_points",): "mAP, all points",
+    ("coco", "AP"): "COCO AP",
+    ("coco", "AP50"): "COCO AP at IoU 0.50",
+    ("coco", "AP75"): "COCO AP at IoU 0.75",
+    ("coco", "AP_small"): "COCO AP, small objects",
+    ("coco", "AP_medium"): "COCO AP, medium objects",
+    ("coco", "AP_large"): "COCO AP, large objects",
+    ("coco", "AR100"): "COCO AR, 100 detections an image",
 }
 _NONE = ClassFigures(None, None, None)
 
@@ -48,7 +48,7 @@ def class_section(metrics: Mapping[str, Any], analysis: Analysis, figures: Model
         f"object of its class is {analysis.overlap_threshold:g} or more. Difficult objects do not count."
     )
     listed = table(caption, header, (_row(analysis, figures, place, boxes) for place in shown))
-    return paragraph(text) + listed + _curves(analysis, order) + _means(metrics)
+    return paragraph(text) + listed + side_by_side(_curves(analysis, order), _means(metrics))
 
 
 def _order(analysis: Analysis, figures: ModelFigures) -> list[int]:
@@ -90,15 +90,15 @@ def _bar(score: float | None) -> str:
 
 def _means(metrics: Mapping[str, Any]) -> str:
     """Return the figures over all classes that metrics.json has, and how they are defined."""
-    entry, defined = kept_model(metrics), section(metrics, "definitions")
-    present = [(key, name) for key, name in _MEANS.items() if number(entry.get(key)) is not None]
-    if not present:
+    entry = kept_model(metrics)
+    found = [(name, number(section(entry, *keys[:-1]).get(keys[-1]))) for keys, name in _MEANS.items()]
+    rows = [(escape(name), digits(value)) for name, value in found if value is not None]
+    if not rows:
         return ""
-    rows = [(escape(name), digits(number(entry[key]))) for key, name in present]
-    words = [(escape(name), escape(defined[key], 500)) for key, name in present if key in defined]
-    listed = table("Figures over all classes", ("figure", "value"), rows)
+    words = [(escape(key), escape(text, 500)) for key, text in section(entry, "definitions").items()]
+    listed = table("Means over the classes", ("figure", "value"), rows)
     how = table("How they are defined", ("figure", "definition"), words, texts=True)
-    return f"<h3>All figures</h3>{listed}" + (details("How they are defined", how) if words else "")
+    return f"<h3>Over all classes</h3>{listed}" + (details("How they are defined", how) if words else "")
 
 
 def _curves(analysis: Analysis, order: Sequence[int]) -> str:
@@ -112,4 +112,4 @@ def _curves(analysis: Analysis, order: Sequence[int]) -> str:
         f"wrong. The area under a line is the AP, up to how it is measured.{lowest}"
     )
     heading = f"<h3>Precision and recall of {counted(len(present), 'class', 'classes')}</h3>"
-    return f'{heading}<div class="charts">{figure(precision_recall_chart("recall", analysis, drawn), caption)}</div>'
+    return heading + figure(precision_recall_chart("recall", analysis, drawn), caption)

@@ -8,7 +8,7 @@ from sagemaker_ssd.report.analysis import Analysis
 from sagemaker_ssd.report.chart_kinds import score_chart
 from sagemaker_ssd.report.instances import Indices
 from sagemaker_ssd.report.mistakes import CONFUSED, LOOSE, NOTHING, REPEATED
-from sagemaker_ssd.report.page import figure, paragraph, table
+from sagemaker_ssd.report.page import figure, paragraph, side_by_side, table
 from sagemaker_ssd.report.wording import counted, escape, percent, quoted
 
 _MOST_CLASSES = 15
@@ -29,8 +29,8 @@ def confusion_section(analysis: Analysis) -> str:
         f"Scores of right and wrong detections, on a logarithmic scale. The dotted line is at "
         f"{analysis.score_threshold:.2f}, from where on detections are counted here."
     )
-    chart = f'<h3>Scores</h3><div class="charts">{figure(score_chart("scores", analysis), caption)}</div>'
-    return _matrix(analysis) + _pairs(analysis) + _kinds(analysis) + chart
+    chart = f"<h3>Scores</h3>{figure(score_chart('scores', analysis), caption)}"
+    return _matrix(analysis) + _pairs(analysis) + side_by_side(chart, _kinds(analysis))
 
 
 def _matrix(analysis: Analysis) -> str:
@@ -106,4 +106,4 @@ def _kinds(analysis: Analysis) -> str:
     counts = np.bincount(analysis.mistakes.kinds, minlength=len(_KINDS))
     rows = [(name, f"{counts[kind]:,}", percent(int(counts[kind]), wrong)) for kind, name in _KINDS]
     caption = f"Where the {counted(wrong, 'wrong detection')} {'is' if wrong == 1 else 'are'}"
-    return table(caption, ("where", "detections", "share"), rows)
+    return "<h3>Wrong detections</h3>" + table(caption, ("where", "detections", "share"), rows)

@@ -6,7 +6,7 @@ from typing import Any
 from sagemaker_ssd.report.analysis import Analysis
 from sagemaker_ssd.report.chart_kinds import LOSSES, MEANS, epoch_chart
 from sagemaker_ssd.report.job_figures import EpochFigures, ModelFigures, hyperparameter, section
-from sagemaker_ssd.report.page import details, figure, table, tiles
+from sagemaker_ssd.report.page import details, figure, side_by_side, table, tiles
 from sagemaker_ssd.report.wording import counted, escape, number
 from sagemaker_ssd.report.wording import figure as digits
 
@@ -58,12 +58,15 @@ def training_section(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures])
         return ""
     best = metrics.get("best_epoch")
     best = best if isinstance(best, int) and any(epoch.mean is not None for epoch in epochs) else None
-    charts = figure(
-        epoch_chart("losses", "training loss", LOSSES, epochs, best),
-        "Losses of the training images, as means over the epoch. They should fall, ever more slowly.",
-    ) + figure(
-        epoch_chart("means", "validation", MEANS, epochs, best),
-        "Precision on the validation images after each epoch. The model of the best epoch is the one that is kept.",
+    charts = (
+        figure(
+            epoch_chart("losses", "training loss", LOSSES, epochs, best),
+            "Losses of the training images, as means over the epoch. They should fall, ever more slowly.",
+        ),
+        figure(
+            epoch_chart("means", "validation", MEANS, epochs, best),
+            "Precision on the validation images after each epoch. The model of the best epoch is the one that is kept.",
+        ),
     )
     step = 1 + (len(epochs) - 1) // _TABLE_EPOCHS
     rows = [
@@ -72,7 +75,7 @@ def training_section(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures])
     ]
     caption = "Figures of every epoch" if step == 1 else f"Figures of every {step}th epoch; metrics.json has all"
     header = ("epoch", "cross-entropy", "smooth L1", "mAP (VOC 2007)", "COCO AP")
-    return f'<div class="charts">{charts}</div>{details("The figures of the epochs", table(caption, header, rows))}'
+    return side_by_side(*charts) + details("The figures of the epochs", table(caption, header, rows))
 
 
 def settings_section(metrics: Mapping[str, Any]) -> str:

@@ -34,8 +34,9 @@ nav a { display: inline-block; padding: .25rem .75rem .25rem 0; }
 .tiles dt { color: var(--soft); font-size: .85rem; }
 .tiles dd { margin: 0; font-size: 1.1rem; font-weight: 600; }
 .tiles .main dd { font-size: 2.6rem; line-height: 1.1; overflow-wrap: normal; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 1rem; }
+.columns > div { min-width: 0; }
 figure { margin: 0; break-inside: avoid; }
 figcaption { font-size: .9rem; margin-top: .25rem; max-width: 34rem; }
 .chart { display: block; width: 100%; max-width: 34rem; height: auto; }
