@@ -108,8 +108,11 @@ def _run(job: Job, stop: threading.Event, company: Company) -> None:
     stopped = ending.kind == "stopped"
     message = "Stopped on request, the best model so far is in place" if stopped else "Training is done"
     if job.cluster.is_first:
-        metrics = job.paths.output_data / "metrics.json"
+        metrics, report = (job.paths.output_data / name for name in ("metrics.json", "report.html"))
         _log.info("%s. Model: %s; metrics: %s", message, job.paths.model, metrics)
+        # One of an earlier job in the same folder is older than this job's metrics.
+        if not stopped and report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime:
+            _log.info("Report: %s", report)
     else:
         _log.info("%s. The model and the metrics are on %s", message, job.cluster.hosts[0])
 

@@ -38,8 +38,7 @@ def drawn(seed: int, *, difficult: bool) -> tuple[dict[str, Any], list[dict[str,
                     "category_id": category,
                     "bbox": box,
                     "area": round(box[2] * box[3], 2),
-                    "iscrowd": 0,
-                    "ignore": int(difficult and random.rand() < 0.2),
+                    **dict.fromkeys(("iscrowd", "ignore"), int(difficult and random.rand() < 0.2)),
                 }
             )
             for _ in range(random.randint(0, 4)):
@@ -131,6 +130,21 @@ def test_counts_and_recall_are_as_by_hand() -> None:
     assert published["mAP_all_points"] == pytest.approx(0.5)
 
 
+def test_a_difficult_object_that_is_missed_costs_nothing_by_any_definition() -> None:
+    box = {"image_id": 0, "category_id": 0, "area": 400}
+    truth = {
+        "images": [{"id": 0, "file_name": "a", "width": 100, "height": 100}],
+        "annotations": [
+            {**box, "id": 1, "bbox": [10, 10, 20, 20], "iscrowd": 0, "ignore": 0},
+            {**box, "id": 2, "bbox": [60, 60, 20, 20], "iscrowd": 1, "ignore": 1},
+        ],
+        "categories": [{"id": 0, "name": "cat"}],
+    }
+    results = [{"image_id": 0, "category_id": 0, "bbox": [10, 10, 20, 20], "score": 0.9}]
+    published = figures(truth, results, 0.5)
+    assert (published["mAP"], published["mAP_coco"], published["recall"]) == (1.0, pytest.approx(1.0), 1.0)
+
+
 @pytest.mark.parametrize("part", ["no detections", "no objects"])
 def test_nothing_to_score_gives_no_figures(part: str) -> None:
     truth, results = drawn(3, difficult=False)
@@ -140,5 +154,5 @@ def test_nothing_to_score_gives_no_figures(part: str) -> None:
         truth["annotations"] = []
     published = figures(truth, results, 0.5)
     assert published["mAP"] == 0.0
-    assert published["mAP_coco"] is None
+    assert published["mAP_coco"] == (0.0 if part == "no detections" else None)
     json.dumps(published, allow_nan=False)

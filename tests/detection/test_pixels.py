@@ -1,18 +1,22 @@
 """Images for a detection, beside what MXNet's reader makes of the same ones for an evaluation."""
 
+import json
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 
 from drawn_channels import BOX, encoded, noise, write_rec
 
-from sagemaker_ssd.data import check_recordio, evaluation_batches
+from sagemaker_ssd.data import check_recordio, evaluation_batches, pack_images
+from sagemaker_ssd.detection.pictures import read_picture
 from sagemaker_ssd.detection.pixels import decoded, network_input
+from sagemaker_ssd.detection.truth import coco_truth
 from sagemaker_ssd.errors import UserError
 
 MEAN = (123.0, 117.0, 104.0)
@@ -47,3 +51,25 @@ def test_a_turned_image_has_a_viewers_sides() -> None:
 def test_what_is_no_image_is_named() -> None:
     with pytest.raises(UserError, match=r"^a/b\.jpg: damaged or not an image$"):
         decoded(b"nothing", "a/b.jpg")
+
+
+def test_a_picture_of_a_channel_is_as_its_boxes_see_it(tmp_path: Path) -> None:
+    # A PNG that EXIF turns, with boxes drawn on its pixels as they are stored: neither is turned.
+    info = PngImagePlugin.PngInfo()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(PHOTO)
+    (tmp_path / "train").mkdir()
+    image.save(tmp_path / "train" / "a.png", exif=exif, pnginfo=info)
+    box = {"class_id": 0, "left": 1, "top": 1, "width": 20, "height": 20}
+    (tmp_path / "train_annotation").mkdir()
+    sides = {"width": 160, "height": 90}
+    (tmp_path / "train_annotation" / "a.json").write_text(json.dumps({"image_size": [sides], "annotations": [box]}))
+    file = pack_images(
+        tmp_path / "train",
+        tmp_path / "train_annotation",
+        **{"name": "train", "num_classes": 1, "scratch": tmp_path / "s", "max_bad_images": 0, "label_width": 7},
+    )
+    truth = coco_truth(file, ["cat"])
+    assert (truth["images"][0]["width"], truth["images"][0]["height"]) == (160, 90)
+    assert read_picture(file, 0).size == (160, 90)

@@ -26,6 +26,9 @@ def parameters(network: Network) -> Parameters:
     for name, array in values.arguments.items():
         if name.endswith("_pred_conv_weight"):
             array[:] = random.normal(0, 0.003, array.shape)
+        # A scale that the graph fixes at 1 can have any value in a file.
+        if name == "bn_data_gamma":
+            array[:] = 0.5
         if name.endswith("cls_pred_conv_bias"):
             array[:] = random.normal(0, 1, array.shape)
     return values

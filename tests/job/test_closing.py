@@ -71,7 +71,7 @@ def test_a_training_process_that_dies_behind_the_training_costs_nothing(
         ["ps", "-o", "pid=,args=", "--ppid", str(running.process.pid)], capture_output=True, text=True, check=True
     )
     (worker,) = [int(line.split()[0]) for line in found.stdout.splitlines() if "sagemaker_ssd.worker" in line]
-    running.until("Report: ")
+    running.until("The model as ONNX")
     os.kill(worker, signal.SIGKILL)
     code, _ = running.end()
     assert code == 0, running.lines

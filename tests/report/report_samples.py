@@ -1,5 +1,6 @@
 """Small sets of images, objects and detections for the tests of the report."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,45 @@ def report(folder: Path, instances: Instances, metrics: dict[str, Any] | None = 
     write_report(path, metrics or {}, instances.truth, instances.detections, reader)
     assert [file.name for file in folder.iterdir()] == ["report.html"]
     return Page(path.read_text(encoding="utf-8"))
+
+
+def mixed(names: tuple[str, ...], images: int = 8, size: tuple[int, int] = (400, 300)) -> Instances:
+    """Objects that are found, missed, and taken for the next class."""
+    instances = Instances(images, names, size)
+    for image in range(images):
+        for row in range(3):
+            class_id = (3 * image + row) % len(names)
+            box = [20.0 + 130 * row, 40.0, 90.0, 80.0]
+            instances.object(image, class_id, box)
+            if row < 2:
+                instances.detection(image, (class_id + (image % 2) * row) % len(names), box, 0.5 + 0.05 * image)
+    return instances
+
+
+METRICS = {
+    "hyperparameters": {"base_network": "vgg-16", "image_shape": "300", "overlap_threshold": "0.5", "x": "<b>"},
+    "versions": {"mxnet": "1.9.1"},
+    "data": {"train": {"images": 9, "boxes": 12, "boxes_per_class": [4, 4, 4], "images_without_objects": 0}},
+    "best_epoch": 1,
+    "epochs": epochs([0.1, 0.5, 0.4]),
+}
+
+
+def check(page: Page) -> None:
+    """Whatever the data: closed tags, ids once, links that lead somewhere, nothing from elsewhere, described images."""
+    assert len(set(page.ids)) == len(page.ids)
+    inside = re.compile(r"#(.+)")
+    for tag in ("a", "use"):
+        for link in page.values(tag, "href"):
+            assert inside.fullmatch(link)[1] in page.ids
+    assert all(value.startswith("data:image/jpeg;base64,") for value in page.values("image", "href"))
+    assert not {"script", "img", "link", "iframe", "object", "foreignobject", "a:href"} & set(page.tags)
+    assert not [value for _, name, value in page.attributes if name.startswith("on") or "://" in value]
+    drawings = [value for value in page.values("svg", "class") if value]
+    described = page.values("svg", "aria-label") + page.values("svg", "aria-hidden")
+    assert len(described) == len(drawings) == page.tags.count("svg")
+    assert all(described)
+    assert page.tags.count("table") == page.values("div", "class").count("scroll")
+    assert page.tags.count("h1") == 1
+    assert "nan" not in page.text.lower().replace("finance", "")
+    assert "default-src 'none'" in page.values("meta", "content")[1]

@@ -1,11 +1,9 @@
 """The file as a whole: well-formed, self-contained, small, the same every time, whatever is in the data."""
 
-import re
-
 import numpy as np
 import pytest
 from PIL import Image
-from report_samples import Instances, epochs, image_of, report
+from report_samples import METRICS, Instances, check, epochs, image_of, mixed, report
 
 from sagemaker_ssd.report import write_report
 
@@ -20,48 +18,6 @@ EVIL = (
     "日本語",
     "x" * 500,
 )
-
-
-def mixed(names: tuple[str, ...], images: int = 8, size: tuple[int, int] = (400, 300)) -> Instances:
-    """Objects that are found, missed, and taken for the next class."""
-    instances = Instances(images, names, size)
-    for image in range(images):
-        for row in range(3):
-            class_id = (3 * image + row) % len(names)
-            box = [20.0 + 130 * row, 40.0, 90.0, 80.0]
-            instances.object(image, class_id, box)
-            if row < 2:
-                instances.detection(image, (class_id + (image % 2) * row) % len(names), box, 0.5 + 0.05 * image)
-    return instances
-
-
-METRICS = {
-    "hyperparameters": {"base_network": "vgg-16", "image_shape": "300", "overlap_threshold": "0.5", "x": "<b>"},
-    "versions": {"mxnet": "1.9.1"},
-    "data": {"train": {"images": 9, "boxes": 12, "boxes_per_class": [4, 4, 4], "images_without_objects": 0}},
-    "best_epoch": 1,
-    "epochs": epochs([0.1, 0.5, 0.4]),
-}
-
-
-def check(page) -> None:
-    """Whatever the data: closed tags, ids once, links that lead somewhere, nothing from elsewhere, described images."""
-    assert len(set(page.ids)) == len(page.ids)
-    inside = re.compile(r"#(.+)")
-    for tag in ("a", "use"):
-        for link in page.values(tag, "href"):
-            assert inside.fullmatch(link)[1] in page.ids
-    assert all(value.startswith("data:image/jpeg;base64,") for value in page.values("image", "href"))
-    assert not {"script", "img", "link", "iframe", "object", "foreignobject", "a:href"} & set(page.tags)
-    assert not [value for _, name, value in page.attributes if name.startswith("on") or "://" in value]
-    drawings = [value for value in page.values("svg", "class") if value]
-    described = page.values("svg", "aria-label") + page.values("svg", "aria-hidden")
-    assert len(described) == len(drawings) == page.tags.count("svg")
-    assert all(described)
-    assert page.tags.count("table") == page.values("div", "class").count("scroll")
-    assert page.tags.count("h1") == 1
-    assert "nan" not in page.text.lower().replace("finance", "")
-    assert "default-src 'none'" in page.values("meta", "content")[1]
 
 
 def test_a_usual_report(tmp_path):
@@ -123,48 +79,6 @@ def test_numbers_of_classes(tmp_path, classes):
     check(page)
     assert "Classes, lowest AP first" in page.text
     assert ("300 of 301; metrics.json has all" in page.text) == (classes == 301)
-
-
-def test_the_lowest_classes_come_first_and_those_without_boxes_last(tmp_path):
-    instances = Instances(2, ("found", "absent", "missed"))
-    for image in range(2):
-        instances.object(image, 0, BOX)
-        instances.detection(image, 0, BOX, 0.9)
-    instances.object(0, 2, [200.0, 50.0, 50.0, 50.0])
-    text = report(tmp_path, instances).text
-    # Name, AP, AP of all points, COCO's, boxes, found, missed, wrong, detections.
-    rows = "missed 0.000 0.000 – 1 0 1 0 0 found 1.000 1.000 – 2 2 0 0 2 absent – – – 0 0 0 0 0"
-    assert rows in text
-
-
-def test_figures_of_the_kept_model(tmp_path):
-    classes = [
-        {"class_id": 0, "average_precision": 0.25, "all_points": 0.5, "coco": 0.125, "recall": 1.0},
-        {"class_id": 1, "average_precision": None, "all_points": None, "coco": None, "recall": None},
-        {"class_id": 2, "average_precision": 0.75, "all_points": 0.5, "coco": 0.375, "recall": 1.0},
-    ]
-    coco = {"AP": 0.25, "AP50": 0.5, "AP_small": None, "AR100": 0.375}
-    best = {"mAP": 0.5004, "coco": coco, "objects": 24, "unmatched_objects": 3, "overlap_threshold": 0.75}
-    metrics = {
-        **METRICS,
-        "best_mAP": 0.5016,
-        "best": {**best, "classes": classes, "definitions": {"coco": "<pycocotools>"}},
-        "timings": {"checking": 1.25, "epochs": [{"epoch": 0, "steps": 2.0, "saving": None}, {"steps": 3.5}]},
-    }
-    page = report(tmp_path, mixed(("cat", "dog", "owl")), metrics)
-    check(page)
-    # The head has the figure of the log, the tables those of the kept model.
-    assert "validation mAP (VOC 2007) 0.502 COCO AP 0.250 best epoch" in page.text
-    assert (
-        "figure value mAP (VOC 2007) 0.500 COCO AP 0.250 COCO AP at IoU 0.50 0.500 COCO AR, 100 detections an image "
-        "0.375 How they are defined"
-    ) in page.text
-    assert "figure definition coco <pycocotools>" in page.text
-    assert "12 % of the boxes (3 of 24) overlap no anchor" in page.text
-    assert "cat 0.250 0.500 0.125" in page.text
-    assert "dog – – –" in page.text
-    assert "part seconds checking 1.2 epochs: steps 5.5 epochs: saving 0.0" in page.text
-    assert "object of its class is 0.75 or more" in page.text
 
 
 def test_without_validation(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagemaker_ssd.artifacts.whole_file import whole_file
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.detection.anchor_fit import anchor_fit
 from sagemaker_ssd.detection.figures import figures, labels_of
@@ -30,9 +31,8 @@ class Evaluation:
         """Write the two files in COCO's formats, each whole or not at all; raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in ((TRUTH, self.truth), (RESULTS, self.results)):
-            part = folder / f"{name}.part"
-            part.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
-            part.replace(folder / name)
+            with whole_file(folder / name) as part:
+                part.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
 def evaluate_model(

@@ -29,7 +29,7 @@ DEFINITIONS: Final = {
     "AR_100": f"{_COCO_AP}: recall, mean over IoU 0.50 to 0.95, with the best 100 detections of an image",
     "recall": "mean over the classes of the share of objects that a detection of their class, whatever its score, "
     "overlaps by overlap_threshold",
-    "detections": "those in detections.json: the best 100 of each image",
+    "detections": "those in detections.json: the best 100 of each image, fewer of more than 3,000 images",
 }
 
 
@@ -93,8 +93,12 @@ def _by_image(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dic
 def _coco(truth: dict[str, Any], results: list[dict[str, Any]]) -> tuple[dict[str, float | None], list[float | None]]:
     """Return COCO's figures, and the AP of each class; None where there is nothing to count."""
     classes = [category["id"] for category in truth["categories"]]
-    if not results or not truth["annotations"]:
+    if not truth["annotations"]:
         return dict.fromkeys(_COCO), [None] * len(classes)
+    if not results:
+        # pycocotools takes no empty list. Whether there are objects of each size does not matter then.
+        there = {one["category_id"] for one in truth["annotations"] if not one["iscrowd"]}
+        return dict.fromkeys(_COCO, 0.0), [0.0 if number in there else None for number in classes]
     # pycocotools prints, and adds to what it is given.
     with contextlib.redirect_stdout(io.StringIO()):
         data = COCO()

@@ -50,10 +50,10 @@ def load_model(
     told = settings(stored.configuration)
     network = Network(
         found.base_network,
-        _number(told, "image_shape", image_shape, file),
+        image_shape or int(_setting(told, "image_shape", None, file)),
         found.num_classes,
-        nms_threshold=float(told.get("nms_threshold", 0.45)),
-        nms_topk=int(float(told.get("nms_topk", 400))),
+        nms_threshold=_setting(told, "nms_threshold", 0.45, file),
+        nms_topk=int(_setting(told, "nms_topk", 400, file)),
     )
     _check(network, stored, file)
     return LoadedModel(network, _placed(stored, device or mx.cpu()), told)
@@ -80,14 +80,13 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _number(told: Mapping[str, str], name: str, given: int | None, file: Path) -> int:
-    if given is not None:
-        return given
-    if name not in told:
-        raise UserError(
-            f"{file}: there is no hyperparams.json that tells {name}: give it by --image-shape, such as 300"
-        )
-    return int(float(told[name]))
+def _setting(told: Mapping[str, str], name: str, default: float | None, file: Path) -> float:
+    if name not in told and default is None:
+        raise UserError(f"{file}: no hyperparams.json tells its {name}: give it by --image-shape, such as 300")
+    try:
+        return float(told.get(name, default or 0))
+    except ValueError:
+        raise UserError(f"{file}: its hyperparams.json has {name} {told[name]!r}, which is not a number") from None
 
 
 def _check(network: Network, stored: StoredModel, file: Path) -> None:

@@ -18,7 +18,7 @@ _DIFFICULT_COLUMN = 5
 def coco_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str, Any]:
     """Return images, annotations and categories; boxes in pixels of the image as a viewer shows it.
 
-    Image ids are the images' numbers in the channel. A difficult object has `ignore` 1, which pycocotools obeys.
+    Image ids are the images' numbers in the channel. A difficult object has `ignore` and `iscrowd` 1.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -36,7 +36,8 @@ def coco_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str, Any]:
                     "category_id": int(row[0]),
                     "bbox": box,
                     "area": round(box[2] * box[3], 2),
-                    "iscrowd": 0,
+                    # pycocotools looks at this alone.
+                    "iscrowd": int(difficult),
                     "ignore": int(difficult),
                 }
             )

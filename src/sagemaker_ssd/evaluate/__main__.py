@@ -47,9 +47,10 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.report import write_report
 
     model = load_model(options.model, scratch, options.image_shape)
-    annotations = options.annotations or options.channel.with_name(f"{options.channel.name}_annotation")
+    channel = options.channel.resolve()
+    annotations = options.annotations or channel.with_name(f"{channel.name}_annotation")
     annotations = annotations if annotations.is_dir() else None
-    file = _checked(options.channel, annotations, model.network.num_classes, scratch)
+    file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)
     threshold = options.overlap_threshold or float(model.settings.get("overlap_threshold", 0.5))
     found = evaluate_model(
@@ -86,7 +87,7 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
         "label_width": 1 << 20,
         "keep_names": True,
     }
-    records = sorted(channel.glob("*.rec"))
+    records = sorted(channel.rglob("*.rec"))
     if records:
         return check_recordio(records, **settings)
     if annotations is None:
@@ -110,10 +111,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("channel", type=Path, help="folder of .rec files, or of images")
     parser.add_argument("--annotations", type=Path, help="folder of the JSONs (default: <channel>_annotation)")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
-    parser.add_argument("--overlap-threshold", type=float, help="IoU of a right detection (default: the job's own)")
-    parser.add_argument("--batch-size", type=int, default=8, help="images at once (default 8)")
+    parser.add_argument("--overlap-threshold", type=_fraction, help="IoU of a right detection (default: the job's own)")
+    parser.add_argument("--batch-size", type=_positive, default=8, help="images at once (default 8)")
     parser.add_argument("--image-shape", type=int, help="for a model without its hyperparams.json: pixels a side")
     return parser
+
+
+def _fraction(text: str) -> float:
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0 and at most 1")
+    return fraction
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number, 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

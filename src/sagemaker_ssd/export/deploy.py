@@ -7,6 +7,7 @@ from typing import Final
 import mxnet as mx
 
 from sagemaker_ssd.artifacts.saved_arrays import save_arrays
+from sagemaker_ssd.artifacts.whole_file import whole_file
 from sagemaker_ssd.model.graph import Network, deploy_graph
 
 PREFIX: Final = "deploy_model_algo_1"
@@ -26,6 +27,5 @@ def write_deploy(
         (f"{PREFIX}-0000.params", lambda path: save_arrays(path, named)),
         (f"{PREFIX}-symbol.json", lambda path: path.write_text(deploy_graph(network).tojson())),
     ):
-        part = folder / f"{name}.part"
-        write(part)
-        part.replace(folder / name)
+        with whole_file(folder / name) as part:
+            write(part)

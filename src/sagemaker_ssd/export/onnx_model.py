@@ -3,7 +3,8 @@
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from sagemaker_ssd.artifacts.whole_file import whole_file
 from sagemaker_ssd.export.onnx_detection import SCORE_THRESHOLD, Nodes, add_detection
 from sagemaker_ssd.model.anchor_boxes import anchor_boxes
 from sagemaker_ssd.model.graph import Network, detection_graph
+from sagemaker_ssd.model.parameters import with_fixed_gammas
 from sagemaker_ssd.version import version
 
 # MXNet 1.9.1 writes the nodes of this opset, whatever the library's newest is.
@@ -32,15 +35,14 @@ def write_onnx(
     states: Mapping[str, mx.nd.NDArray],
     class_names: Sequence[str],
 ) -> None:
-    """Write the network as one file with a `.part` beside it until it is whole; raises OSError.
+    """Write the network as one file, whole or not at all; raises OSError.
 
     Input `image`: (1, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
     `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, by falling score.
     """
     model = build_onnx(network, arguments, states, class_names)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(model.SerializeToString())
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_bytes(model.SerializeToString())
 
 
 def build_onnx(
@@ -51,7 +53,9 @@ def build_onnx(
 ) -> onnx.ModelProto:
     """Build and check the model that `write_onnx` writes."""
     size = network.image_shape
-    model = _trunk_and_heads(network, {**arguments, **states})
+    # MXNet's exporter does not know of scales that the graph fixes at 1.
+    fixed = with_fixed_gammas(detection_graph(network), dict(arguments))
+    model = _trunk_and_heads(network, {**fixed, **states})
     graph = model.graph
     nodes = Nodes(graph)
     del graph.input[:], graph.output[:]
@@ -87,16 +91,24 @@ def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "heads.onnx"
         # It tells of this file, which nobody will see.
-        logging.disable(logging.INFO)
-        mx.onnx.export_model(
-            heads,
-            {name: array.as_in_context(mx.cpu()) for name, array in parameters.items() if name in wanted},
-            in_shapes=[(1, 3, size, size)],
-            in_types=[np.float32],
-            onnx_file_path=str(path),
-        )
-        logging.disable(logging.NOTSET)
+        with _quiet():
+            mx.onnx.export_model(
+                heads,
+                {name: array.as_in_context(mx.cpu()) for name, array in parameters.items() if name in wanted},
+                in_shapes=[(1, 3, size, size)],
+                in_types=[np.float32],
+                onnx_file_path=str(path),
+            )
         return onnx.load(str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _facts(network: Network, class_names: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sagemaker_ssd.report.analysis import Analysis
-from sagemaker_ssd.report.job_figures import EpochFigures, hyperparameter, kept_model, section
+from sagemaker_ssd.report.job_figures import EpochFigures, hyperparameter, section
 from sagemaker_ssd.report.wording import counted, figure, listing, number, percent, quoted
 
 # Below these a figure says little, since a few images more or less change it.
@@ -112,9 +112,7 @@ def _training_boxes(metrics: Mapping[str, Any], analysis: Analysis) -> Iterator[
 
 def _anchors(metrics: Mapping[str, Any]) -> Iterator[str]:
     anchors = section(metrics, "anchors")
-    kept = kept_model(metrics)
-    boxes = number(anchors.get("boxes", kept.get("objects")))
-    unmatched = number(anchors.get("unmatched", kept.get("unmatched_objects")))
+    boxes, unmatched = number(anchors.get("boxes")), number(anchors.get("unmatched"))
     shape = hyperparameter(metrics, "image_shape")
     if boxes and unmatched:
         yield (

@@ -94,7 +94,7 @@ def model_figures(metrics: Mapping[str, Any], class_ids: Sequence[int], curves: 
     return ModelFigures(
         mean if mean is not None else _mean([each.voc07 for each in every.values()]),
         number(entry.get("mAP_all_points", _mean([each.all_points for each in every.values()]))),
-        number(section(entry, "coco").get("AP", entry.get("mAP_coco"))),
+        number(entry.get("mAP_coco")),
         every,
     )
 

@@ -48,7 +48,8 @@ def table(
     A cell that starts with `<td` is taken as it is.
     """
     plain_cell = '<td class="text">' if texts else "<td>"
-    head = "".join(f'<th scope="col">{name}</th>' for name in header)
+    aligned = ' class="text"' if texts else ""
+    head = "".join(f'<th scope="col"{aligned}>{name}</th>' for name in header)
     body = "\n".join(
         f'<tr><th scope="row">{first}</th>'
         + "".join(cell if cell.startswith("<td") else f"{plain_cell}{cell}</td>" for cell in rest)

@@ -10,22 +10,26 @@ from sagemaker_ssd.report.chart_kinds import precision_recall_chart
 from sagemaker_ssd.report.charts import LINES
 from sagemaker_ssd.report.job_figures import ClassFigures, ModelFigures, kept_model, section
 from sagemaker_ssd.report.page import details, figure, paragraph, side_by_side, table
-from sagemaker_ssd.report.wording import counted, escape, number
+from sagemaker_ssd.report.wording import counted, escape, number, percent
 from sagemaker_ssd.report.wording import figure as digits
 
 _ROWS = 300
-_HEADER = ("class", "AP (VOC 2007)", "AP, all points", "COCO AP", "boxes", "found", "missed", "wrong", "detections")
+_HEADER = (
+    *("class", "AP (VOC 2007)", "AP, all points", "COCO AP"),
+    *("boxes", "found", "recall", "missed", "wrong", "detections"),
+)
 # Figures over all classes, by their keys in the entry of the kept model.
 _MEANS = {
-    ("mAP",): "mAP (VOC 2007)",
-    ("mAP_all_points",): "mAP, all points",
-    ("coco", "AP"): "COCO AP",
-    ("coco", "AP50"): "COCO AP at IoU 0.50",
-    ("coco", "AP75"): "COCO AP at IoU 0.75",
-    ("coco", "AP_small"): "COCO AP, small objects",
-    ("coco", "AP_medium"): "COCO AP, medium objects",
-    ("coco", "AP_large"): "COCO AP, large objects",
-    ("coco", "AR100"): "COCO AR, 100 detections an image",
+    "mAP": "mAP (VOC 2007)",
+    "mAP_all_points": "mAP, all points",
+    "mAP_coco": "COCO AP",
+    "AP50": "COCO AP at IoU 0.50",
+    "AP75": "COCO AP at IoU 0.75",
+    "AP_small": "COCO AP, small objects",
+    "AP_medium": "COCO AP, medium objects",
+    "AP_large": "COCO AP, large objects",
+    "AR_100": "COCO AR, 100 detections",
+    "recall": "recall at any score",
 }
 _NONE = ClassFigures(None, None, None)
 
@@ -72,6 +76,7 @@ def _row(analysis: Analysis, figures: ModelFigures, place: int, train: Sequence[
         digits(of_class.coco),
         f"{boxes:,}",
         f"{right:,}",
+        percent(right, boxes) if boxes else "–",
         f"{boxes - right:,}",
         f"{analysis.wrong[place]:,}",
         f"{analysis.detections[place]:,}",
@@ -91,12 +96,13 @@ def _bar(score: float | None) -> str:
 def _means(metrics: Mapping[str, Any]) -> str:
     """Return the figures over all classes that metrics.json has, and how they are defined."""
     entry = kept_model(metrics)
-    found = [(name, number(section(entry, *keys[:-1]).get(keys[-1]))) for keys, name in _MEANS.items()]
+    found = [(name, number(entry.get(key))) for key, name in _MEANS.items()]
     rows = [(escape(name), digits(value)) for name, value in found if value is not None]
     if not rows:
         return ""
-    words = [(escape(key), escape(text, 500)) for key, text in section(entry, "definitions").items()]
-    listed = table("Means over the classes", ("figure", "value"), rows)
+    defined = section(metrics, "definitions")
+    words = [(escape(_MEANS.get(key, key.replace("_", " "))), escape(text, 500)) for key, text in defined.items()]
+    listed = table("Figures over all classes", ("figure", "value"), rows)
     how = table("How they are defined", ("figure", "definition"), words, texts=True)
     return f"<h3>Over all classes</h3>{listed}" + (details("How they are defined", how) if words else "")
 

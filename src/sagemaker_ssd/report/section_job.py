@@ -94,11 +94,14 @@ def settings_section(metrics: Mapping[str, Any]) -> str:
     if seconds:
         parts.append(details("Seconds", table("Seconds", ("part", "seconds"), seconds)))
     for key, name in (
+        ("model", "Model"),
         ("hyperparameters", "Hyperparameters"),
         ("start", "Where training started"),
         ("versions", "Versions"),
     ):
-        rows = list(_settings(section(metrics, key)))[:_SETTINGS]
+        named = metrics.get(key)
+        # An evaluation may name its model by the file alone.
+        rows = list(_settings({"file": named} if isinstance(named, str) else section(metrics, key)))[:_SETTINGS]
         if rows:
             parts.append(details(name, table(name, ("name", "value"), rows, texts=True)))
     return "".join(parts)

@@ -71,7 +71,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: .25rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--edge); text-align: right; vertical-align: top; }
 th { font-weight: 600; }
 thead th { vertical-align: bottom; }
-tbody th, th:first-child { text-align: left; }
+tbody th, th:first-child, th.text { text-align: left; }
 thead th { max-width: 9rem; overflow-wrap: break-word; }
 tbody th {
   position: sticky; left: 0; min-width: 6rem; max-width: min(18rem, 40vw);

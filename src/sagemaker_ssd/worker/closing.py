@@ -92,7 +92,6 @@ class Closing:
             found.results,
             lambda number: read_picture(self._validation, number),
         )
-        _log.info("Report: %s", path)
 
     def _deploy(self, model: LoadedModel) -> None:
         write_deploy(self._output / "deploy", model.network, model.weights.arguments, model.weights.states)
