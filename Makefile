@@ -78,7 +78,7 @@ test-faults: setup image
 	$(VENV)/bin/python tests/faults/host_faults.py
 	$(VENV)/bin/python tests/faults/container_faults.py
 
-# Half an hour on two cores; PyTorch has an environment of its own.
+# Takes long on two cores; PyTorch has an environment of its own.
 bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/machine_peak.py
 	$(VENV)/bin/python tests/benchmarks/training_step.py
