@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from sagemaker_ssd.contract import Cluster
+from sagemaker_ssd.contract.closing_seconds import CLOSING_SECONDS
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
 from sagemaker_ssd.launch.roles import ParameterServer
 from sagemaker_ssd.link.deadlines import DEFAULT_PORT, Deadlines, read_deadlines, read_port
@@ -93,11 +94,13 @@ class Company:
         else:
             self._link.gather(name, value, answer)
 
-    def settle(self, ending: Ending, stop: threading.Event, seconds: float = _LAST_SECONDS) -> Ending:
+    def settle(self, ending: Ending, stop: threading.Event) -> Ending:
         """Tell how this host's part ended, and wait for how the job did."""
         if self._link is None:
             return ending
         self._link.end(ending)
+        # Where this host's part is done, the first host may still be at what follows the training.
+        seconds = _LAST_SECONDS + (CLOSING_SECONDS if ending.kind == "done" else 0)
         deadline = time.monotonic() + seconds
         while (verdict := self._link.verdict) is None:
             self.stopping(stop)

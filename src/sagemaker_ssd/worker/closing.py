@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import mxnet as mx
 
 from sagemaker_ssd.contract import Job
+from sagemaker_ssd.contract.closing_seconds import CLOSING_SECONDS
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.data.class_names import class_names
 from sagemaker_ssd.detection.evaluating import Evaluation, evaluate_model
@@ -27,8 +28,6 @@ from sagemaker_ssd.worker.devices import decode_threads
 from sagemaker_ssd.worker.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-# A step of it that hangs must not keep an instance for ever.
-_DEADLINE_SECONDS: Final = 3600.0
 
 
 class Closing:
@@ -41,7 +40,8 @@ class Closing:
 
     def run(self) -> None:
         """Make the figures, the report, the deploy form and the ONNX model."""
-        deadline = threading.Timer(_DEADLINE_SECONDS, _give_up)
+        # A step of it that hangs must not keep an instance for ever.
+        deadline = threading.Timer(CLOSING_SECONDS, _give_up)
         deadline.daemon = True
         deadline.start()
         names = self._class_names()
@@ -103,5 +103,5 @@ class Closing:
 
 
 def _give_up() -> None:
-    _log.warning("What follows the training took more than %d minutes and is given up", _DEADLINE_SECONDS / 60)
+    _log.warning("What follows the training took more than %d minutes and is given up", CLOSING_SECONDS / 60)
     os._exit(0)
