@@ -25,7 +25,7 @@ ALLOWED = {
     "artifacts": {"errors", "durability"},
     "report": {"errors"},
     "export": {"model", "artifacts", "errors", "version"},
-    "detection": {"contract", "data", "model", "engine", "artifacts", "errors"},
+    "detection": {"contract", "data", "model", "engine", "artifacts", "cores", "errors"},
     "worker": {
         "export",
         "detection",
@@ -42,7 +42,7 @@ ALLOWED = {
     },
     # Command-line tools: they import what the worker may, and nothing imports them.
     "predict": {"detection", "errors"},
-    "evaluate": {"detection", "report", "data", "cores", "errors"},
+    "evaluate": {"detection", "report", "data", "artifacts", "cores", "errors"},
     "convert": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
     "weights": {"data", "model", "engine", "artifacts", "contract", "errors", "logs"},
 }

@@ -1,6 +1,5 @@
-"""Files that are whole or not there, whenever the program is killed or the power fails."""
+"""Whole files whose disk may be too small for them, which is told."""
 
-import contextlib
 import errno
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import mxnet as mx
 
-from sagemaker_ssd.durability import sync
+from sagemaker_ssd.artifacts.whole_file import whole_file
 from sagemaker_ssd.errors import UserError
 
 # EFBIG: the process may not write files of this size (ulimit -f), which asks for the same remedy.
@@ -26,13 +25,9 @@ def durable_file(path: Path, *, part: Path, what: str, needed: int) -> Iterator[
     """
     free = shutil.disk_usage(path.parent).free
     try:
-        yield part
-        sync(part)
-        part.replace(path)
-        sync(path.parent)
+        with whole_file(path, part):
+            yield part
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         if not _is_full(error):
             raise
         reason = (

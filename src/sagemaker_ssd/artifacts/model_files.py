@@ -24,8 +24,14 @@ def write_model(
 
     Raises OSError or MXNetError when the disk is full.
     """
-    named = {f"arg:{name}": array for name, array in arguments.items()}
-    named |= {f"aux:{name}": array for name, array in states.items()}
-    save_arrays(folder / PARAMETERS, named)
+    save_arrays(folder / PARAMETERS, named_parameters(arguments, states))
     (folder / SYMBOL).write_text(graph.tojson())
     (folder / CONFIGURATION).write_text(json.dumps(configuration))
+
+
+def named_parameters(
+    arguments: Mapping[str, mx.nd.NDArray], states: Mapping[str, mx.nd.NDArray]
+) -> dict[str, mx.nd.NDArray]:
+    """Return parameters by the names that mx.model.load_checkpoint reads in a file."""
+    named = {f"arg:{name}": array for name, array in arguments.items()}
+    return named | {f"aux:{name}": array for name, array in states.items()}

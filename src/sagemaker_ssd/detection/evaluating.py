@@ -1,7 +1,7 @@
 """A saved model held against a checked channel: the truth, the detections, the figures, and their files."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ def evaluate_model(
     overlap_threshold: float,
     batch_size: int,
     threads: int,
-    each_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Detect on every image of a channel and score what is found."""
     truth = coco_truth(file, class_names)
@@ -56,7 +55,6 @@ def evaluate_model(
         image_shape=model.network.image_shape,
         mean=model.network.mean,
         threads=threads,
-        each_batch=each_batch,
     )
     anchors = anchor_boxes(model.network)
     return Evaluation(

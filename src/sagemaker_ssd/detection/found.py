@@ -1,6 +1,5 @@
 """The detections of a network on a checked channel, as COCO's results."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from sagemaker_ssd.data import RecordFile, evaluation_batches
@@ -21,11 +20,10 @@ def coco_results(
     image_shape: int,
     mean: tuple[float, float, float],
     threads: int,
-    each_batch: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Detect on every image; return the best of each, by falling score: 100, fewer of more than 3,000 images.
 
-    truth: the file's own, whose images tell their sizes. each_batch: is called after each.
+    truth: the file's own, whose images tell their sizes.
     """
     results: list[dict[str, Any]] = []
     kept = max(1, min(_OF_AN_IMAGE, _IN_ALL // file.images))
@@ -44,5 +42,4 @@ def coco_results(
                         "score": written_score(score),
                     }
                 )
-        each_batch()
     return results

@@ -1,16 +1,14 @@
 """`python -m sagemaker_ssd.evaluate model.tar.gz channel`: the figures and the report of a model, without training."""
 
 import argparse
-import json
-import logging
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import JobError, UserError
+from sagemaker_ssd.cores import decode_threads
+from sagemaker_ssd.detection.command import run
+from sagemaker_ssd.errors import UserError
 
 _DESCRIPTION: Final = (
     "Scores the model of a training job, of this program or of the built-in, on a channel of a job: .rec files, or "
@@ -22,23 +20,18 @@ _DESCRIPTION: Final = (
 def main() -> int:
     """Evaluate, and return the exit code."""
     options = _parser().parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
-    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
-    try:
+
+    def work() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             _evaluate(options, Path(scratch))
-    except JobError as error:
-        print(error.sentence, file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return UserError.exit_code
-    return 0
+        return 0
+
+    return run(work)
 
 
 def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     # MXNet takes seconds to import: not for --help.
+    from sagemaker_ssd.artifacts.metrics_file import write_metrics
     from sagemaker_ssd.data.class_names import class_names
     from sagemaker_ssd.detection.evaluating import evaluate_model
     from sagemaker_ssd.detection.figures import DEFINITIONS
@@ -59,7 +52,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         names,
         overlap_threshold=threshold,
         batch_size=options.batch_size,
-        threads=max(1, usable_cores() - 1),
+        threads=decode_threads(),
     )
     found.write(options.output)
     document = {
@@ -69,7 +62,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         "definitions": DEFINITIONS,
         "anchors": found.anchors,
     }
-    (options.output / "evaluation.json").write_text(json.dumps(document, indent=1))
+    write_metrics(options.output / "evaluation.json", document)
     write_report(
         options.output / "report.html", document, found.truth, found.results, lambda number: read_picture(file, number)
     )

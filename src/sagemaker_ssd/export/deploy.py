@@ -6,6 +6,7 @@ from typing import Final
 
 import mxnet as mx
 
+from sagemaker_ssd.artifacts.model_files import named_parameters
 from sagemaker_ssd.artifacts.saved_arrays import save_arrays
 from sagemaker_ssd.artifacts.whole_file import whole_file
 from sagemaker_ssd.model.graph import Network, deploy_graph
@@ -21,8 +22,7 @@ def write_deploy(
     Raises OSError or MXNetError when the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    named = {f"arg:{name}": array for name, array in arguments.items()}
-    named |= {f"aux:{name}": array for name, array in states.items()}
+    named = named_parameters(arguments, states)
     for name, write in (
         (f"{PREFIX}-0000.params", lambda path: save_arrays(path, named)),
         (f"{PREFIX}-symbol.json", lambda path: path.write_text(deploy_graph(network).tojson())),

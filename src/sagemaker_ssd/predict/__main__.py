@@ -2,15 +2,14 @@
 
 import argparse
 import json
-import logging
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sagemaker_ssd.errors import JobError, UserError
+from sagemaker_ssd.detection.command import run
+from sagemaker_ssd.errors import UserError
 
 _DESCRIPTION: Final = (
     "Detects objects in images with the model of a training job, of this program or of the built-in. Prints one JSON a "
@@ -22,22 +21,12 @@ _DESCRIPTION: Final = (
 def main() -> int:
     """Predict, and return the exit code: 1 when an image or the model cannot be used."""
     options = _parser().parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        faults = list(_faults(options))
-    except JobError as error:
-        print(error.sentence, file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return UserError.exit_code
-    return UserError.exit_code if faults else 0
+    return run(lambda: UserError.exit_code if list(_faults(options)) else 0)
 
 
 def _faults(options: argparse.Namespace) -> Iterator[str]:
     """Predict image by image, and yield what is wrong with those that cannot be used."""
-    # MXNet takes seconds to import, not for --help; and it would announce every graph.
-    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.detection.loading import load_model
 
     with tempfile.TemporaryDirectory() as scratch:

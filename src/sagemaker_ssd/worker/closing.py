@@ -15,6 +15,7 @@ import mxnet as mx
 
 from sagemaker_ssd.contract import Job
 from sagemaker_ssd.contract.closing_seconds import CLOSING_SECONDS
+from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.data.class_names import class_names
 from sagemaker_ssd.detection.evaluating import Evaluation, evaluate_model
@@ -24,7 +25,6 @@ from sagemaker_ssd.detection.pictures import read_picture
 from sagemaker_ssd.export.deploy import write_deploy
 from sagemaker_ssd.export.onnx_model import write_onnx
 from sagemaker_ssd.report import write_report
-from sagemaker_ssd.worker.devices import decode_threads
 from sagemaker_ssd.worker.metrics import Metrics
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ import logging
 
 import mxnet as mx
 
-from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError
 
 _log = logging.getLogger(__name__)
@@ -33,8 +32,3 @@ def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
             "%d of %d GPUs are used: mini_batch_size is %d, %d can be used", used, gpus, mini_batch_size, visible
         )
     return [mx.gpu(number) for number in range(used)]
-
-
-def decode_threads() -> int:
-    """Return the threads that decode images: all cores but one, as MXNet's reader allows at most."""
-    return max(1, usable_cores() - 1)

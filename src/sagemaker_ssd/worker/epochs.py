@@ -105,13 +105,14 @@ class Keeper:
         """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         begin = time.monotonic()
         found = self.training.evaluate(epoch)
-        self.metrics.took("evaluation", time.monotonic() - begin)
+        evaluating = time.monotonic() - begin
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, found.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
         rate = None if adadelta else self.training.learning_rate(epoch)
         figures = epoch_figures(epoch, rate, losses, found)
-        # What is being written for the epoch before reads the history.
+        # What is being written for the epoch before reads the history and the figures.
         keeping.wait()
+        self.metrics.took("evaluation", evaluating)
         best = self.history.add(figures, found.mean, losses.cross_entropy + losses.smooth_l1)
         ends = ends_early(self.job, self.history)
         if best:

@@ -7,6 +7,7 @@ from pathlib import Path
 import mxnet as mx
 
 from sagemaker_ssd.contract import Job
+from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.data import Shares, TrainingReader, evaluation_batches, padded_labels
 from sagemaker_ssd.engine.average_precision import Scores
 from sagemaker_ssd.engine.detector import Detector
@@ -20,7 +21,6 @@ from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
 from sagemaker_ssd.model.parameters import Parameters, with_fixed_gammas
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker.channels import CheckedChannels
-from sagemaker_ssd.worker.devices import decode_threads
 from sagemaker_ssd.worker.making_trainer import make_trainer
 from sagemaker_ssd.worker.peers import Peers
 from sagemaker_ssd.worker.progress import observer

@@ -1,0 +1,25 @@
+"""What the commands on saved models do alike: their surroundings, and how they end."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import JobError, UserError
+
+
+def run(work: Callable[[], int]) -> int:
+    """Do the work, before which MXNet must not have been imported, and return its exit code or that of its failure."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # MXNet would announce every graph, and take one thread for every two processors.
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    try:
+        return work()
+    except JobError as error:
+        print(error.sentence, file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return UserError.exit_code
