@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.engine.detector import Detector
+from sagemaker_ssd.engine.detector import Detector, Weights
 from sagemaker_ssd.engine.optimizer import OptimizerSettings, OptimizerState
 from sagemaker_ssd.engine.trainer import Trainer
 from sagemaker_ssd.engine.training_state import TrainingState
@@ -104,6 +104,24 @@ def test_aligned_devices_detect_alike(start: Parameters, images: mx.nd.NDArray):
     one, other = Detector(detection_graph(NETWORK), training.replicas, batch_size=2, image_shape=300).detect(same)
     # MXNet computes the last bits on cpu(1) otherwise than on cpu(0).
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_detector_in_the_trainers_memory_changes_nothing(start: Parameters, images: mx.nd.NDArray):
+    graph, straight, between = detection_graph(NETWORK), trainer(SGD, 1), trainer(SGD, 1)
+    for number in range(3):
+        for training in (straight, between):
+            if number == 0:
+                training.load(start.arguments, start.states)
+            # The last batch is smaller.
+            training.step(images[: 2 - number // 2], LABELS[: 2 - number // 2], 0.001).read()
+        found = Detector(graph, between.replicas, batch_size=2, image_shape=300).detect(images)
+        arguments, states = straight.parameters()
+        alone = Detector(graph, [Weights(mx.cpu(), arguments, states)], batch_size=2, image_shape=300).detect(images)
+        assert len(found[0]) > 0
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+    expected, found_state = values(straight.state()), values(between.state())
+    assert [name for name in expected if not np.array_equal(expected[name], found_state[name])] == []
 
 
 def test_a_state_of_another_network_or_optimizer_does_not_fit(start: Parameters):

@@ -26,6 +26,10 @@ class Holder(Protocol):
     def states(self) -> Arrays:
         """BatchNorm's running mean and variance by name."""
 
+    @property
+    def executor(self) -> mx.executor.Executor | None:
+        """What computes on them, whose memory a detector may use while it does not; None for memory of its own."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -34,6 +38,7 @@ class Weights:
     device: mx.Context
     arguments: Arrays
     states: Arrays
+    executor: None = None
 
 
 class Detector:
@@ -52,9 +57,14 @@ class Detector:
             wanted = graph.list_arguments()
             arguments = {name: array for name, array in holder.arguments.items() if name in wanted}
             arguments["data"] = mx.nd.zeros((share, 3, image_shape, image_shape), ctx=holder.device)
-            self._executors.append(
-                graph.bind(holder.device, args=arguments, aux_states=dict(holder.states), grad_req="null")
+            bound = graph.bind(
+                holder.device,
+                args=arguments,
+                aux_states=dict(holder.states),
+                grad_req="null",
+                shared_exec=holder.executor,
             )
+            self._executors.append(bound)
 
     def detect(self, data: mx.nd.NDArray) -> list[NDArray[np.float32]]:
         """Return for each of (n, 3, S, S) images its (D, 6) detections: class_id, score, xmin, ymin, xmax, ymax."""

@@ -48,6 +48,11 @@ class Replica:
         return dict(self._full.aux_dict)
 
     @property
+    def executor(self) -> mx.executor.Executor:
+        """What computes a whole share of a batch."""
+        return self._full
+
+    @property
     def gradients(self) -> dict[str, mx.nd.NDArray]:
         """The gradient of every trained argument by name."""
         return {name: self._full.grad_dict[name] for name in self.trained}

@@ -53,6 +53,7 @@ def train_job(
         if peers.is_first:
             with saving:
                 resumed.put_model_back(job, graph)
+        parameters = None
     begin = time.monotonic()
     channels = check_channels(job, scratch, peers)
     shares, train_figures = agree_on_shares(job, channels.train, peers)
@@ -62,12 +63,19 @@ def train_job(
     devices = training_devices(gpus, chosen.mini_batch_size)
     if resumed is None or not _finished(job, peers, resumed, history, metrics, data):
         training = Training(job, network, channels, shares, devices, scratch, peers, begin=len(history.epochs))
-        training.load(parameters) if resumed is None else training.resume(resumed)
+        if resumed is not None:
+            training.resume(resumed)
+        elif parameters is not None:
+            training.load(parameters)
+        # The network has its own copy.
+        parameters = None
         checkpoints = _checkpoints(job, resumed, start, data, channels.train) if peers.is_first else None
         keeper = Keeper(job, training, history, metrics, checkpoints, saving) if peers.is_first else None
         check_starting_weights(peers, training.digest)
         _log.info("Start training.")
         run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
+        # Its memory is for what follows.
+        del training, keeper
     peers.done()
     if channels.validation is not None:
         _close(job, channels.validation, metrics, devices[0], scratch)

@@ -64,10 +64,11 @@ class Training:
         self._trainer = make_trainer(chosen, network, channels.train, devices, self._batch_size, servers, peers)
 
     def _training_reader(self, begin: int, scratch: Path) -> TrainingReader:
-        chosen = self._job.hyperparameters
+        # Not self in the order: a circle would keep the network's memory when the training is done with.
+        chosen, shares = self._job.hyperparameters, self._shares
         return TrainingReader(
             self._channels.train,
-            order=lambda epoch: self._shares.order(seed=chosen.seed, epoch=epoch),
+            order=lambda epoch: shares.order(seed=chosen.seed, epoch=epoch),
             epochs=range(begin, chosen.epochs),
             batch_size=self._batch_size,
             image_shape=chosen.image_shape,
