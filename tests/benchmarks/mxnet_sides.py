@@ -31,7 +31,7 @@ def network(spec: dict[str, Any]) -> Network:
 
 def our_trainer(spec: dict[str, Any], precision: str) -> Trainer:
     trainer = Trainer(
-        training_graph(network(spec), empty_images=False, precision_dtype=precision),
+        training_graph(network(spec), empty_images=False, precision_dtype=precision, on_cpu=True),
         [mx.cpu()],
         SGD,
         batch_size=spec["batch"],

@@ -1,7 +1,7 @@
 """Where a training step's seconds go, operator by operator, as MXNet's profiler tells.
 
-`python tests/benchmarks/operator_profile.py [--case resnet-50:300:8] [--precision float32] [--rows 15]`: the operators of
-one step run one by one, which takes a little longer than a step does.
+`python tests/benchmarks/operator_profile.py [--case resnet-50:300:8] [--precision float32] [--rows 15]`: the operators
+of one step run one by one, which takes a little longer than a step does.
 """
 
 import argparse

@@ -40,10 +40,14 @@ class Network:
         return (0.0, 0.0, 0.0) if self.base_network == "resnet-50" else (123.0, 117.0, 104.0)
 
 
-def _predictions(network: Network, stored_statistics: Collection[str] = ()) -> Predictions:
+def _predictions(
+    network: Network, stored_statistics: Collection[str] = (), *, fused_relu: bool = False, folded_scale: bool = False
+) -> Predictions:
     data = mx.sym.Variable("data")
-    trunk = resnet50(data, stored_statistics) if network.base_network == "resnet-50" else vgg16(data)
-    return predictions(trunk, heads(network.base_network, network.image_shape), network.num_classes)
+    resnet = network.base_network == "resnet-50"
+    trunk = resnet50(data, stored_statistics, fused_relu=fused_relu) if resnet else vgg16(data)
+    layers = heads(network.base_network, network.image_shape)
+    return predictions(trunk, layers, network.num_classes, folded_scale=folded_scale)
 
 
 def _targets(found: Predictions, label: mx.sym.Symbol) -> mx.sym.Symbol:
@@ -137,6 +141,7 @@ def training_graph(
     empty_images: bool,
     stored_statistics: Collection[str] = (),
     precision_dtype: str = "float32",
+    on_cpu: bool = False,
 ) -> mx.sym.Symbol:
     """Build the graph of a training step: cls_prob, loc_loss, loss_sums.
 
@@ -145,8 +150,10 @@ def training_graph(
     logged losses are made of.
     empty_images: whether images without objects occur; their negatives cost a sort of the anchors.
     precision_dtype: what trunk and heads compute in, "float32" or "bfloat16"; parameters and outputs are float32.
+    on_cpu: whether it trains on CPUs alone, where BatchNorm and ReLU can be one operator.
     """
-    found = _predictions(network, stored_statistics)
+    fused_relu = on_cpu and precision_dtype == "float32"
+    found = _predictions(network, stored_statistics, fused_relu=fused_relu, folded_scale=True)
     if precision_dtype == "bfloat16":
         found = in_bfloat16(found, heads(network.base_network, network.image_shape), network.image_shape)
     label = mx.sym.Variable("label")
