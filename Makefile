@@ -78,13 +78,19 @@ test-faults: setup image
 	$(VENV)/bin/python tests/faults/host_faults.py
 	$(VENV)/bin/python tests/faults/container_faults.py
 
-# Takes long on two cores; PyTorch has an environment of its own.
+# Takes about an hour on two cores that do nothing else; PyTorch has an environment of its own.
 bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/machine_peak.py
 	$(VENV)/bin/python tests/benchmarks/training_step.py
+	$(VENV)/bin/python tests/benchmarks/operator_profile.py
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
+	$(VENV)/bin/python tests/benchmarks/check_speed.py
 	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
+	$(VENV)/bin/python tests/benchmarks/epoch_speed.py
 	$(VENV)/bin/python tests/benchmarks/whole_job.py
+	$(VENV)/bin/python tests/benchmarks/report_cost.py
+	$(VENV)/bin/python tests/benchmarks/host_overhead.py
+	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
 
 .venv-torch/.complete:
 	rm -rf .venv-torch

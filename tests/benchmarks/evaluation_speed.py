@@ -118,7 +118,7 @@ def main() -> None:
         table(
             f"Detection, {spec['network']} at {spec['size']} px, batch {spec['batch']}", sides, spec["batch"], "images"
         )
-    sides = [Side(name, [sys.executable, __file__, "--side", name]) for name in SIDES]
+    sides = [Side(name, [sys.executable, __file__, "--side", name], worker=name.startswith("ours")) for name in SIDES]
     take_turns(sides, 3)
     table(f"Scoring {IMAGES:,} images, {CLASSES} classes", sides, IMAGES, "images")
 

@@ -1,11 +1,12 @@
 """Two hosts on one machine beside one host that does the same work: seconds and bytes a step.
 
-`python tests/benchmarks/host_overhead.py [--network resnet-50] [--steps 6] [--rounds 3]` runs whole jobs of two epochs
-in turn: one host with a mini_batch_size of 8, and two hosts of 4 each with dist_sync and with dist_async, with as many
-threads in all. Seconds a step are those of the second epoch, slowest host. Bytes a step are what passes the loopback
-interface of a network namespace that holds nothing else, beside the least possible: the gradients out and the weights
-in, once a host; with dist_async the weights that all hosts fetch at an epoch's end are in it too. Needs the rights to
-make that namespace (`unshare --net`).
+`python tests/benchmarks/host_overhead.py [--network resnet-50] [--steps 6] [--rounds 3] [--rate 2gbit]` runs whole jobs
+of two epochs in turn: one host with a mini_batch_size of 8, and two hosts of 4 each with dist_sync and with dist_async,
+with as many threads in all. Seconds a step are those of the second epoch, slowest host. Bytes a step are what passes
+the loopback interface of a network namespace that holds nothing else, beside the least possible: the gradients out and
+the weights in, once a host; with dist_async the weights that all hosts fetch at an epoch's end are in it too. Needs the
+rights to make that namespace (`unshare --net`). rate: of the loopback interface, as tc (iproute2) has it; all that the
+hosts send passes it, so that an exchange which nothing hides takes its bytes by the rate.
 """
 
 import argparse
@@ -109,11 +110,13 @@ def least_bytes(network: str) -> int:
     return 2 * 2 * 4 * sum(array.size for name, array in arguments.items() if name not in frozen)
 
 
-def in_own_network() -> None:
+def in_own_network(rate: str | None) -> None:
     """Start this program again in a network namespace of its own, where it is not yet in one."""
     if "--inside" not in sys.argv:
         again = [sys.executable, *sys.argv, "--inside"]
-        command = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *again]
+        limit = f"tc qdisc add dev lo root tbf rate {rate} burst 4mb latency 400ms && " if rate else ""
+        prepare = f'ip link set lo up && {limit}exec "$@"'
+        command = ["unshare", "--map-root-user", "--net", "sh", "-c", prepare, "sh", *again]
         raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
@@ -122,9 +125,10 @@ def main() -> None:
     options.add_argument("--network", default="resnet-50", choices=("resnet-50", "vgg-16"))
     options.add_argument("--steps", type=int, default=6)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rate", help="such as 2gbit; unlimited unless given")
     options.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     chosen = options.parse_args()
-    in_own_network()
+    in_own_network(chosen.rate)
     rounds: list[dict[str | None, Measured]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(chosen.rounds):

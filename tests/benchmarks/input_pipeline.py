@@ -2,8 +2,9 @@
 
 `python tests/benchmarks/input_pipeline.py [--images 200] [--rounds 5] [--folder DIR]`: 640x480 JPEGs, drawn or from a
 folder, to batches of 8 at 300 px. Sides: this project's reader as a job uses it (records copied in a new order, then
-augmented), MXNet's ImageDetRecordIter alone with the same augmentation, GluonCV's SSD transform behind its DataLoader
-with one worker process, and cv2.imdecode alone. Then the same for evaluation, where images are only resized.
+augmented), the same of images with a JSON each, MXNet's ImageDetRecordIter alone with the same augmentation, GluonCV's
+SSD transform behind its DataLoader with one worker process, and cv2.imdecode alone. Then the same for evaluation,
+where images are only resized.
 """
 
 import argparse
@@ -14,57 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from input_data import LABEL, photos, read_all, write, write_files
 from serving import serve
 from turns import Side, table, take_turns
 
 BATCH, SIZE, MEAN = 8, 300, (123.0, 117.0, 104.0)
-LABEL = [2, 5, 0, 0.1, 0.2, 0.5, 0.6, 1, 0.4, 0.3, 0.9, 0.8]
-
-
-def photos(count: int, folder: Path | None) -> list[bytes]:
-    """Read JPEGs, or draw soft blots with grain, which are as large as photos when compressed."""
-    import cv2
-
-    if folder is not None:
-        paths = sorted(folder.rglob("*.jp*g"))[:count]
-        return [paths[number % len(paths)].read_bytes() for number in range(count)]
-    random = np.random.RandomState(0)
-    drawn = []
-    for _ in range(count):
-        pixels = cv2.resize(random.randint(0, 256, (60, 80, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
-        grain = random.randint(0, 12, pixels.shape).astype(np.uint8)
-        drawn.append(cv2.imencode(".jpg", cv2.add(pixels, grain), [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
-    return drawn
-
-
-def write(path: Path, images: list[bytes]) -> None:
-    """Write a .rec with two boxes an image."""
-    import mxnet as mx
-
-    writer = mx.recordio.MXRecordIO(str(path), "w")
-    for number, image in enumerate(images):
-        writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, LABEL, number, 0), image))
-    writer.close()
-
-
-def read_all(path: Path) -> list[bytes]:
-    """Read the images of a .rec into memory."""
-    import mxnet as mx
-
-    reader = mx.recordio.MXRecordIO(str(path), "r")
-    images = []
-    while (payload := reader.read()) is not None:
-        images.append(mx.recordio.unpack(payload)[1])
-    return images
 
 
 def checked(path: Path) -> Any:
-    """Check the .rec as a job does."""
-    from sagemaker_ssd.data import check_recordio
+    """Check the .rec, or the folders with images and annotations, as a job does."""
+    from sagemaker_ssd.data.check_recordio import check_recordio
+    from sagemaker_ssd.data.pack_images import pack_images
 
-    return check_recordio(
-        path, name="train", num_classes=3, scratch=path.parent, max_bad_images=0, label_width=len(LABEL)
-    )
+    settings: dict[str, Any] = {"name": "train", "num_classes": 3, "max_bad_images": 0, "label_width": len(LABEL)}
+    if path.is_dir():
+        return pack_images(path / "train", path / "train_annotation", scratch=path, **settings)
+    return check_recordio(path, scratch=path.parent, **settings)
 
 
 def ours(path: Path) -> Callable[[], object]:
@@ -170,6 +136,7 @@ def decoder(path: Path) -> Callable[[], object]:
 
 SIDES: dict[str, Callable[[Path], Callable[[], object]]] = {
     "ours": ours,
+    "ours, from JSON": lambda path: ours(path.parent / "files"),
     "ImageDetRecordIter": lambda path: plain(path, augmented=True),
     "GluonCV": lambda path: gluoncv(path, augmented=True),
     "cv2.imdecode": decoder,
@@ -194,11 +161,15 @@ def main() -> None:
         path = Path(folder) / "drawn.rec"
         images = photos(options.images, options.folder)
         write(path, images)
+        write_files(path.parent / "files", images)
         print(f"{len(images)} images, {np.mean([len(image) for image in images]) / 1000:.0f} kB each")
-        sides = [Side(name, [sys.executable, __file__, "--side", name, path]) for name in SIDES]
+        sides = [
+            Side(name, [sys.executable, __file__, "--side", name, path], worker=name.startswith("ours"))
+            for name in SIDES
+        ]
         take_turns(sides, options.rounds)
-    table("Input for training, one thread", sides[:4], len(images), "images")
-    table("Input for evaluation, one thread", sides[4:], len(images), "images")
+    table("Input for training, one thread", sides[:5], len(images), "images")
+    table("Input for evaluation, one thread", sides[5:], len(images), "images")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import numpy as np
 from serving import serve
 
 from sagemaker_ssd.engine.detector import Detector
+from sagemaker_ssd.engine.epoch import train_epoch
 from sagemaker_ssd.engine.optimizer import OptimizerSettings
 from sagemaker_ssd.engine.trainer import Trainer
 from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
 from sagemaker_ssd.model.parameters import initial_parameters
 
+LOOP = 4
 SGD = OptimizerSettings("sgd", 1e-6, 0.9, 5e-4)
 
 
@@ -53,6 +55,22 @@ def ours(spec: dict[str, Any], precision: str = "float32") -> Callable[[], objec
         mx.nd.waitall()
 
     return step
+
+
+def looped(spec: dict[str, Any], *, read: bool) -> Callable[[], object]:
+    """Four steps as an epoch makes them, each one's losses read while the next is computed; or never read."""
+    trainer = our_trainer(spec, "float32")
+    batches = [batch(spec)] * LOOP
+
+    def epoch() -> None:
+        if read:
+            train_epoch(trainer, batches, epoch=0, rate=lambda number: 1e-6, observe=lambda progress: None)
+        else:
+            for data, labels in batches:
+                trainer.step(data, labels, 1e-6)
+        mx.nd.waitall()
+
+    return epoch
 
 
 def module(spec: dict[str, Any]) -> Callable[[], object]:
@@ -122,6 +140,8 @@ def ours_detecting(spec: dict[str, Any]) -> Callable[[], object]:
 SIDES: dict[str, Callable[[dict[str, Any]], Callable[[], object]]] = {
     "ours": ours,
     "ours-bfloat16": lambda spec: ours(spec, "bfloat16"),
+    "reading losses": lambda spec: looped(spec, read=True),
+    "leaving losses unread": lambda spec: looped(spec, read=False),
     "module": module,
     "gluoncv": gluoncv,
     "ours-detecting": ours_detecting,

@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("spec", type=Path, help="JSON: network, size, classes, batch, heads; anchors.npy beside it")
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--detect", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile, which needs a C++ compiler")
     options = parser.parse_args()
     spec = json.loads(options.spec.read_text())
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -79,9 +80,11 @@ def main() -> None:
         fused=True,
     )
 
+    run = torch.compile(net) if options.compile else net
+
     def step() -> None:
         with cast:
-            locations, classes = net(data)
+            locations, classes = run(data)
         wanted, boxes = targets(labels, anchors)
         loss = loss_of(locations.float(), classes.float(), wanted, boxes)
         optimizer.zero_grad(set_to_none=True)

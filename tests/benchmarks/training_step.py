@@ -1,7 +1,8 @@
 """One training step beside those of others: mx.mod.Module on the saved graph, GluonCV's SSD, PyTorch's same layers.
 
-`python tests/benchmarks/training_step.py [--case vgg-16:300:8 ...] [--rounds 3]`: a case is network:size:batch.
-PyTorch needs .venv-torch, which `make bench` makes. All train all weights, with as many threads, on the same batch.
+`python tests/benchmarks/training_step.py [--case vgg-16:300:8 ...] [--rounds 3]`: a case is network:size:batch. PyTorch
+needs .venv-torch, which `make bench` makes, and g++ for torch.compile. All train all weights, with as many threads, on
+the same batch.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from turns import HERE, TORCH, Side, table, take_turns
 
 CASES = ("vgg-16:300:8", "resnet-50:300:8", "vgg-16:512:2", "resnet-50:512:4")
 CLASSES = 3
+# Steps of a turn where they follow one another, in mxnet_sides.py too.
+LOOP = 4
 LABEL = [[0.0, 0.1, 0.2, 0.5, 0.6], [1.0, 0.4, 0.3, 0.9, 0.8]]
 
 
@@ -52,7 +55,8 @@ def write_spec(folder: Path, case: str) -> dict[str, Any]:
 
 def mxnet_side(name: str, spec: Path) -> Side:
     """Return one of mxnet_sides.py."""
-    return Side(name, [sys.executable, HERE / "mxnet_sides.py", name, spec])
+    others = ("module", "gluoncv")
+    return Side(name, [sys.executable, HERE / "mxnet_sides.py", name, spec], worker=name not in others)
 
 
 def torch_side(name: str, spec: Path, *options: str) -> Side:
@@ -71,12 +75,22 @@ def compare(case: str, rounds: int) -> None:
         sides += [mxnet_side("ours-bfloat16", path)] if has_bfloat16() else []
         sides.append(mxnet_side("module", path))
         sides += [mxnet_side("gluoncv", path)] if (spec["network"], spec["size"]) == ("vgg-16", 300) else []
-        sides += [torch_side("pytorch", path), torch_side("pytorch-bfloat16", path, "--bfloat16")]
+        for options in ([], ["--bfloat16"], ["--compile"], ["--compile", "--bfloat16"]):
+            sides.append(torch_side("-".join(["pytorch", *(option.strip("-") for option in options)]), path, *options))
         take_turns(sides, rounds)
     counts = {side.name: side.facts["parameters"] for side in sides if side.facts}
     assert len(set(counts.values())) == 1, f"not the same layers: {counts}"
     title = f"Training step, {spec['network']} at {spec['size']} px, batch {spec['batch']}, {counts['ours']:,} weights"
     table(title, sides, spec["batch"], "images")
+
+
+def reading_losses(rounds: int) -> None:
+    """Show whether the device waits for the losses to be read."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = write_spec(Path(folder), "resnet-50:300:8")
+        sides = [mxnet_side(name, Path(folder) / "spec.json") for name in ("reading losses", "leaving losses unread")]
+        take_turns(sides, rounds)
+    table("Steps in a row, resnet-50 at 300 px", sides, LOOP * spec["batch"], "images")
 
 
 def main() -> None:
@@ -87,6 +101,8 @@ def main() -> None:
     options = parser.parse_args()
     for case in options.case or CASES:
         compare(case, options.rounds)
+    if options.case is None:
+        reading_losses(options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Programs that do the same work by turns, so that a machine's moods meet all of them alike; medians and ratios.
 
+Core seconds are what the kernel counts for a side's process and all its children, as /proc tells.
+
 Each side is a process of its own, which serves as serving.py says.
 """
 
@@ -21,19 +23,24 @@ TORCH = HERE.parent.parent / ".venv-torch" / "bin" / "python"
 
 @dataclass
 class Side:
-    """One program. `facts` is what it says when it is ready, `seconds` what each of its turns took."""
+    """One program. `facts` is what it says when it is ready, `seconds` and `core_seconds` what each turn took."""
 
     name: str
     command: Sequence[object]
+    # Whether it runs as this program's worker does; the others have the same number of threads.
+    worker: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    core_seconds: list[float] = field(default_factory=list)
     megabytes: float = 0.0
     _process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start the program and wait until it is warm."""
-        # All with the worker's environment: by itself MXNet takes one thread for every two processors.
-        environment = worker_environment(os.environ, threads=usable_cores())
+        # By itself MXNet takes one thread for every two processors.
+        environment = {**os.environ, "OMP_NUM_THREADS": str(usable_cores())}
+        if self.worker:
+            environment = worker_environment(os.environ, threads=usable_cores())
         environment["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [str(part) for part in self.command],
@@ -49,8 +56,10 @@ class Side:
         """Let it do one piece of work."""
         assert self._process is not None
         assert self._process.stdin is not None
+        before = core_seconds(self._process.pid)
         print("go", file=self._process.stdin, flush=True)
         self.seconds.append(float(self._answer("seconds ")))
+        self.core_seconds.append(core_seconds(self._process.pid) - before)
 
     def end(self) -> None:
         """Let it say its memory and end."""
@@ -69,6 +78,22 @@ class Side:
             if line.startswith(begin):
                 return line.removeprefix(begin).strip()
         raise SystemExit(f"{self.name} ended; run it by hand: {' '.join(map(str, self.command))}")
+
+
+def core_seconds(pid: int) -> float:
+    """Return the processor time so far of a process and its children."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        children = [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
+    except FileNotFoundError:
+        return 0.0
+    # User and system, of the process and of the children that have ended; behind the name, which may hold spaces.
+    ticks = sum(int(part) for part in stat.rpartition(")")[2].split()[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(map(core_seconds, children))
 
 
 def take_turns(sides: Sequence[Side], rounds: int) -> None:
@@ -91,15 +116,16 @@ def take_turns(sides: Sequence[Side], rounds: int) -> None:
 def table(title: str, sides: Sequence[Side], work: float, unit: str, reference: int = 0) -> None:
     """Print what each side does of `work` a second, its spread, and the ratio of the reference side to it."""
     print(f"\n{title}")
-    print(f"| side | {unit}/s, median | least to most | {sides[reference].name} is | peak MB |")
-    print("|---|---|---|---|---|")
+    print(f"| side | {unit}/s, median | least to most | {sides[reference].name} is | {unit} a core second | peak MB |")
+    print("|---|---|---|---|---|---|")
     for side in sides:
         rates = sorted(work / seconds for seconds in side.seconds)
         # Round by round, since the machine's speed changes from round to round.
         pairs = zip(side.seconds, sides[reference].seconds, strict=True)
         ratio = statistics.median(theirs / ours for theirs, ours in pairs)
+        of_core = work / max(statistics.median(side.core_seconds), 1e-9)
         print(
             f"| {side.name} | {statistics.median(rates):,.2f} | {rates[0]:,.2f} to {rates[-1]:,.2f} "
-            f"| {ratio:.2f} x | {side.megabytes:,.0f} |",
+            f"| {ratio:.2f} x | {of_core:,.2f} | {side.megabytes:,.0f} |",
             flush=True,
         )

@@ -1,7 +1,8 @@
-"""Where the seconds of a whole job go, as a user waits for them.
+"""Where the seconds of a whole job go, as a user waits for them, and its peak memory beside plain training's.
 
 `python tests/benchmarks/whole_job.py [--images 300] [--network resnet-50] [--epochs 2]` draws a data set, runs ./train
-on it, and takes the time between the lines of its log; steps and waiting for data are those of metrics.json.
+on it, and takes the time between the lines of its log; steps, waiting for data and the last evaluation are those of
+metrics.json. The memory is beside that of mx.mod.Module which trains with MXNet's reader and does nothing else.
 """
 
 import argparse
@@ -15,7 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from epoch_speed import draw as draw_plain
+from epoch_speed import measure
+
 ROOT = Path(__file__).parent.parent.parent
+PLAIN_IMAGES = 16
 # A phase ends with the first line that has its text behind the end of the one before.
 PHASES = (
     ("start, import of MXNet", "Start training from"),
@@ -41,8 +46,8 @@ def lines_of(job: Path) -> list[tuple[float, str]]:
     return [*lines, (time.monotonic() - begin, "the end")]
 
 
-def phases(lines: list[tuple[float, str]], epochs: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds of each phase."""
+def phases(lines: list[tuple[float, str]], epochs: list[dict[str, Any]], figures: float) -> dict[str, float]:
+    """Return the seconds of each phase; figures: of the evaluation at the end."""
     spent, last, rest = {}, 0.0, iter(lines)
     for name, text in PHASES:
         at = next(seconds for seconds, line in rest if text in line)
@@ -56,7 +61,8 @@ def phases(lines: list[tuple[float, str]], epochs: list[dict[str, Any]]) -> dict
             spent["evaluation"], last = spent["evaluation"] + seconds - last, seconds
         elif "completed" in line:
             spent["between epochs"], last = spent["between epochs"] + seconds - last, seconds
-    spent["end"] = lines[-1][0] - last
+    spent["end"] = lines[-1][0] - last - figures
+    spent["evaluation"] += figures
     waiting = sum(epoch["train"]["seconds_waiting_for_data"] for epoch in epochs)
     steps = sum(epoch["train"]["seconds"] for epoch in epochs) - waiting
     spent["epochs, outside their steps"] -= steps + waiting
@@ -83,7 +89,11 @@ def main() -> None:
         subprocess.run([*draw, *sizes, *settings], check=True, capture_output=True)
         lines = lines_of(Path(folder))
         metrics = json.loads((Path(folder) / "output" / "data" / "metrics.json").read_text())
-    spent = phases(lines, metrics["epochs"])
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        record = Path(folder) / "plain.rec"
+        draw_plain(record, PLAIN_IMAGES)
+        _, plain = measure("module", record, options.network, 8, PLAIN_IMAGES)
+    spent = phases(lines, metrics["epochs"], metrics["timings"]["figures"])
     print(f"\n{options.network}, {options.images} images, {options.epochs} epochs of batches of 8")
     print("| phase | seconds | share |\n|---|---|---|")
     for name, seconds in spent.items():
@@ -96,7 +106,7 @@ def main() -> None:
         end="",
     )
     print(f"{spent['waiting for data'] / (spent['steps'] + spent['waiting for data']):.2%} of the epochs.")
-    print(f"Peak memory: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:,.0f} MB")
+    print(f"Peak memory: {peak:,.0f} MB, {peak / plain:.2f} x the {plain:,.0f} MB of mx.mod.Module")
 
 
 if __name__ == "__main__":
