@@ -53,7 +53,7 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     network = Network(base_network, SIZE, CLASSES)
     file = check_recordio(record, name="train", num_classes=CLASSES, scratch=scratch, max_bad_images=0, label_width=350)
     trainer = Trainer(
-        training_graph(network, empty_images=False, on_cpu=True),
+        training_graph(network, empty_images=False),
         [mx.cpu()],
         OptimizerSettings("sgd", 1e-4, 0.9, 5e-4),
         batch_size=batch_size,

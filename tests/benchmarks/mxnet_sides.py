@@ -33,7 +33,7 @@ def network(spec: dict[str, Any]) -> Network:
 
 def our_trainer(spec: dict[str, Any], precision: str) -> Trainer:
     trainer = Trainer(
-        training_graph(network(spec), empty_images=False, precision_dtype=precision, on_cpu=True),
+        training_graph(network(spec), empty_images=False, precision_dtype=precision),
         [mx.cpu()],
         SGD,
         batch_size=spec["batch"],

@@ -1,7 +1,7 @@
 """One training step beside those of others: mx.mod.Module on the saved graph, GluonCV's SSD, PyTorch's same layers.
 
-`python tests/benchmarks/training_step.py [--case vgg-16:300:8 ...] [--rounds 3]`: a case is network:size:batch. PyTorch
-needs .venv-torch, which `make bench` makes, and g++ for torch.compile. All train all weights, with as many threads, on
+`python tests/benchmarks/training_step.py [--case vgg-16:300:8 ...] [--rounds 5] [--compiled]`: a case is
+network:size:batch. PyTorch needs .venv-torch, which `make bench` makes. All train all weights, with as many threads, on
 the same batch.
 """
 
@@ -64,7 +64,7 @@ def torch_side(name: str, spec: Path, *options: str) -> Side:
     return Side(name, [TORCH, HERE / "torch_side.py", spec, *options])
 
 
-def compare(case: str, rounds: int) -> None:
+def compare(case: str, rounds: int, *, compiled: bool) -> None:
     """Print the table of one case."""
     from sagemaker_ssd.worker.precision import has_bfloat16
 
@@ -75,7 +75,8 @@ def compare(case: str, rounds: int) -> None:
         sides += [mxnet_side("ours-bfloat16", path)] if has_bfloat16() else []
         sides.append(mxnet_side("module", path))
         sides += [mxnet_side("gluoncv", path)] if (spec["network"], spec["size"]) == ("vgg-16", 300) else []
-        for options in ([], ["--bfloat16"], ["--compile"], ["--compile", "--bfloat16"]):
+        variants = [[], ["--bfloat16"]] + ([["--compile"], ["--compile", "--bfloat16"]] if compiled else [])
+        for options in variants:
             sides.append(torch_side("-".join(["pytorch", *(option.strip("-") for option in options)]), path, *options))
         take_turns(sides, rounds)
     counts = {side.name: side.facts["parameters"] for side in sides if side.facts}
@@ -97,10 +98,11 @@ def main() -> None:
     """Compare all cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", help=f"default: {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compiled", action="store_true", help="PyTorch by torch.compile too, which needs g++")
     options = parser.parse_args()
     for case in options.case or CASES:
-        compare(case, options.rounds)
+        compare(case, options.rounds, compiled=options.compiled)
     if options.case is None:
         reading_losses(options.rounds)
 

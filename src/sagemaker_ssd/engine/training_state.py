@@ -16,10 +16,12 @@ class TrainingState:
     states: dict[str, mx.nd.NDArray]
     optimizer: OptimizerState
 
-    def copied(self) -> "TrainingState":
-        """Return a copy in main memory, which later steps leave alone."""
-        optimizer = OptimizerState(_copied(self.optimizer.arrays), self.optimizer.updates)
-        return TrainingState(_copied(self.arguments), _copied(self.states), optimizer)
+    def copied(self, *, optimizer: bool) -> "TrainingState":
+        """Return a copy in main memory, which later steps leave alone; optimizer: whether with its arrays."""
+        arrays = _copied(self.optimizer.arrays) if optimizer else {}
+        return TrainingState(
+            _copied(self.arguments), _copied(self.states), OptimizerState(arrays, self.optimizer.updates)
+        )
 
 
 def _copied(arrays: Mapping[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:

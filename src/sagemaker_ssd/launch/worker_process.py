@@ -19,15 +19,13 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
     """Return the environment that the worker runs in.
 
     The number of OpenMP threads is set, since results on a CPU depend on it; cuDNN is not tried out for minutes at
-    the start; MXNet does not announce each graph; memory of 1 MB and more goes back to the system when it is freed,
-    which glibc otherwise learns to keep in pieces; a value that the user has set stays.
+    the start; MXNet does not announce each graph; a value that the user has set stays.
     """
     defaults = {
         "OMP_NUM_THREADS": str(threads),
         "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
         "MXNET_CUDNN_LIB_CHECKING": "0",
         "MXNET_SUBGRAPH_VERBOSE": "0",
-        "MALLOC_MMAP_THRESHOLD_": str(1024**2),
         "PYTHONUNBUFFERED": "1",
     }
     return {**defaults, **environment}

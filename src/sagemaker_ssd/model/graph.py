@@ -41,11 +41,10 @@ class Network:
 
 
 def _predictions(
-    network: Network, stored_statistics: Collection[str] = (), *, fused_relu: bool = False, folded_scale: bool = False
+    network: Network, stored_statistics: Collection[str] = (), *, folded_scale: bool = False
 ) -> Predictions:
     data = mx.sym.Variable("data")
-    resnet = network.base_network == "resnet-50"
-    trunk = resnet50(data, stored_statistics, fused_relu=fused_relu) if resnet else vgg16(data)
+    trunk = resnet50(data, stored_statistics) if network.base_network == "resnet-50" else vgg16(data)
     layers = heads(network.base_network, network.image_shape)
     return predictions(trunk, layers, network.num_classes, folded_scale=folded_scale)
 
@@ -141,7 +140,6 @@ def training_graph(
     empty_images: bool,
     stored_statistics: Collection[str] = (),
     precision_dtype: str = "float32",
-    on_cpu: bool = False,
 ) -> mx.sym.Symbol:
     """Build the graph of a training step: cls_prob, loc_loss, loss_sums.
 
@@ -150,10 +148,8 @@ def training_graph(
     logged losses are made of.
     empty_images: whether images without objects occur; their negatives cost a sort of the anchors.
     precision_dtype: what trunk and heads compute in, "float32" or "bfloat16"; parameters and outputs are float32.
-    on_cpu: whether it trains on CPUs alone, where BatchNorm and ReLU can be one operator.
     """
-    fused_relu = on_cpu and precision_dtype == "float32"
-    found = _predictions(network, stored_statistics, fused_relu=fused_relu, folded_scale=True)
+    found = _predictions(network, stored_statistics, folded_scale=True)
     if precision_dtype == "bfloat16":
         found = in_bfloat16(found, heads(network.base_network, network.image_shape), network.image_shape)
     label = mx.sym.Variable("label")

@@ -6,18 +6,17 @@ import mxnet as mx
 
 _UNITS = (3, 4, 6, 3)
 _FILTERS = (256, 512, 1024, 2048)
-_NORM = {"eps": 2e-5, "momentum": 0.9}
 
 
 class _Builder:
-    def __init__(self, stored_statistics: Collection[str], *, fused_relu: bool) -> None:
-        self._stored_statistics, self._fused_relu = stored_statistics, fused_relu
+    def __init__(self, stored_statistics: Collection[str]) -> None:
+        self._stored_statistics = stored_statistics
         self._sums = 0
 
     def batch_norm(self, data: mx.sym.Symbol, name: str, *, fix_gamma: bool = False) -> mx.sym.Symbol:
         # The attribute is set only where it is wanted: the saved graph must not carry it.
         stored = {"use_global_stats": True} if name in self._stored_statistics else {}
-        return mx.sym.BatchNorm(data, fix_gamma=fix_gamma, **_NORM, name=name, **stored)
+        return mx.sym.BatchNorm(data, fix_gamma=fix_gamma, eps=2e-5, momentum=0.9, name=name, **stored)
 
     def convolution(
         self, data: mx.sym.Symbol, name: str, filters: int, kernel: int, stride: int, pad: int | None = None
@@ -35,17 +34,16 @@ class _Builder:
             **padding,
         )
 
-    def activated(self, data: mx.sym.Symbol, name: str, relu: str) -> mx.sym.Symbol:
-        if self._fused_relu and name not in self._stored_statistics:
-            return mx.sym.contrib.BatchNormWithReLU(data, fix_gamma=False, **_NORM, name=name)
-        return mx.sym.Activation(self.batch_norm(data, name), act_type="relu", name=relu)
+    def activated(self, data: mx.sym.Symbol, unit: str, number: int) -> mx.sym.Symbol:
+        normed = self.batch_norm(data, f"{unit}_bn{number}")
+        return mx.sym.Activation(normed, act_type="relu", name=f"{unit}_relu{number}")
 
     def unit(self, data: mx.sym.Symbol, name: str, filters: int, stride: int, *, first: bool) -> mx.sym.Symbol:
-        active = self.activated(data, f"{name}_bn1", f"{name}_relu1")
+        active = self.activated(data, name, 1)
         body = self.convolution(active, f"{name}_conv1", filters // 4, kernel=1, stride=1, pad=0)
-        body = self.activated(body, f"{name}_bn2", f"{name}_relu2")
+        body = self.activated(body, name, 2)
         body = self.convolution(body, f"{name}_conv2", filters // 4, kernel=3, stride=stride, pad=1)
-        body = self.activated(body, f"{name}_bn3", f"{name}_relu3")
+        body = self.activated(body, name, 3)
         body = self.convolution(body, f"{name}_conv3", filters, kernel=1, stride=1, pad=0)
         shortcut = data
         if first:
@@ -55,22 +53,19 @@ class _Builder:
         return total
 
 
-def resnet50(
-    data: mx.sym.Symbol, stored_statistics: Collection[str] = (), *, fused_relu: bool = False
-) -> dict[str, mx.sym.Symbol]:
+def resnet50(data: mx.sym.Symbol, stored_statistics: Collection[str] = ()) -> dict[str, mx.sym.Symbol]:
     """Build the trunk and return the feature maps that the detection heads read.
 
     data: (B, 3, S, S), RGB 0-255; `bn_data` normalises it.
     stored_statistics: names of BatchNorm layers that use their stored mean and variance while training.
-    fused_relu: one operator for BatchNorm and its ReLU, for training in float32 on a CPU: MXNet 1.9.1 has it for no
-    GPU, and in bfloat16 its gradients are wrong.
     Returns {"_plus12": (B, 1024, ~S/16, ~S/16), "_plus15": (B, 2048, ~S/32, ~S/32)}.
     """
-    build = _Builder(stored_statistics, fused_relu=fused_relu)
+    build = _Builder(stored_statistics)
     body = mx.sym.identity(data, name="id")
     body = build.batch_norm(body, "bn_data", fix_gamma=True)
     body = build.convolution(body, "conv0", 64, kernel=7, stride=2, pad=3)
-    body = build.activated(body, "bn0", "relu0")
+    body = build.batch_norm(body, "bn0")
+    body = mx.sym.Activation(body, act_type="relu", name="relu0")
     body = mx.sym.Pooling(body, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="max", name="pooling0")
     features = {}
     for stage, (units, filters) in enumerate(zip(_UNITS, _FILTERS, strict=True), start=1):

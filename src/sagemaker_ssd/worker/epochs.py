@@ -117,7 +117,8 @@ class Keeper:
         ends = ends_early(self.job, self.history)
         if best:
             _log.info("Updating the best model with validation-mAP=%s", found.mean)
-        kept = self.training.state().copied() if best or self.checkpoints is not None else None
+        going_on = self.checkpoints is not None
+        kept = self.training.state().copied(optimizer=going_on) if best or going_on else None
         keeping.begin(lambda: self._keep(kept, best=best, ended_early=ends))
         return ends
 

@@ -43,7 +43,6 @@ def make_trainer(
         empty_images=train.images_without_objects > 0,
         stored_statistics=stored_statistics(frozen),
         precision_dtype=training_precision(chosen.precision_dtype, devices, peers),
-        on_cpu=all(device.device_type == "cpu" for device in devices),
     )
     store = _store(chosen.kv_store, devices, peers) if chosen.kv_store else None
     return Trainer(

@@ -16,6 +16,7 @@ from sagemaker_ssd.worker.channels import CheckedChannels, check_channels
 from sagemaker_ssd.worker.checkpoints import Checkpoints
 from sagemaker_ssd.worker.devices import training_devices
 from sagemaker_ssd.worker.epochs import Keeper, ends_early, run_epochs
+from sagemaker_ssd.worker.freed_memory import give_back
 from sagemaker_ssd.worker.history import History
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 from sagemaker_ssd.worker.peers import Peers
@@ -76,6 +77,7 @@ def train_job(
         run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
         # Its memory is for what follows.
         del training, keeper
+        give_back()
     peers.done()
     if channels.validation is not None:
         _close(job, channels.validation, metrics, devices[0], scratch)

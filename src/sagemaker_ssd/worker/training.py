@@ -21,6 +21,7 @@ from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
 from sagemaker_ssd.model.parameters import Parameters, with_fixed_gammas
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker.channels import CheckedChannels
+from sagemaker_ssd.worker.freed_memory import give_back
 from sagemaker_ssd.worker.making_trainer import make_trainer
 from sagemaker_ssd.worker.peers import Peers
 from sagemaker_ssd.worker.progress import observer
@@ -140,6 +141,8 @@ class Training:
         """Score the network as it is after an epoch; raises UserError when its predictions are not finite."""
         chosen, validation = self._job.hyperparameters, self._channels.validation
         assert validation is not None
+        # Detection needs memory of its own beside the trainer's.
+        give_back()
         batch_size = min(self._batch_size, validation.images)
         detector = Detector(
             detection_graph(self._network),
