@@ -25,7 +25,7 @@ SIZE = 300
 CLASSES = 3
 
 
-def draw(path: Path, images: int) -> None:
+def draw(path: Path, images: int, width: int = 640, height: int = 480) -> None:
     """Write images of soft blots, which are as large as photos when compressed, with two boxes each."""
     import cv2
     import mxnet as mx
@@ -34,7 +34,7 @@ def draw(path: Path, images: int) -> None:
     writer = mx.recordio.MXRecordIO(str(path), "w")
     for number in range(images):
         label = [2, 5, number % CLASSES, 0.1, 0.2, 0.5, 0.6, (number + 1) % CLASSES, 0.4, 0.3, 0.9, 0.8]
-        pixels = cv2.resize(random.randint(0, 255, (60, 80, 3), dtype=np.uint8), (640, 480))
+        pixels = cv2.resize(random.randint(0, 255, (60, 80, 3), dtype=np.uint8), (width, height))
         writer.write(mx.recordio.pack_img(mx.recordio.IRHeader(0, label, number, 0), pixels, quality=80))
     writer.close()
 

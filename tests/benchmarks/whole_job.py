@@ -20,7 +20,6 @@ from epoch_speed import draw as draw_plain
 from epoch_speed import measure
 
 ROOT = Path(__file__).parent.parent.parent
-PLAIN_IMAGES = 16
 # A phase ends with the first line that has its text behind the end of the one before.
 PHASES = (
     ("start, import of MXNet", "Start training from"),
@@ -52,10 +51,11 @@ def phases(lines: list[tuple[float, str]], epochs: list[dict[str, Any]], figures
     for name, text in PHASES:
         at = next(seconds for seconds, line in rest if text in line)
         spent[name], last = at - last, at
-    spent |= {"epochs, outside their steps": 0.0, "evaluation": 0.0, "between epochs": 0.0}
+    # A step's losses are known before its backward pass: behind an epoch's own seconds comes that of its last step.
+    spent |= {"last steps' backward passes": 0.0, "evaluation": 0.0, "between epochs": 0.0}
     for seconds, line in rest:
         if "cross_entropy" in line:
-            spent["epochs, outside their steps"] += seconds - last
+            spent["last steps' backward passes"] += seconds - last
             last = seconds
         elif "validation mAP" in line:
             spent["evaluation"], last = spent["evaluation"] + seconds - last, seconds
@@ -65,7 +65,7 @@ def phases(lines: list[tuple[float, str]], epochs: list[dict[str, Any]], figures
     spent["evaluation"] += figures
     waiting = sum(epoch["train"]["seconds_waiting_for_data"] for epoch in epochs)
     steps = sum(epoch["train"]["seconds"] for epoch in epochs) - waiting
-    spent["epochs, outside their steps"] -= steps + waiting
+    spent["last steps' backward passes"] -= steps + waiting
     return {**spent, "waiting for data": waiting, "steps": steps}
 
 
@@ -91,14 +91,16 @@ def main() -> None:
         metrics = json.loads((Path(folder) / "output" / "data" / "metrics.json").read_text())
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         record = Path(folder) / "plain.rec"
-        draw_plain(record, PLAIN_IMAGES)
-        _, plain = measure("module", record, options.network, 8, PLAIN_IMAGES)
+        # As many of as few bytes: MXNet's reader decodes 8 MB of records at a time.
+        draw_plain(record, options.images, width=200, height=150)
+        _, plain = measure("module", record, options.network, 8, options.images)
     spent = phases(lines, metrics["epochs"], metrics["timings"]["figures"])
     print(f"\n{options.network}, {options.images} images, {options.epochs} epochs of batches of 8")
     print("| phase | seconds | share |\n|---|---|---|")
     for name, seconds in spent.items():
         print(f"| {name} | {seconds:.2f} | {seconds / sum(spent.values()):.1%} |")
-    outside = sum(spent.values()) - spent["steps"] - spent["evaluation"]
+    inside = spent["steps"] + spent["last steps' backward passes"] + spent["evaluation"]
+    outside = sum(spent.values()) - inside
     first = sum(spent[name] for name, _ in PHASES)
     print(f"| outside steps and evaluation | {outside:.2f} | {outside / sum(spent.values()):.1%} |")
     print(
