@@ -11,6 +11,7 @@ import mxnet as mx
 from sagemaker_ssd.contract import Hyperparameters, Job
 from sagemaker_ssd.data import RecordFile
 from sagemaker_ssd.model.graph import Network, saved_graph
+from sagemaker_ssd.model.parameters import Parameters
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.channels import CheckedChannels, check_channels
 from sagemaker_ssd.worker.checkpoints import Checkpoints
@@ -43,18 +44,9 @@ def train_job(
     saving: entered while a model or a checkpoint is written, which the first host alone does. Raises JobError.
     """
     chosen, network = job.hyperparameters, _network(job.hyperparameters)
-    graph = saved_graph(network)
     # Before the channels, whose check can take minutes.
     resumed = find_checkpoint(job, peers)
-    if resumed is None:
-        history = History()
-        parameters, start = starting_point(job, graph, scratch)
-    else:
-        history, start = resumed.history(), resumed.manifest.start
-        if peers.is_first:
-            with saving:
-                resumed.put_model_back(job, graph)
-        parameters = None
+    history, start, parameters = _beginning(job, saved_graph(network), peers, resumed, scratch, saving)
     begin = time.monotonic()
     channels = check_channels(job, scratch, peers)
     shares, train_figures = agree_on_shares(job, channels.train, peers)
@@ -81,6 +73,24 @@ def train_job(
     peers.done()
     if channels.validation is not None:
         _close(job, channels.validation, metrics, devices[0], scratch)
+
+
+def _beginning(
+    job: Job,
+    graph: mx.sym.Symbol,
+    peers: Peers,
+    resumed: Resumed | None,
+    scratch: Path,
+    saving: AbstractContextManager[object],
+) -> tuple[History, dict[str, Any], Parameters | None]:
+    """Return the epochs so far, what the training started from, and values to begin with where nothing is resumed."""
+    if resumed is None:
+        parameters, start = starting_point(job, graph, scratch)
+        return History(), start, parameters
+    if peers.is_first:
+        with saving:
+            resumed.put_model_back(job, graph)
+    return resumed.history(), resumed.manifest.start, None
 
 
 def _close(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
