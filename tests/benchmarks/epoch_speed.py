@@ -8,7 +8,6 @@ outputs, as mxnet-ssd does.
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -18,8 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-from sagemaker_ssd.launch.worker_process import worker_environment
+from turns import surroundings
 
 SIZE = 300
 CLASSES = 3
@@ -128,11 +126,7 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
 def measure(variant: str, record: Path, base_network: str, batch_size: int, images: int) -> tuple[float, float]:
     """Run a variant in its own process; return images per second and peak memory in MB."""
     command = [sys.executable, __file__, "--variant", variant, str(record), base_network, str(batch_size)]
-    threads = len(os.sched_getaffinity(0))
-    # By itself MXNet takes one thread for every two processors.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    if variant == "ours":
-        environment = worker_environment(os.environ, threads)
+    environment = surroundings(worker=variant == "ours")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=1800)
     figures = json.loads(done.stdout.splitlines()[-1])
     return images / figures["seconds"], figures["megabytes"]

@@ -9,6 +9,7 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 from serving import serve
+from training_step import LOOP
 
 from sagemaker_ssd.engine.detector import Detector
 from sagemaker_ssd.engine.epoch import train_epoch
@@ -17,7 +18,6 @@ from sagemaker_ssd.engine.trainer import Trainer
 from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
 from sagemaker_ssd.model.parameters import initial_parameters
 
-LOOP = 4
 SGD = OptimizerSettings("sgd", 1e-6, 0.9, 5e-4)
 
 

@@ -17,7 +17,7 @@ from turns import HERE, TORCH, Side, table, take_turns
 
 CASES = ("vgg-16:300:8", "resnet-50:300:8", "vgg-16:512:2", "resnet-50:512:4")
 CLASSES = 3
-# Steps of a turn where they follow one another, in mxnet_sides.py too.
+# Steps of a turn where they follow one another.
 LOOP = 4
 LABEL = [[0.0, 0.1, 0.2, 0.5, 0.6], [1.0, 0.4, 0.3, 0.9, 0.8]]
 

@@ -37,10 +37,7 @@ class Side:
 
     def start(self) -> None:
         """Start the program and wait until it is warm."""
-        # By itself MXNet takes one thread for every two processors.
-        environment = {**os.environ, "OMP_NUM_THREADS": str(usable_cores())}
-        if self.worker:
-            environment = worker_environment(os.environ, threads=usable_cores())
+        environment = surroundings(worker=self.worker)
         environment["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [str(part) for part in self.command],
@@ -78,6 +75,14 @@ class Side:
             if line.startswith(begin):
                 return line.removeprefix(begin).strip()
         raise SystemExit(f"{self.name} ended; run it by hand: {' '.join(map(str, self.command))}")
+
+
+def surroundings(*, worker: bool) -> dict[str, str]:
+    """Return the environment of this program's worker, or one that has no more of it than the number of threads."""
+    if worker:
+        return worker_environment(os.environ, threads=usable_cores())
+    # By itself MXNet takes one thread for every two processors.
+    return {**os.environ, "OMP_NUM_THREADS": str(usable_cores())}
 
 
 def core_seconds(pid: int) -> float:
