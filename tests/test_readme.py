@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.contract import hyperparameter_table
-from sagemaker_ssd.launch.gpu import FAMILIES
+from sagemaker_ssd.contract.hyperparameters import hyperparameter_table
+from sagemaker_ssd.supervisor.gpu import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

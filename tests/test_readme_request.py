@@ -12,8 +12,8 @@ import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
-from sagemaker_ssd.contract import read_job
-from sagemaker_ssd.launch.gpu import FAMILIES
+from sagemaker_ssd.contract.job import read_job
+from sagemaker_ssd.supervisor.gpu import FAMILIES
 from sagemaker_ssd.worker import log_lines
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -10,7 +10,7 @@ def main() -> int:
     # In process 1 of a container a signal without a handler is lost, while one that is held back waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     _open_standard_streams()
-    from sagemaker_ssd import supervisor
+    from sagemaker_ssd.supervisor import main as supervisor
 
     code = supervisor.main(sys.argv[1:])
     # The interpreter's end brings the default handlers back, and with them another exit code.

@@ -1,5 +1,10 @@
-"""Failures sorted by who can mend them; their text is what the person who started the job gets to see."""
+"""Failures sorted by who can mend them; their text is what the person who started the job gets to see.
 
+How a given value is shown in a text.
+"""
+
+import json
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -53,3 +58,41 @@ def shorten(sentence: str, length: int = FAILURE_REASON_LENGTH) -> str:
             return text
     ending = " ... (the job's log has the rest)"
     return sentence[: length - len(ending)] + ending
+
+
+# Long enough to recognise a value, short enough to leave room for other faults in the failure reason.
+SHOWN_LENGTH = 80
+
+
+def shown(value: object) -> str:
+    """Show a JSON value on one line: text in quotes, the rest as JSON, long values cut."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # reading takes a little more depth than writing
+        text = "something nested deeply"
+    if len(text) > SHOWN_LENGTH:
+        text = text[:SHOWN_LENGTH] + "..."
+    # Line breaks would split the list of faults, and a lone surrogate cannot be written to a UTF-8 log.
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return f"'{text}'" if isinstance(value, str) else text
+
+
+def named(name: str) -> str:
+    """Show a key of a JSON object: as it is where it is a plain word, else as a quoted text."""
+    return name if re.fullmatch(r"[\w.-]{1,80}", name) else shown(name)
+
+
+def listed(words: list[str], joint: str = "or") -> str:
+    """Join words for a sentence: `a`, `a or b`, `a, b or c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}"
+
+
+def in_words(count: int, singular: str, plural: str) -> str:
+    """Write a number and its noun: 1 box, 2,110 boxes."""
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
+def bytes_in_words(count: int) -> str:
+    """Write a number of bytes: 1.5 kB, 20.3 GB."""
+    unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB") if count >= 1e5 else (1e3, "kB")
+    return f"{count / unit:,.1f} {name}"

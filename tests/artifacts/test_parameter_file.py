@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mxnet.ndarray import sparse
 
-from sagemaker_ssd.artifacts.parameter_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.errors import UserError
 
 SHOWN = "model/x.params"
@@ -118,7 +118,7 @@ def test_damaged_bytes_never_ask_for_more_memory_than_the_file_has(tmp_path: Pat
     code = f"""
 import resource, sys
 from pathlib import Path
-from sagemaker_ssd.artifacts.parameter_file import read_parameter_file
+from sagemaker_ssd.artifacts.params_file import read_parameter_file
 from sagemaker_ssd.errors import UserError
 content = Path({str(good)!r}).read_bytes()
 pages = int(Path("/proc/self/statm").read_text().split()[0])

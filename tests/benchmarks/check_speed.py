@@ -45,8 +45,7 @@ def draw_photos() -> list[bytes]:
 
 def write_records(path: Path, images: list[bytes], count: int) -> None:
     """Write a .rec of `count` records with two boxes each."""
-    from sagemaker_ssd.data.labels import Payload, join_payload
-    from sagemaker_ssd.data.recordio import frame
+    from sagemaker_ssd.channels.recordio import Payload, frame, join_payload
 
     label = np.array([2, 5, 0, 0.1, 0.2, 0.5, 0.6, 1, 0.4, 0.3, 0.9, 0.8], np.float32)
     with path.open("wb") as file:
@@ -67,8 +66,8 @@ def write_files(folder: Path, images: list[bytes], count: int) -> None:
 
 def check(kind: str, path: Path) -> dict[str, float]:
     """Make the pass in this process; return its seconds, and its peak memory before and after in MB."""
-    from sagemaker_ssd.data.check_recordio import check_recordio
-    from sagemaker_ssd.data.pack_images import pack_images
+    from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.image_files import pack_images
 
     before = resource.getrusage(resource.RUSAGE_SELF)
     with tempfile.TemporaryDirectory() as scratch:
@@ -86,7 +85,7 @@ def check(kind: str, path: Path) -> dict[str, float]:
 
 def examine_alone(images: list[bytes]) -> float:
     """Return how many images a second one thread decodes that does nothing else."""
-    from sagemaker_ssd.data.images import examine_image
+    from sagemaker_ssd.channels.images import examine_image
 
     begun = time.monotonic()
     for image in images * 10:

@@ -41,12 +41,14 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     """Train an epoch with this project's engine; return its seconds after a first one that warms up."""
     import mxnet as mx
 
-    from sagemaker_ssd.data import TrainingReader, check_recordio, epoch_order, padded_labels
-    from sagemaker_ssd.engine.epoch import train_epoch
-    from sagemaker_ssd.engine.optimizer import OptimizerSettings
-    from sagemaker_ssd.engine.trainer import Trainer
-    from sagemaker_ssd.model.graph import Network, saved_graph, training_graph
-    from sagemaker_ssd.model.parameters import initial_parameters
+    from sagemaker_ssd.batches.reader import TrainingReader, padded_labels
+    from sagemaker_ssd.batches.shares import epoch_order
+    from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
+    from sagemaker_ssd.ssd.initial_values import initial_parameters
+    from sagemaker_ssd.training.loop import train_epoch
+    from sagemaker_ssd.training.optimizer import OptimizerSettings
+    from sagemaker_ssd.training.trainer import Trainer
 
     network = Network(base_network, SIZE, CLASSES)
     file = check_recordio(record, name="train", num_classes=CLASSES, scratch=scratch, max_bad_images=0, label_width=350)
@@ -83,9 +85,9 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
     """Train an epoch with mx.mod.Module on the saved graph, otherwise as `ours`."""
     import mxnet as mx
 
-    from sagemaker_ssd.data.reader import AUGMENTATION
-    from sagemaker_ssd.model.graph import Network, saved_graph
-    from sagemaker_ssd.model.parameters import initial_parameters
+    from sagemaker_ssd.batches.reader import AUGMENTATION
+    from sagemaker_ssd.ssd.graphs import Network, saved_graph
+    from sagemaker_ssd.ssd.initial_values import initial_parameters
 
     network = Network(base_network, SIZE, CLASSES)
     graph = saved_graph(network)

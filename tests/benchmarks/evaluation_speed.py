@@ -42,7 +42,7 @@ def drawn() -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 def ours() -> Callable[[], object]:
     """Score with this project's engine."""
-    from sagemaker_ssd.engine.average_precision import AveragePrecision
+    from sagemaker_ssd.scoring.average_precision import AveragePrecision
 
     found, truth = drawn()
 

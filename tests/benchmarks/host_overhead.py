@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS / "hosts")]
+sys.path[:0] = [str(TESTS)]
 
 from cluster_runner import Hosts, make_hosts  # noqa: E402
 
@@ -100,8 +100,8 @@ def run(folder: Path, mode: str | None, network: str, steps: int) -> Measured:
 
 def least_bytes(network: str) -> int:
     """Give the bytes of all trained parameters, once out and once in, for two hosts."""
-    from sagemaker_ssd.model.graph import Network, saved_graph
-    from sagemaker_ssd.model.parameters import frozen_arguments, initial_parameters
+    from sagemaker_ssd.ssd.graphs import Network, saved_graph
+    from sagemaker_ssd.ssd.initial_values import frozen_arguments, initial_parameters
 
     graph = saved_graph(Network(network, 300, 3))
     arguments = initial_parameters(graph, 300, seed=0).arguments

@@ -24,8 +24,8 @@ BATCH, SIZE, MEAN = 8, 300, (123.0, 117.0, 104.0)
 
 def checked(path: Path) -> Any:
     """Check the .rec, or the folders with images and annotations, as a job does."""
-    from sagemaker_ssd.data.check_recordio import check_recordio
-    from sagemaker_ssd.data.pack_images import pack_images
+    from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.image_files import pack_images
 
     settings: dict[str, Any] = {"name": "train", "num_classes": 3, "max_bad_images": 0, "label_width": len(LABEL)}
     if path.is_dir():
@@ -37,7 +37,8 @@ def ours(path: Path) -> Callable[[], object]:
     """Read an epoch after the other, in orders of their own."""
     import mxnet as mx
 
-    from sagemaker_ssd.data import TrainingReader, epoch_order
+    from sagemaker_ssd.batches.reader import TrainingReader
+    from sagemaker_ssd.batches.shares import epoch_order
 
     file, epochs = checked(path), iter(range(1000))
     reader = TrainingReader(
@@ -62,7 +63,7 @@ def ours(path: Path) -> Callable[[], object]:
 
 def ours_evaluating(path: Path) -> Callable[[], object]:
     """Read the file as an evaluation does."""
-    from sagemaker_ssd.data import evaluation_batches
+    from sagemaker_ssd.batches.reader import evaluation_batches
 
     file = checked(path)
 
@@ -77,7 +78,7 @@ def plain(path: Path, *, augmented: bool) -> Callable[[], object]:
     """Read with MXNet's reader alone."""
     import mxnet as mx
 
-    from sagemaker_ssd.data.reader import AUGMENTATION
+    from sagemaker_ssd.batches.reader import AUGMENTATION
 
     def epoch() -> None:
         reader = mx.io.ImageDetRecordIter(

@@ -11,8 +11,8 @@ import numpy as np
 from peak_sides import GFLOP
 from turns import HERE, TORCH, Side, table, take_turns
 
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.worker.precision import has_bfloat16
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.worker.build_trainer import has_bfloat16
 
 
 def step_gflop(network: str, size: int) -> float:

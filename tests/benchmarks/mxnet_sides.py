@@ -11,12 +11,12 @@ import numpy as np
 from serving import serve
 from training_step import LOOP
 
-from sagemaker_ssd.engine.detector import Detector
-from sagemaker_ssd.engine.epoch import train_epoch
-from sagemaker_ssd.engine.optimizer import OptimizerSettings
-from sagemaker_ssd.engine.trainer import Trainer
-from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph, training_graph
-from sagemaker_ssd.model.parameters import initial_parameters
+from sagemaker_ssd.scoring.detector import Detector
+from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.training.loop import train_epoch
+from sagemaker_ssd.training.optimizer import OptimizerSettings
+from sagemaker_ssd.training.trainer import Trainer
 
 SGD = OptimizerSettings("sgd", 1e-6, 0.9, 5e-4)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sagemaker_ssd.report import write_report
+from sagemaker_ssd.report.write import write_report
 
 WIDTH, HEIGHT = 5472, 3648
 CLASSES, OBJECTS, DETECTIONS = 80, 7, 200

@@ -26,8 +26,8 @@ def write_spec(folder: Path, case: str) -> dict[str, Any]:
     """Write what all sides are to build, for programs that have neither MXNet nor this project."""
     import mxnet as mx
 
-    from sagemaker_ssd.model.graph import Network, training_graph
-    from sagemaker_ssd.model.layout import heads
+    from sagemaker_ssd.ssd.graphs import Network, training_graph
+    from sagemaker_ssd.ssd.heads import heads
 
     network, size, batch = case.split(":")
     spec = {
@@ -66,7 +66,7 @@ def torch_side(name: str, spec: Path, *options: str) -> Side:
 
 def compare(case: str, rounds: int, *, compiled: bool) -> None:
     """Print the table of one case."""
-    from sagemaker_ssd.worker.precision import has_bfloat16
+    from sagemaker_ssd.worker.build_trainer import has_bfloat16
 
     with tempfile.TemporaryDirectory() as folder:
         spec = write_spec(Path(folder), case)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.launch.worker_process import worker_environment
+from sagemaker_ssd.supervisor.host_processes import worker_environment
 
 HERE = Path(__file__).parent
 TORCH = HERE.parent.parent / ".venv-torch" / "bin" / "python"

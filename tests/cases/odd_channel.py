@@ -11,7 +11,10 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.data import RecordFile, check_recordio, evaluation_batches, pack_images
+from sagemaker_ssd.batches.reader import evaluation_batches
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.image_files import pack_images
+from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
 
 USED, CHANGED, LEFT_OUT, STOPS = "used as it is", "changed", "left out", "stops"
@@ -69,7 +72,7 @@ def run(case: Case, folder: Path) -> Row:
     """Make the case's files, check them as a job does, read the result with MXNet's reader, and compare."""
     channel = case.make(folder)
     heard = _Heard()
-    logger = logging.getLogger("sagemaker_ssd.data")
+    logger = logging.getLogger("sagemaker_ssd.channels")
     logger.addHandler(heard)
     try:
         file = _checked(channel, folder / "scratch")

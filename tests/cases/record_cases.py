@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odd_channel import CHANGED, LEFT_OUT, STOPS, USED, Case, Channel, Given
 from odd_pictures import LABEL, picture, saved, turned, viewed, with_segment
 
-from sagemaker_ssd.data.recordio import frame
+from sagemaker_ssd.channels.recordio import frame
 
 GOOD, IMAGE = saved("PNG"), saved("JPEG")
 EMPTY = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]

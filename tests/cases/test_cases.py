@@ -5,7 +5,7 @@ import time
 import image_cases
 import table
 
-from sagemaker_ssd.data.images import examine_image
+from sagemaker_ssd.channels.images import examine_image
 
 
 def test_every_case_is_as_expected() -> None:

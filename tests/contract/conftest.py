@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.contract import Job, read_job
+from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.errors import UserError
 
 

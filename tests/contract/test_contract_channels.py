@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.contract import DataChannel
-from sagemaker_ssd.contract.pipe_seconds import VARIABLE
-from sagemaker_ssd.data.stream import VARIABLE as DATA_VARIABLE
+from sagemaker_ssd.channels.pipe import PIPE_VARIABLE as DATA_VARIABLE
+from sagemaker_ssd.contract.channels import DataChannel
+from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.errors import UserError
 
 TYPES = "it must be application/x-recordio, or for images image/jpeg, image/png or application/x-image"
@@ -112,18 +112,20 @@ def test_an_augmented_manifest_needs_no_annotation_channel(tree):
 
 @pytest.mark.parametrize(("given", "seconds"), [("", 600), (" 0.5 ", 0.5), ("1e3", 1000)])
 def test_how_long_to_wait_for_a_stream(tree, monkeypatch, given, seconds):
-    monkeypatch.setenv(VARIABLE, given)
+    monkeypatch.setenv(PIPE_VARIABLE, given)
     tree.channels["train"]["TrainingInputMode"] = "Pipe"
     assert tree.read().train.pipe_seconds == seconds
-    assert DATA_VARIABLE == VARIABLE
+    assert DATA_VARIABLE == PIPE_VARIABLE
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "inf", "nan", "ten"])
 def test_no_time_to_wait_for_a_stream(tree, monkeypatch, given):
-    monkeypatch.setenv(VARIABLE, given)
+    monkeypatch.setenv(PIPE_VARIABLE, given)
     assert tree.read().train.mode == "File"
     tree.channels["train"]["TrainingInputMode"] = "Pipe"
-    assert tree.faults() == [f"environment variable {VARIABLE} is '{given}'; it must be a number of seconds above 0"]
+    assert tree.faults() == [
+        f"environment variable {PIPE_VARIABLE} is '{given}'; it must be a number of seconds above 0"
+    ]
 
 
 @pytest.mark.parametrize(

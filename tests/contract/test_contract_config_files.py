@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import UserError
 
 HYPERPARAMETERS = 'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sagemaker_ssd.contract import Hyperparameters, hyperparameter_table
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters, hyperparameter_table
 
 ALIKE = [
     ("early_stopping", True, ["True", "true", "TRUE", "1", " true ", '"True"', '"true"', True, 1]),

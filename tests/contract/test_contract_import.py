@@ -6,7 +6,7 @@ import sys
 CODE = """
 import sys
 from pathlib import Path
-from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.contract.job import read_job
 job = read_job(Path(sys.argv[1]))
 print(job.hyperparameters.num_classes)
 outside = {"mxnet", "numpy", "gluoncv", "cv2", "PIL", "sagemaker_training", "boto3"}

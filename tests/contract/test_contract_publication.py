@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.contract.publication import finish_publication, model_state, publish, staging_folder
+from sagemaker_ssd.contract.model_folder import finish_publication, model_state, publish, staging_folder
 
 NAMES = ("model_algo_1-symbol.json", "model_algo_1-0000.params", "hyperparams.json")
 
@@ -201,7 +201,7 @@ LOOP = """
 import sys
 from pathlib import Path
 from itertools import count
-from sagemaker_ssd.contract.publication import publish, staging_folder
+from sagemaker_ssd.contract.model_folder import publish, staging_folder
 model = Path(sys.argv[1])
 for number in count():
     staging = staging_folder(model)

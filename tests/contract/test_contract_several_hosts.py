@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagemaker_ssd.contract import DataChannel
+from sagemaker_ssd.contract.channels import DataChannel
 
 TWO = {"current_host": "algo-2", "hosts": ["algo-1", "algo-2"]}
 STORE = (

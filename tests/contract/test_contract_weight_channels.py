@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.contract.weight_channels import model_file, pretrained_file
+from sagemaker_ssd.contract.channels import model_file, pretrained_file
 from sagemaker_ssd.errors import UserError
 
 CONFIG = "inputdataconfig.json"

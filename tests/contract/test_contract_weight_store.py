@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sagemaker_ssd.contract.weight_store import VARIABLE, stored_weights
+from sagemaker_ssd.contract.weights import WEIGHTS_VARIABLE, stored_weights
 from sagemaker_ssd.errors import UserError
 
 FACTS = {"source": "keras", "checksum": "sha256:00"}
@@ -14,7 +14,7 @@ FACTS = {"source": "keras", "checksum": "sha256:00"}
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     folder = tmp_path / "weights"
-    monkeypatch.setenv(VARIABLE, str(folder))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(folder))
     return folder
 
 
@@ -106,7 +106,7 @@ def test_a_note_without_its_weights_is_none(store):
 
 
 def test_they_belong_to_the_environment(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     # `make setup` has installed them.
     weights = stored_weights("vgg-16")
     assert weights is not None

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import sagemaker_ssd
+from sagemaker_ssd import boxes
 from sagemaker_ssd.convert.__main__ import main
-from sagemaker_ssd.convert.examples import BORDER_PIXELS
-from sagemaker_ssd.data import boxes
+from sagemaker_ssd.convert.dataset import BORDER_PIXELS
 
 DOG = ("dog", 10, 5, 60, 45)
 

@@ -8,14 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-TESTS = Path(__file__).parent.parent
-sys.path.insert(0, str(TESTS / "data"))
-
-from drawn_channels import encoded, json_box, noise, write_annotation, write_image, write_rec  # noqa: E402
-
-from sagemaker_ssd.artifacts.model_files import write_model  # noqa: E402
-from sagemaker_ssd.model.graph import Network, saved_graph  # noqa: E402
-from sagemaker_ssd.model.parameters import initial_parameters  # noqa: E402
+from drawn_channels import encoded, json_box, noise, write_annotation, write_image, write_rec
+from sagemaker_ssd.artifacts.model_files import write_model
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
 
 NETWORK = Network("resnet-50", 300, num_classes=2)
 

@@ -10,11 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from sagemaker_ssd.engine.detector import Detector, Weights
-from sagemaker_ssd.export.onnx_detection import SCORE_THRESHOLD, Nodes, add_detection
-from sagemaker_ssd.export.onnx_model import write_onnx
-from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
-from sagemaker_ssd.model.parameters import Parameters, initial_parameters
+from sagemaker_ssd.export.onnx import SCORE_THRESHOLD, Nodes, add_detection, write_onnx
+from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 
 NAMES = ["cat", "dog", "übel"]
 

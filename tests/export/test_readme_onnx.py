@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sagemaker_ssd.export.onnx_model import write_onnx
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import initial_parameters
+from sagemaker_ssd.export.onnx import write_onnx
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
 
 README = Path(__file__).parent.parent.parent / "README.md"
 

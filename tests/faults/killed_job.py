@@ -17,13 +17,12 @@ import mxnet as mx
 import numpy as np
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS), str(TESTS / "job")]
-
-from job_runner import Job, draw  # noqa: E402
+sys.path[:0] = [str(TESTS)]
 
 from ended_job import MODEL  # noqa: E402
+from job_runner import Job, draw  # noqa: E402
 from process_tree import descendants  # noqa: E402
-from sagemaker_ssd.contract.publication import finish_publication  # noqa: E402
+from sagemaker_ssd.contract.model_folder import finish_publication  # noqa: E402
 
 MAP_LINE = re.compile(r"epoch=\d+, validation mAP <score>=\(\S+\)")
 

@@ -21,9 +21,12 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from mutations import json_objects, labels, mutated, with_checksums
 from PIL import Image
 
-from sagemaker_ssd.contract import read_job
-from sagemaker_ssd.data import RecordFile, check_recordio, check_stream, pack_images
-from sagemaker_ssd.data.recordio import frame
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.image_files import pack_images
+from sagemaker_ssd.channels.pipe import check_stream
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.channels.recordio import frame
+from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import PlatformError, UserError
 
 SECONDS_PER_EXAMPLE = 10

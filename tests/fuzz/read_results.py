@@ -89,7 +89,8 @@ def read_group(group: list[Facts], scratch: Path) -> str:
     """Read the files of a group as one; return what does not agree with the check, empty if all does."""
     import numpy as np
 
-    from sagemaker_ssd.data import RecordFile, TrainingReader, evaluation_batches
+    from sagemaker_ssd.batches.reader import TrainingReader, evaluation_batches
+    from sagemaker_ssd.channels.record_file import RecordFile
 
     whole, offsets, end = scratch / "whole.rec", [], 0
     with whole.open("wb") as target:

@@ -15,17 +15,16 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from engine.small_network import FROZEN, IMAGE_SHAPE, POSITIONS, small_graph, small_images, small_values
-from sagemaker_ssd.engine.epoch import train_epoch
-from sagemaker_ssd.engine.optimizer import OptimizerSettings, OptimizerState
-from sagemaker_ssd.engine.schedule import Schedule
-from sagemaker_ssd.engine.server_schedule import ServerSchedule
-from sagemaker_ssd.engine.store import connect
-from sagemaker_ssd.engine.trainer import Trainer
-from sagemaker_ssd.engine.training_state import TrainingState
 from sagemaker_ssd.errors import ProgramError
-from sagemaker_ssd.model.graph import Network, saved_graph, training_graph
-from sagemaker_ssd.model.parameters import frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.training.loop import train_epoch
+from sagemaker_ssd.training.optimizer import OptimizerSettings, OptimizerState
+from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
+from sagemaker_ssd.training.state import TrainingState
+from sagemaker_ssd.training.trainer import Trainer
+from sagemaker_ssd.training.updates import connect
+from training.small_network import FROZEN, IMAGE_SHAPE, POSITIONS, small_graph, small_images, small_values
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine.small_network import FROZEN, PlainSGD, gradient, small_values, weighted_mean
 from hosts.exchange_hosts import Hosts, difference, started_hosts
 from hosts.exchange_program import Plan
+from training.small_network import FROZEN, PlainSGD, gradient, small_values, weighted_mean
 
 
 @pytest.fixture

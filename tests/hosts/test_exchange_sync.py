@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.small_network import FROZEN, PlainSGD, small_values, weighted_mean
 from hosts.exchange_hosts import Hosts, Result, Values, difference, started_hosts
 from hosts.exchange_program import Plan, alone
+from training.small_network import FROZEN, PlainSGD, small_values, weighted_mean
 
 # Which devices get an image of so many on two devices.
 ON_TWO_DEVICES = {0: [0, 0], 1: [0, 1], 2: [1, 1], 3: [2, 1], 4: [2, 2], 5: [2, 3]}

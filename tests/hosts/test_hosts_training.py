@@ -9,8 +9,8 @@ import pytest
 from cluster_runner import TINY, Hosts, make_hosts
 
 from ended_job import MODEL, Ended
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import initial_parameters
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
 
 # A rate from the second epoch on that float32 has no update for, and nothing else that could move a weight then.
 ONE_EPOCH_OF_LEARNING = {"lr_scheduler_step": "1", "lr_scheduler_factor": "1e-44", "momentum": "0"}

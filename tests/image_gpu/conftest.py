@@ -1,14 +1,10 @@
 """Fixtures for the containers of the GPU image, on a machine without a GPU."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# What runs and removes containers is the CPU image's.
-sys.path.append(str(Path(__file__).parent.parent / "container"))
 
 from container_runner import TINY, Engine, draw, engine_fault
 

@@ -11,7 +11,7 @@ import pytest
 from job_runner import Job, Watched
 
 from ended_job import MODEL
-from sagemaker_ssd.worker.metrics_schema import Document
+from sagemaker_ssd.worker.metrics import Document
 
 SMALL = ("--train", "4", "--validation", "3")
 QUICK = {"epochs": "1", "mini_batch_size": "2"}

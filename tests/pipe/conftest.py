@@ -1,16 +1,11 @@
 """Fixtures of Pipe mode."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS / "data"), str(TESTS / "job")]
-
-from feeding import Feeders  # noqa: E402
-from stream_channel import Channel  # noqa: E402
+from feeding import Feeders
+from stream_channel import Channel
 
 
 @pytest.fixture

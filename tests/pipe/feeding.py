@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagemaker_ssd.data.recordio import frame
+from sagemaker_ssd.channels.recordio import frame
 
 FEEDER = Path(__file__).with_name("feeder.py")
 

@@ -8,7 +8,8 @@ import pytest
 from drawn_channels import BOX, write_rec
 from feeding import Feeders
 
-from sagemaker_ssd.data import RecordFile, check_stream
+from sagemaker_ssd.channels.pipe import check_stream
+from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import JobError, UserError
 
 

@@ -12,11 +12,11 @@ import pytest
 from drawn_channels import BOX, encoded, json_box, noise, png, snapshot, write_annotation, write_image, write_rec
 from feeding import Feeders, wait_for
 
-from sagemaker_ssd.contract import read_job
-from sagemaker_ssd.contract.pipe_seconds import VARIABLE
+from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
+from sagemaker_ssd.contract.environment import PIPE_VARIABLE
+from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import PlatformError, UserError
-from sagemaker_ssd.worker.channels import CheckedChannels, check_channels
-from sagemaker_ssd.worker.peers import Channel, Peers
+from sagemaker_ssd.worker.inputs import CheckedChannels, check_channels
 
 Check = Callable[..., CheckedChannels]
 
@@ -43,7 +43,7 @@ def check(tmp_path: Path, data: Path) -> Check:
             (config / f"{name}.json").write_text(json.dumps(content))
         own, theirs = socket.socketpair()
         with own:
-            alone = Peers(Channel(theirs.detach()), ["algo-1"], "algo-1", patience=5)
+            alone = ProcessGroup(SupervisorSocket(theirs.detach()), ["algo-1"], "algo-1", patience=5)
             return check_channels(read_job(tmp_path / "ml"), tmp_path / "scratch", alone)
 
     return checked
@@ -131,7 +131,7 @@ def test_a_host_without_a_share_of_a_stream(check: Check, data: Path, feeders: F
 
 
 def test_a_stream_that_does_not_come(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "0.3")
+    monkeypatch.setenv(PIPE_VARIABLE, "0.3")
     with pytest.raises(PlatformError, match=r"channel train: the FIFO .* did not appear within 0.3 seconds"):
         check(train={"TrainingInputMode": "Pipe"}, validation={"TrainingInputMode": "Pipe"})
 
@@ -139,7 +139,7 @@ def test_a_stream_that_does_not_come(check: Check, monkeypatch: pytest.MonkeyPat
 def test_what_is_wrong_in_one_is_not_hidden_by_the_other_that_does_not_come(
     check: Check, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "0.3")
+    monkeypatch.setenv(PIPE_VARIABLE, "0.3")
     write_rec(data / "train" / "a.rec", [([2, 5, 9, 0, 0, 1, 1], png(1))])
     with pytest.raises(UserError, match="has class_id 9") as raised:
         check(train={}, validation={"TrainingInputMode": "Pipe"})

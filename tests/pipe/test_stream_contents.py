@@ -13,7 +13,9 @@ from feeding import manifest, wait_for
 from PIL import Image
 from stream_channel import Channel
 
-from sagemaker_ssd.data import RecordFile, check_recordio, pack_images
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.image_files import pack_images
+from sagemaker_ssd.channels.record_file import RecordFile
 
 PSEUDO = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
 IMAGES = [encoded(noise(number), ".jpg") for number in range(6)]
@@ -137,7 +139,7 @@ def test_a_long_wait_is_logged(
     channel: Channel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("sagemaker_ssd.data.stream._REPORT_SECONDS", 1)
+    monkeypatch.setattr("sagemaker_ssd.channels.pipe._REPORT_SECONDS", 1)
     channel.check(channel.records([png(1)]), feeder={"late": 1.8})
     assert f"train: the FIFO {channel.fifo}_0 did not appear within 1 seconds" in caplog.messages
 
@@ -162,7 +164,7 @@ def test_a_stream_in_parts_of_every_size(channel: Channel) -> None:
 
 def test_what_the_log_says(channel: Channel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("sagemaker_ssd.data.channel._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("sagemaker_ssd.channels.check._SECONDS_BETWEEN_LINES", 0)
     data = channel.records([encoded(noise(number)) for number in range(20)])
     file = channel.check(data)
     size = f"{len(data) / 1e6:.1f} MB"

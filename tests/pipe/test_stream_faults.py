@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from drawn_channels import BOX, encoded, json_box, noise, png, write_rec
 from feeding import Feeders, manifest, wait_for, wrapped
 from stream_channel import Channel
 
-from sagemaker_ssd.data.recordio import MAGIC
+from drawn_channels import BOX, encoded, json_box, noise, png, write_rec
+from sagemaker_ssd.channels.recordio import MAGIC
 from sagemaker_ssd.errors import PlatformError
 
 TWO = (
@@ -203,7 +203,7 @@ def test_a_feeder_is_not_left_waiting_for_a_reader_that_failed(channel: Channel)
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from sagemaker_ssd.data import check_stream
+from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.errors import UserError
 root = Path(sys.argv[1])
 # A limit on the size of files stands for the full disk: it needs no rights, and fails at the same call.

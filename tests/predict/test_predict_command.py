@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL, write_model
-from sagemaker_ssd.engine.detector import Detector, Weights
-from sagemaker_ssd.model.graph import Network, detection_graph, saved_graph
-from sagemaker_ssd.model.parameters import Parameters, initial_parameters
+from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 
 NETWORK = Network("resnet-50", 300, num_classes=3, nms_threshold=0.3)
 

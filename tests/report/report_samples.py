@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from sagemaker_ssd.report import write_report
+from sagemaker_ssd.report.write import write_report
 
 VOID = {"meta", "br", "image", "rect", "path", "use", "line", "circle"}
 NAMES = ("cat", "dog", "owl")

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from report_samples import Instances
 
-from sagemaker_ssd.engine.average_precision import AveragePrecision
-from sagemaker_ssd.engine.detection_matching import pairwise_overlap
-from sagemaker_ssd.report.analysis import analyse
-from sagemaker_ssd.report.matching import nearest_objects
-from sagemaker_ssd.report.mistakes import CONFUSED, LOOSE, NOTHING, REPEATED
+from sagemaker_ssd.boxes import pairwise_overlap
+from sagemaker_ssd.report.analysis import CONFUSED, LOOSE, NOTHING, REPEATED, analyse, nearest_objects
+from sagemaker_ssd.scoring.average_precision import AveragePrecision
 
 BOX = [50.0, 50.0, 100.0, 100.0]
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from report_samples import METRICS, Instances, check, epochs, image_of, mixed, report
 
-from sagemaker_ssd.report import write_report
+from sagemaker_ssd.report.write import write_report
 
 BOX = [50.0, 50.0, 100.0, 100.0]
 EVIL = (

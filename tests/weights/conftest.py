@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.weights.download import check, download
+from sagemaker_ssd.weights.install import check, download
 from sagemaker_ssd.weights.sources import find_source
 
 

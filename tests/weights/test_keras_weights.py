@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from sagemaker_ssd.model.vgg import vgg16
+from sagemaker_ssd.ssd.vgg16 import vgg16
 from sagemaker_ssd.weights.install import install
 from sagemaker_ssd.weights.sources import find_source
 

@@ -5,18 +5,18 @@ import socket
 
 import pytest
 
+from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.errors import ProgramError, UserError
 from sagemaker_ssd.worker.agreement import check_devices, check_starting_weights, check_weights
-from sagemaker_ssd.worker.peers import Channel, Peers
 
 HOSTS = ("algo-1", "algo-2")
 
 
-def peers(name: str, *values: object) -> tuple[Peers, socket.socket]:
+def peers(name: str, *values: object) -> tuple[ProcessGroup, socket.socket]:
     """Make one of two hosts, whose supervisor has the values of both ready."""
     theirs, ours = socket.socketpair()
     ours.sendall(json.dumps({"gathered": name, "values": values}).encode() + b"\n")
-    return Peers(Channel(theirs.detach()), HOSTS, "algo-1", patience=5), ours
+    return ProcessGroup(SupervisorSocket(theirs.detach()), HOSTS, "algo-1", patience=5), ours
 
 
 def test_different_devices():

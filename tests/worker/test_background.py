@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sagemaker_ssd.worker.background import Background
+from sagemaker_ssd.worker.epochs import Background
 
 PATIENCE = 10
 

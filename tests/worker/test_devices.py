@@ -7,7 +7,7 @@ import mxnet as mx
 import pytest
 
 from sagemaker_ssd.cores import decode_threads
-from sagemaker_ssd.worker.devices import training_devices
+from sagemaker_ssd.worker.build_trainer import training_devices
 
 
 def test_without_gpus_on_the_cpu():

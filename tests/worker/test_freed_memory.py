@@ -6,7 +6,7 @@ import sys
 # Arrays of 3.2 MB with small things between them, as a training leaves them behind.
 FREES_ARRAYS = """
 import numpy as np
-from sagemaker_ssd.worker.freed_memory import give_back
+from sagemaker_ssd.worker.memory import trim_malloc
 
 def kilobytes():
     return next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]
@@ -19,7 +19,7 @@ for _ in range(100):
     kept.append(bytes(2000))
 del arrays
 print(kilobytes())
-give_back()
+trim_malloc()
 print(kilobytes())
 """
 

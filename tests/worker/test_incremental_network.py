@@ -7,11 +7,11 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from sagemaker_ssd.contract import Hyperparameters
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import Parameters
-from sagemaker_ssd.worker.incremental import continued
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.worker.initial_weights import continued
 
 
 def values(base_network: str, image_shape: int, num_classes: int, value: float) -> Parameters:

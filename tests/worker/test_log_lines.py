@@ -26,7 +26,7 @@ def test_lines_of_a_real_job_are_reproduced():
         "#quality_metric: host=algo-1, epoch=0, validation mAP <score>=(0.0008992603222396422)"
     )
     assert log_lines.progress("algo-1", 1, 100) == "#progress_metric: host=algo-1, completed 1.0 % of epochs"
-    assert log_lines.batches(0, 100, 3200, 27.779193, 60.4) == (
+    assert log_lines.batches_line(0, 100, 3200, 27.779193, 60.4) == (
         "Epoch:    0, batches:    100, num_examples:   3200, 115.2 samples/sec, "
         "epoch time so far:  0:00:27.779193, epoch time left: 0:01:00"
     )

@@ -7,14 +7,13 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from sagemaker_ssd.contract import read_job
-from sagemaker_ssd.contract.weight_store import VARIABLE, StoredWeights
+from sagemaker_ssd.contract.job import read_job
+from sagemaker_ssd.contract.weights import WEIGHTS_VARIABLE, StoredWeights
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import Parameters
-from sagemaker_ssd.model.trunk_values import trunk_shapes
-from sagemaker_ssd.worker.pretrained import from_channel, from_installed_weights
-from sagemaker_ssd.worker.starting_point import starting_point
+from sagemaker_ssd.pretrained.trunk import trunk_shapes
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.worker.initial_weights import from_channel, from_installed_weights, starting_point
 
 STARTING = Parameters({"conv1_1_weight": mx.nd.zeros((2, 3)), "conv1_2_weight": mx.nd.zeros((2,))}, {})
 AGAIN = "Install the weights again (python -m sagemaker_ssd.weights fetch vgg-16), or build the image again"
@@ -74,7 +73,7 @@ def test_a_channels_file_is_named_by_its_digest(tmp_path: Path):
 
 
 def test_a_job_whose_checkpoint_is_of_no_use_asks_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "none"))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "none"))
     channel = {"ContentType": "application/x-recordio"}
     contents = {
         "hyperparameters": {"num_classes": "1", "num_training_samples": "1", "base_network": "resnet-50"},

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import mxnet as mx
 
-from job.job_runner import draw
-from sagemaker_ssd.contract import read_job
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import initial_parameters
-from sagemaker_ssd.worker.channels import check_channels
-from sagemaker_ssd.worker.peers import Channel, Peers
-from sagemaker_ssd.worker.shares import agree_on_shares
-from sagemaker_ssd.worker.training import Training
+from job_runner import draw
+from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
+from sagemaker_ssd.contract.job import read_job
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.worker.epochs import Training
+from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
 
 
 def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
@@ -22,7 +21,7 @@ def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
     job = read_job(tmp_path / "ml")
     supervisor, worker = socket.socketpair()
     with supervisor:
-        peers = Peers(Channel(worker.detach()), job.cluster.hosts, job.cluster.current_host, 60)
+        peers = ProcessGroup(SupervisorSocket(worker.detach()), job.cluster.hosts, job.cluster.current_host, 60)
         network = Network("resnet-50", job.hyperparameters.image_shape, job.hyperparameters.num_classes)
         channels = check_channels(job, tmp_path / "scratch", peers)
         shares, _ = agree_on_shares(job, channels.train, peers)

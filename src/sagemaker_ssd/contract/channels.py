@@ -1,23 +1,170 @@
-"""Reads inputdataconfig.json: the channels that the job trains and validates on."""
+"""Reads how the platform delivers a channel: input mode, record wrapping, distribution.
+
+The two channels that a training can start from: a model to continue, or pre-trained weights.
+
+Reads inputdataconfig.json: the channels that the job trains and validates on.
+"""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from sagemaker_ssd.contract.channel_folder import RECORD, Search, search
-from sagemaker_ssd.contract.delivery import Delivery, Mode, read_delivery
-from sagemaker_ssd.contract.findings import Findings, named, shown
-from sagemaker_ssd.contract.folder_faults import annotation_faults, image_faults, record_faults
-from sagemaker_ssd.contract.json_object import read_object
+from sagemaker_ssd.contract.channel_files import (
+    PARAMETERS,
+    RECORD,
+    FileSearch,
+    annotation_faults,
+    image_faults,
+    model_faults,
+    models,
+    pretrained_faults,
+    record_faults,
+    search,
+)
+from sagemaker_ssd.contract.config_file import ConfigFindings, read_object
+from sagemaker_ssd.contract.environment import DEFAULT_PIPE_SECONDS as PIPE_SECONDS
+from sagemaker_ssd.contract.environment import read_pipe_seconds
+from sagemaker_ssd.contract.hyperparameter_values import SWITCH, plain
 from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.contract.pipe_seconds import DEFAULT as PIPE_SECONDS
-from sagemaker_ssd.contract.pipe_seconds import read_pipe_seconds
-from sagemaker_ssd.contract.weight_channels import WEIGHT_CHANNELS, WeightChannels, read_weight_channels
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, listed, named, shown
+
+NO_PIPE: Final = (
+    "TrainingInputMode is Pipe, which delivers a stream and no files; set it to File or FastFile: only the channels "
+    "train and validation can be streams"
+)
+Mode = Literal["File", "FastFile", "Pipe"]
+_FOLDERS: Final[tuple[Mode, ...]] = ("File", "FastFile")
+# The API knows RecordIO; people write the other one for what comes of an augmented manifest.
+_WRAPPED: Final = ("RecordIO", "AugmentedManifest")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a channel comes; wrapped: each object, or each attribute of a manifest, as a record of its own."""
+
+    mode: Mode
+    wrapped: bool
+    sharded: bool
+
+
+def read_delivery(
+    name: str, entry: dict[str, object], findings: ConfigFindings, *, may_stream: bool = False
+) -> Delivery:
+    """Read a channel's delivery; what is wrong is added to the faults, and read as the default."""
+    mode = _mode(name, entry, findings, (*_FOLDERS, "Pipe") if may_stream else _FOLDERS)
+    wrapper = entry.get("RecordWrapperType") or "None"
+    if wrapper in _WRAPPED:
+        if mode in _FOLDERS and entry.get("TrainingInputMode") != "Pipe":
+            also = ", or set TrainingInputMode to Pipe" if may_stream else ""
+            findings.faults.append(
+                f"{FILE}: {name}: RecordWrapperType is {shown(wrapper)}, which is for Pipe mode alone: leave it "
+                f"out{also}"
+            )
+    elif wrapper != "None":
+        also = "None, RecordIO" if mode == "Pipe" else "None"
+        findings.faults.append(f"{FILE}: {name}: RecordWrapperType is {shown(wrapper)}; it must be {also} or left out")
+    distribution = entry.get("S3DistributionType") or "FullyReplicated"
+    if distribution not in ("FullyReplicated", "ShardedByS3Key"):
+        findings.faults.append(
+            f"{FILE}: {name}: S3DistributionType is {shown(distribution)}; it must be FullyReplicated or ShardedByS3Key"
+        )
+    return Delivery(mode, wrapper in _WRAPPED, distribution == "ShardedByS3Key")
+
+
+def _mode(name: str, entry: dict[str, object], findings: ConfigFindings, allowed: tuple[Mode, ...]) -> Mode:
+    given = entry.get("TrainingInputMode") or "File"
+    for mode in allowed:
+        if given == mode:
+            return mode
+    if given == "Pipe":
+        findings.faults.append(f"{FILE}: {name}: {NO_PIPE}")
+    else:
+        must = listed(list(allowed))
+        findings.faults.append(f"{FILE}: {name}: TrainingInputMode is {shown(given)}; it must be {must}")
+    return "File"
+
+
+# The allowed ContentTypes, each of which may be left out. The model's is the built-in's own.
+WEIGHT_CHANNELS: Final = {
+    "model": ("application/x-sagemaker-model",),
+    "pretrained": ("application/x-mxnet-params", "application/octet-stream"),
+}
+
+
+@dataclass(frozen=True)
+class WeightChannels:
+    """The folders of the channels to start from, None for a channel that is not given."""
+
+    model: Path | None
+    pretrained: Path | None
+
+
+def read_weight_channels(config: dict[str, object], paths: Paths, findings: ConfigFindings) -> WeightChannels:
+    """Read both from the channels' configuration; with faults, what could be read."""
+    folders = {name: _folder(name, config[name], paths, findings) for name in WEIGHT_CHANNELS if name in config}
+    if len(folders) > 1:
+        findings.faults.append(
+            f"{FILE}: the channels model and pretrained are both given, but training can start from only one of them: "
+            "remove model to start from the weights, or pretrained to continue from the model"
+        )
+    return WeightChannels(folders.get("model"), folders.get("pretrained"))
+
+
+def check_start(channels: WeightChannels, provided: dict[str, str], findings: ConfigFindings) -> None:
+    """Hold the channels against use_pretrained_model as it was given, readable or not."""
+    given = plain(provided.get("use_pretrained_model", ""))
+    wanted = None if given is None else SWITCH.get(given.lower())
+    if channels.pretrained is not None and wanted is False:
+        findings.faults.append(
+            f"hyperparameters.json: use_pretrained_model is {shown(provided['use_pretrained_model'])}, but the "
+            "pretrained channel gives weights to start from: remove the channel or set use_pretrained_model to 1"
+        )
+    if channels.model is not None and wanted:
+        findings.notices.append(
+            f"use_pretrained_model is {shown(provided['use_pretrained_model'])}, but training continues from the model "
+            "in the model channel: no pre-trained weights are used"
+        )
+
+
+def model_file(folder: Path) -> Path:
+    """Give the archive or .params file of a checked model channel; raises UserError when it is gone."""
+    return _file(folder, lambda: models(folder))
+
+
+def pretrained_file(folder: Path) -> Path:
+    """Give the .params file of a checked pretrained channel; raises UserError when it is gone."""
+    return _file(folder, lambda: search(folder, PARAMETERS, 1))
+
+
+def _file(folder: Path, look: Callable[[], FileSearch]) -> Path:
+    found = look().found
+    if not found:
+        raise UserError(f"{folder}: the file to start from is not there any more")
+    return found[0]
+
+
+def _folder(name: str, entry: object, paths: Paths, findings: ConfigFindings) -> Path:
+    folder = paths.data / name
+    if not isinstance(entry, dict):
+        findings.faults.append(f'{FILE}: {name} is {shown(entry)}; it must be an object such as {{"ContentType": ...}}')
+        return folder
+    before = len(findings.faults)
+    given = entry.get("ContentType")
+    kind = given.partition(";")[0].strip().lower() if isinstance(given, str) else given
+    if kind not in (None, "", *WEIGHT_CHANNELS[name]):
+        allowed = listed([*WEIGHT_CHANNELS[name], "left out"])
+        findings.faults.append(f"{FILE}: {name}: ContentType is {shown(given)}; it must be {allowed}")
+    read_delivery(name, entry, findings)
+    if len(findings.faults) == before:
+        check = model_faults if name == "model" else pretrained_faults
+        findings.faults.extend(check(folder, paths.base))
+    return folder
+
 
 FILE: Final = "inputdataconfig.json"
-MUST_HOLD: Final = (
+CHANNELS_MUST_HOLD: Final = (
     'it must hold a JSON object of channels such as {"train": {"ContentType": "application/x-recordio"}, '
     '"validation": {"ContentType": "application/x-recordio"}}'
 )
@@ -52,7 +199,7 @@ class DataChannel:
         """The FIFO of Pipe mode's first pass, the only one that is read."""
         return self.folder.with_name(f"{self.name}_0")
 
-    def record_files(self) -> Search:
+    def record_files(self) -> FileSearch:
         """Find the .rec files of a recordio channel, in the order of their names; raises UserError without any."""
         result = search(self.folder, RECORD, None)
         if not result.found:
@@ -68,16 +215,16 @@ class Channels:
     weights: WeightChannels
 
 
-def read_channels(paths: Paths, findings: Findings) -> Channels:
+def read_channels(paths: Paths, findings: ConfigFindings) -> Channels:
     """Read every channel that the job uses; with faults, what could be read."""
-    config = read_object(paths.input_data_config, MUST_HOLD, findings)
+    config = read_object(paths.input_data_config, CHANNELS_MUST_HOLD, findings)
     if config is None:
         return Channels({}, WeightChannels(None, None))
     data = _read_data_channels(config, paths, findings)
     return Channels(data, read_weight_channels(config, paths, findings))
 
 
-def _read_data_channels(config: dict[str, object], paths: Paths, findings: Findings) -> dict[str, DataChannel]:
+def _read_data_channels(config: dict[str, object], paths: Paths, findings: ConfigFindings) -> dict[str, DataChannel]:
     used: set[str] = set()
     channels = {}
     for name in NEEDED_FOR:
@@ -95,7 +242,7 @@ def _read_data_channels(config: dict[str, object], paths: Paths, findings: Findi
     return channels
 
 
-def _read_channel(name: str, config: dict[str, object], paths: Paths, findings: Findings) -> DataChannel | None:
+def _read_channel(name: str, config: dict[str, object], paths: Paths, findings: ConfigFindings) -> DataChannel | None:
     if name not in config:
         there = ", ".join(named(other) for other in config) or "none"
         reason = NEEDED_FOR[name]
@@ -128,7 +275,7 @@ def _read_channel(name: str, config: dict[str, object], paths: Paths, findings: 
     return DataChannel(name, content, folder, annotations, sharded, delivery.mode)
 
 
-def _streamed(name: str, content: Content | None, delivery: Delivery, findings: Findings) -> Content | None:
+def _streamed(name: str, content: Content | None, delivery: Delivery, findings: ConfigFindings) -> Content | None:
     """Return what a stream holds: records in every case, since the images of an augmented manifest are wrapped."""
     if content is None:
         return None
@@ -141,7 +288,7 @@ def _streamed(name: str, content: Content | None, delivery: Delivery, findings: 
     return None
 
 
-def _content(name: str, entry: dict[str, object], annotated: bool, findings: Findings) -> Content | None:
+def _content(name: str, entry: dict[str, object], annotated: bool, findings: ConfigFindings) -> Content | None:
     given = entry.get("ContentType")
     kind = given.partition(";")[0].strip().lower() if isinstance(given, str) else given
     if kind is None or kind == "":
@@ -157,7 +304,7 @@ def _content(name: str, entry: dict[str, object], annotated: bool, findings: Fin
     return None
 
 
-def _check_annotation_channel(name: str, config: dict[str, object], findings: Findings) -> bool:
+def _check_annotation_channel(name: str, config: dict[str, object], findings: ConfigFindings) -> bool:
     """Add the faults of a channel's annotation channel; return whether its files are spread over the hosts."""
     channel = f"{name}_annotation"
     entry = config.get(channel)

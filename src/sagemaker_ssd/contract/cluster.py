@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sagemaker_ssd.contract.findings import Findings, shown
-from sagemaker_ssd.contract.json_object import is_there, read_object
+from sagemaker_ssd.contract.config_file import ConfigFindings, is_there, read_object
 from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.errors import shown
 
 FILE: Final = "resourceconfig.json"
 MUST_HOLD: Final = 'it must hold a JSON object such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
@@ -29,7 +29,7 @@ class Cluster:
         return len(self.hosts) > 1
 
 
-def read_cluster(paths: Paths, findings: Findings) -> Cluster | None:
+def read_cluster(paths: Paths, findings: ConfigFindings) -> Cluster | None:
     """Read the cluster, None with faults; without a file it is one host, algo-1."""
     if not is_there(paths.resource_config):
         findings.notices.append(f"{FILE}: there is no such file, so the job runs on one host, algo-1")
@@ -52,10 +52,10 @@ def read_cluster(paths: Paths, findings: Findings) -> Cluster | None:
 
 def find_cluster(paths: Paths) -> Cluster | None:
     """Read the cluster of a job whose files have faults, to tell its other hosts; None where it cannot be told."""
-    return read_cluster(paths, Findings())
+    return read_cluster(paths, ConfigFindings())
 
 
-def _host(content: dict[str, object], findings: Findings) -> str:
+def _host(content: dict[str, object], findings: ConfigFindings) -> str:
     host = content.get("current_host")
     if isinstance(host, str) and host:
         return host
@@ -64,7 +64,7 @@ def _host(content: dict[str, object], findings: Findings) -> str:
     return ""
 
 
-def _hosts(content: dict[str, object], findings: Findings) -> tuple[str, ...]:
+def _hosts(content: dict[str, object], findings: ConfigFindings) -> tuple[str, ...]:
     hosts = content.get("hosts")
     if isinstance(hosts, list) and hosts and all(isinstance(host, str) and host for host in hosts):
         if len(set(hosts)) == len(hosts):

@@ -1,17 +1,22 @@
-"""Reads hyperparameters.json: strings in, typed values out, every fault told at once."""
+"""Reads hyperparameters.json: strings in, typed values out, every fault told at once.
+
+The hyperparameters of an earlier job, from the hyperparams.json of its model.
+"""
 
 import difflib
 import json
+import logging
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import ValidationError
 
-from sagemaker_ssd.contract.findings import Findings, listed, named, shown
-from sagemaker_ssd.contract.hyperparameters import Hyperparameters, known_fields
-from sagemaker_ssd.contract.json_object import read_object
+from sagemaker_ssd.contract.config_file import ConfigFindings, read_object
+from sagemaker_ssd.contract.hyperparameter_text import allowed, takes
+from sagemaker_ssd.contract.hyperparameter_values import ExplainedError, plain
+from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS, Hyperparameters, known_fields
 from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.contract.values import ExplainedError, plain
-from sagemaker_ssd.contract.wording import allowed, takes
+from sagemaker_ssd.errors import listed, named, shown
 
 FILE: Final = "hyperparameters.json"
 MUST_HOLD: Final = 'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
@@ -25,7 +30,7 @@ IGNORED_BY: Final = {
 }
 
 
-def read_hyperparameters(paths: Paths, findings: Findings) -> tuple[dict[str, str], Hyperparameters | None]:
+def read_hyperparameters(paths: Paths, findings: ConfigFindings) -> tuple[dict[str, str], Hyperparameters | None]:
     """Read the strings as given and the hyperparameters, None with faults when there are any."""
     content = read_object(paths.hyperparameters, MUST_HOLD, findings)
     if content is None:
@@ -48,7 +53,7 @@ def read_hyperparameters(paths: Paths, findings: Findings) -> tuple[dict[str, st
     return provided, hyperparameters
 
 
-def _strings(content: dict[str, object], findings: Findings) -> dict[str, str]:
+def _strings(content: dict[str, object], findings: ConfigFindings) -> dict[str, str]:
     """Give every value as the string it stands for: numbers and booleans may be written without quotes."""
     strings = {}
     for name, value in content.items():
@@ -118,3 +123,38 @@ def _ignored(values: dict[str, str], hyperparameters: Hyperparameters) -> list[s
         if values.get(name, defaults[name]) != defaults[name]:
             notices.append(f"{name} is {shown(values[name])}, which has no effect in this version")
     return notices
+
+
+_log = logging.getLogger(__name__)
+# The parameters tell the network and the classes; where a job ran, and what it began with, changes nothing here.
+_NOT_COMPARED: Final = {"base_network", "num_classes", "kv_store", "use_pretrained_model"}
+
+
+def settings(configuration: bytes | None) -> dict[str, str]:
+    """Read the known hyperparameters that are strings; nothing without a file, and with a warning from a bad one."""
+    if configuration is None:
+        return {}
+    try:
+        content = json.loads(configuration)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        _log.warning("The model's hyperparams.json is not a JSON object and is not used.")
+        return {}
+    return {name: content[name] for name in sorted(ARTIFACT_KEYS & content.keys()) if isinstance(content[name], str)}
+
+
+def differences(earlier: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say what differs on one line: `image_shape 512 (now 300), ...`."""
+    return ", ".join(
+        f"{name} {named(earlier[name])} (now {named(now[name])})"
+        for name in earlier
+        if not name.startswith("_") and name not in _NOT_COMPARED and not _same(earlier[name], now[name])
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one.lower() == other.lower()

@@ -1,18 +1,21 @@
-"""Reads a whole job, all faults of all files together."""
+"""Reads a whole job, all faults of all files together.
 
+What a job on several hosts needs beside what every job needs.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagemaker_ssd.contract.channels import DataChannel, read_channels
-from sagemaker_ssd.contract.checkpoint_config import read_checkpoints
+from sagemaker_ssd.contract.channels import FILE as CHANNELS
+from sagemaker_ssd.contract.channels import DataChannel, WeightChannels, check_start, read_channels
 from sagemaker_ssd.contract.cluster import Cluster, read_cluster
-from sagemaker_ssd.contract.findings import Findings
+from sagemaker_ssd.contract.config_file import ConfigFindings
+from sagemaker_ssd.contract.hyperparameter_file import FILE as HYPERPARAMETERS
 from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
-from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.contract.several_hosts import check_several_hosts
-from sagemaker_ssd.contract.weight_channels import WeightChannels, check_start
-from sagemaker_ssd.contract.weight_store import StoredWeights, required_weights
+from sagemaker_ssd.contract.paths import Paths, read_checkpoints
+from sagemaker_ssd.contract.weights import StoredWeights, required_weights
 from sagemaker_ssd.errors import UserError, problems
 
 
@@ -35,7 +38,7 @@ class Job:
 
 def read_job(base: Path) -> Job:
     """Read the job below `base`, which SageMaker puts at /opt/ml; raises UserError with every fault of every file."""
-    paths, findings = Paths(base), Findings()
+    paths, findings = Paths(base), ConfigFindings()
     provided, hyperparameters = read_hyperparameters(paths, findings)
     channels = read_channels(paths, findings)
     check_start(channels.weights, provided, findings)
@@ -66,7 +69,10 @@ def read_job(base: Path) -> Job:
 
 
 def _weights(
-    hyperparameters: Hyperparameters | None, channels: WeightChannels, checkpoints: Path | None, findings: Findings
+    hyperparameters: Hyperparameters | None,
+    channels: WeightChannels,
+    checkpoints: Path | None,
+    findings: ConfigFindings,
 ) -> StoredWeights | None:
     """Find the installed weights that the job starts from; None with a fault, and for a job that needs none.
 
@@ -80,3 +86,22 @@ def _weights(
         if checkpoints is None or not any(checkpoints.glob("sagemaker-ssd-*.json")):
             findings.faults.append(error.sentence)
         return None
+
+
+def check_several_hosts(
+    cluster: Cluster, hyperparameters: Hyperparameters | None, data: Mapping[str, DataChannel], findings: ConfigFindings
+) -> None:
+    """Add the faults of a job on several hosts; None: what could not be read has its own faults."""
+    hosts = len(cluster.hosts)
+    if hyperparameters is not None and hyperparameters.kv_store is None:
+        findings.faults.append(
+            f"{HYPERPARAMETERS}: kv_store is not set, and the job has {hosts} hosts: set it to dist_sync (all hosts "
+            "make each step together, with the mean of their gradients) or dist_async (each host's updates count as "
+            "they come), or set instance_count to 1"
+        )
+    validation = data.get("validation")
+    if validation is not None and validation.sharded:
+        findings.faults.append(
+            f"{CHANNELS}: validation: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
+            f"FullyReplicated, because {cluster.hosts[0]} alone computes the mAP, on the whole channel"
+        )

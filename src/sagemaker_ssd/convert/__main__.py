@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagemaker_ssd.convert.channels import write_images, write_recordio
 from sagemaker_ssd.convert.coco import CocoSource, read_coco
-from sagemaker_ssd.convert.examples import Dataset
-from sagemaker_ssd.convert.summary import summarise
+from sagemaker_ssd.convert.dataset import Dataset
+from sagemaker_ssd.convert.output import summarise, write_images, write_recordio
 from sagemaker_ssd.convert.voc import VocSource, read_voc
 from sagemaker_ssd.errors import UserError, problems
 

@@ -1,16 +1,143 @@
-"""COCO: one JSON file for each split."""
+"""One COCO file: its categories, and its images with their annotations. Source: cocodataset.org, data format.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+COCO: one JSON file for each split.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from sagemaker_ssd.convert.coco_file import CocoFile, CocoImage
-from sagemaker_ssd.convert.examples import Box, Dataset, Example, check_corners, split_off
-from sagemaker_ssd.convert.images import ImageFolder
-from sagemaker_ssd.convert.sizes import Sizes
+from sagemaker_ssd.convert.dataset import Box, Dataset, Example, ImageFolder, Sizes, check_corners, split_off
 from sagemaker_ssd.errors import UserError, problems
+
+
+@dataclass(frozen=True, slots=True)
+class CocoAnnotation:
+    """An object as it stands: what to call it in a text, its category's id, its bbox."""
+
+    title: str
+    category: int
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class CocoImage:
+    """`size` is width and height, None if the file does not say; `crowds` counts the crowds left out."""
+
+    file: str
+    size: tuple[int, int] | None
+    annotations: list[CocoAnnotation] = field(default_factory=list)
+    crowds: int = 0
+
+
+class CocoFile:
+    """Reads a file whole; single entries that cannot be used are told in `faults`.
+
+    Raises UserError if it is no JSON with the lists images, annotations and categories.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.faults: list[str] = []
+        self.categories: dict[int, str] = {}
+        self._images: dict[int | str, CocoImage] = {}
+        content = _load(path)
+        for key, read in (
+            ("categories", self._read_category),
+            ("images", self._read_image),
+            ("annotations", self._read_annotation),
+        ):
+            for title, entry in _entries(content, key, path):
+                try:
+                    read(entry, title)
+                except UserError as fault:
+                    self.faults.append(f"{path}: {title} {fault.sentence}")
+
+    @property
+    def images(self) -> list[CocoImage]:
+        """The images in the file's order."""
+        return list(self._images.values())
+
+    def _read_category(self, entry: dict[str, Any], title: str) -> None:
+        category, name = _whole(entry, "id"), entry.get("name")
+        if category in self.categories:
+            raise UserError("has an id that another category has")
+        if not isinstance(name, str) or not name.strip():
+            raise UserError("has no name")
+        self.categories[category] = " ".join(name.split())
+
+    def _read_image(self, entry: dict[str, Any], title: str) -> None:
+        identity, file = entry.get("id"), entry.get("file_name")
+        if not isinstance(identity, int | str):
+            raise UserError("has no id")
+        if identity in self._images:
+            raise UserError("has an id that another image has")
+        if not isinstance(file, str):
+            raise UserError("has no file_name")
+        stated = [entry.get(side) for side in ("width", "height")]
+        sides = [side for side in stated if isinstance(side, int) and side > 0]
+        self._images[identity] = CocoImage(file, (sides[0], sides[1]) if len(sides) == 2 else None)
+
+    def _read_annotation(self, entry: dict[str, Any], title: str) -> None:
+        identity = entry.get("image_id")
+        if not isinstance(identity, int | str) or identity not in self._images:
+            raise UserError(f"has the image_id {identity!r}, which no image has")
+        image = self._images[identity]
+        if entry.get("iscrowd"):
+            image.crowds += 1
+            return
+        category = _whole(entry, "category_id")
+        if category not in self.categories:
+            raise UserError(f"has the category_id {category}, which no category has")
+        bbox = entry.get("bbox")
+        if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
+            raise UserError(f"has the bbox {bbox!r}, which has to be four numbers: x, y, width, height")
+        image.annotations.append(CocoAnnotation(title, category, (bbox[0], bbox[1], bbox[2], bbox[3])))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = json.load(file, object_hook=_without_outline)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no COCO file: it has to be an object with images, annotations and categories")
+    return content
+
+
+def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+    """Drop what is by far the largest part of COCO's own files as soon as it is read."""
+    entry.pop("segmentation", None)
+    return entry
+
+
+def _entries(content: dict[str, Any], key: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    entries = content.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{path} has no list of objects '{key}'")
+    singular = {"categories": "category", "images": "image", "annotations": "annotation"}[key]
+    for number, entry in enumerate(entries):
+        yield f"{singular} {number}" + (f" (id {entry['id']})" if "id" in entry else ""), entry
+
+
+def _whole(entry: dict[str, Any], key: str) -> int:
+    value = entry.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    raise UserError(f"has the {key} {value!r}, which has to be a whole number")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,193 @@
-"""PASCAL VOC: a folder of XML files, each with the objects of one image."""
+"""One annotation file of PASCAL VOC. Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012.
 
+The split lists of PASCAL VOC: one image a line, as a stem or a file name.
+
+PASCAL VOC: a folder of XML files, each with the objects of one image.
+"""
+
+import posixpath
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from sagemaker_ssd.convert.examples import Box, Dataset, Example, check_corners
-from sagemaker_ssd.convert.images import ImageFolder
-from sagemaker_ssd.convert.sizes import Sizes
-from sagemaker_ssd.convert.voc_lists import SplitLists
-from sagemaker_ssd.convert.voc_xml import read_annotation
+from sagemaker_ssd.convert.dataset import (
+    IMAGE_ENDINGS,
+    Box,
+    Dataset,
+    Example,
+    ImageFolder,
+    Sizes,
+    check_corners,
+    split_off,
+)
 from sagemaker_ssd.errors import UserError, problems
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True, slots=True)
+class VocObject:
+    """An object as it stands: its number in the file from 0, its class, the text of its corners."""
+
+    number: int
+    name: str
+    corners: tuple[str, ...]
+    difficult: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VocAnnotation:
+    """`size` is width and height, None if the file has none."""
+
+    size: tuple[int, int] | None
+    objects: tuple[VocObject, ...]
+
+
+def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
+    """Read a file; what is wrong with single objects comes as texts, each to continue the file's name.
+
+    Raises UserError if the file as a whole cannot be used.
+    """
+    root = _parse(path)
+    if root.tag != "annotation":
+        raise UserError(f"is not an annotation of PASCAL VOC: it begins <{root.tag}>, not <annotation>")
+    objects, faults = [], []
+    for number, element in enumerate(root.findall("object")):
+        try:
+            objects.append(_read_object(number, element))
+        except UserError as fault:
+            faults.append(f"box {number} {fault.sentence}")
+    return VocAnnotation(_read_size(root), tuple(objects)), faults
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Refuses a DOCTYPE: VOC files have none, and entities can blow up to gigabytes."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise UserError("has a DOCTYPE, which is not allowed here: remove it")
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    parser = ElementTree.XMLParser(target=_NoDoctype())
+    try:
+        parser.feed(path.read_bytes())
+        root: ElementTree.Element = parser.close()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise UserError(f"is not well-formed XML: {error}") from error
+    return root
+
+
+def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Take the size; many tools write none, or 0, when they did not open the image."""
+    try:
+        width, height = (int(float(_text(root, f"size/{side}"))) for side in ("width", "height"))
+    except (ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _read_object(number: int, element: ElementTree.Element) -> VocObject:
+    name = _text(element, "name")
+    if not name:
+        raise UserError("has no <name>")
+    corners = tuple(_text(element, f"bndbox/{corner}") for corner in CORNERS)
+    missing = [f"<{corner}>" for corner, text in zip(CORNERS, corners, strict=True) if not text]
+    if missing:
+        raise UserError(f"({name}) has no {', '.join(missing)} in its <bndbox>")
+    difficult = _text(element, "difficult") or "0"
+    if difficult not in ("0", "1"):
+        raise UserError(f"({name}) has <difficult> '{difficult}', which has to be 0 or 1")
+    return VocObject(number, name, corners, difficult == "1")
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    return " ".join((element.findtext(path) or "").split())
+
+
+# The second column of the devkit's lists for one class: present, absent, only difficult ones.
+_SECOND_COLUMN = ("1", "-1", "0")
+
+
+class SplitLists:
+    """Finds the XML files of each split below `annotations`, gathering `faults` and `notes`."""
+
+    def __init__(self, annotations: Path) -> None:
+        self.faults: list[str] = []
+        self.notes: list[str] = []
+        self._annotations = annotations
+
+    def read(
+        self, train: Path | None, validation: Path | None, fraction: float, seed: int
+    ) -> tuple[list[str], list[str]]:
+        """Return the stems of both splits, paths of the XML files without `.xml`.
+
+        No list for `train` means all XML files that the other list does not name; none for `validation` means
+        that `fraction` of the first is split off.
+        """
+        chosen = self._read_list(validation) if validation else []
+        if train:
+            stems = self._read_list(train)
+        else:
+            files = sorted(self._annotations.rglob("*.xml"))
+            everything = [path.relative_to(self._annotations).with_suffix("").as_posix() for path in files]
+            others = set(chosen)
+            stems = [stem for stem in everything if stem not in others]
+        if not validation:
+            stems, chosen = split_off(stems, fraction, seed)
+        if not self.faults:
+            splits = {"train": stems, "validation": chosen}
+            self.faults += [f"the {name} split has no image" for name, split in splits.items() if not split]
+        return stems, chosen
+
+    def _read_list(self, path: Path) -> list[str]:
+        try:
+            lines = path.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            self.faults.append(f"{path} cannot be read: {reason}")
+            return []
+        stems: dict[str, None] = {}
+        repeated = 0
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            stem = self._find(line.strip())
+            if stem is None:
+                name = _candidates(line.strip())[-1]
+                self.faults.append(f"{path}, line {number}: there is no {self._annotations / name}.xml")
+            elif stem in stems:
+                repeated += 1
+            else:
+                stems[stem] = None
+        if repeated:
+            self.notes.append(f"{path}: lines that repeat an image: {repeated:,}, left out")
+        return list(stems)
+
+    def _find(self, line: str) -> str | None:
+        for stem in _candidates(line):
+            if ".." not in stem.split("/") and (self._annotations / f"{stem}.xml").is_file():
+                return stem
+        return None
+
+
+def _candidates(line: str) -> list[str]:
+    """What a line may mean, from the letter (names can hold spaces and dots) to its first column's stem."""
+    names = [line]
+    columns = line.rsplit(maxsplit=1)
+    if len(columns) == 2 and columns[1] in _SECOND_COLUMN:
+        names.append(columns[0])
+    stems = []
+    for name in names:
+        stem, ending = posixpath.splitext(name)
+        stems.append(name)
+        if ending.lower() in (*IMAGE_ENDINGS, ".xml"):
+            stems.append(stem)
+    return [posixpath.normpath(stem).lstrip("/") for stem in stems]
 
 
 @dataclass(frozen=True)

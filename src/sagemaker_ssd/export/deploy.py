@@ -6,10 +6,9 @@ from typing import Final
 
 import mxnet as mx
 
-from sagemaker_ssd.artifacts.model_files import named_parameters
-from sagemaker_ssd.artifacts.saved_arrays import save_arrays
-from sagemaker_ssd.artifacts.whole_file import whole_file
-from sagemaker_ssd.model.graph import Network, deploy_graph
+from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
+from sagemaker_ssd.files import atomic_write
+from sagemaker_ssd.ssd.graphs import Network, deploy_graph
 
 PREFIX: Final = "deploy_model_algo_1"
 
@@ -27,5 +26,5 @@ def write_deploy(
         (f"{PREFIX}-0000.params", lambda path: save_arrays(path, named)),
         (f"{PREFIX}-symbol.json", lambda path: path.write_text(deploy_graph(network).tojson())),
     ):
-        with whole_file(folder / name) as part:
+        with atomic_write(folder / name) as part:
             write(part)

@@ -1,19 +1,287 @@
-"""A picture of an image with its objects and detections, as an element of the page."""
+"""Which pictures tell most: chosen by the figures alone, before any image is read.
+
+Boxes over a picture, as SVG: sharp at every size, and told apart by their lines as well as by their colours.
+
+Which boxes a picture shows, and where.
+
+A picture of an image with its objects and detections, as an element of the page.
+"""
 
 import base64
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from sagemaker_ssd.report.analysis import Analysis
-from sagemaker_ssd.report.choosing import Choice
-from sagemaker_ssd.report.drawn_boxes import View, focus_of, shapes
-from sagemaker_ssd.report.instances import Floats
-from sagemaker_ssd.report.overlay import Overlay
-from sagemaker_ssd.report.wording import escape
+from sagemaker_ssd.report.analysis import CONFUSED, LOOSE, REPEATED, Analysis, Floats, Indices
+from sagemaker_ssd.report.wording import counted, escape, plain, quoted
+
+BEST_PICTURES = 3
+MISTAKE_PICTURES = 6
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An image of the validation set, what there is to see, and the detection or object to look at, if it is one."""
+
+    image: int
+    sentence: str
+    detection: int | None = None
+    missed: int | None = None
+
+
+def best_images(analysis: Analysis) -> list[Choice]:
+    """Choose images with the best F1 of their own; of equal ones those with more objects, then higher scores."""
+    right, wrong, boxes, scores = _counts(analysis)
+    f1 = 2 * right / np.maximum(right + wrong + boxes, 1)
+    order = np.lexsort([-scores, -right, -f1])
+    return [
+        Choice(int(image), _best_sentence(int(right[image]), int(wrong[image]), int(boxes[image])))
+        for image in order[:BEST_PICTURES]
+        if right[image]
+    ]
+
+
+def _counts(analysis: Analysis) -> tuple[Indices, Indices, Indices, Floats]:
+    """Right and wrong detections, objects, and mean score of the right ones, for each image."""
+    validation, matches = analysis.validation, analysis.matches
+    size = len(validation.images)
+    shown = matches.right & (validation.scores >= analysis.score_threshold)
+    images = validation.detections.images
+    right = np.bincount(images[shown], minlength=size)
+    wrong = np.bincount(images[analysis.mistakes.wrong], minlength=size)
+    boxes = np.bincount(validation.objects.images[~validation.difficult], minlength=size)
+    scores = np.bincount(images[shown], validation.scores[shown], minlength=size) / np.maximum(right, 1)
+    return right, wrong, boxes, scores
+
+
+def _best_sentence(right: int, wrong: int, boxes: int) -> str:
+    if right == boxes:
+        found = "The only object is found" if boxes == 1 else f"All {boxes:,} objects are found"
+    else:
+        found = f"{right:,} of {counted(boxes, 'object')} {'is' if right == 1 else 'are'} found"
+    return f"{found}, {counted(wrong, 'detection') if wrong else 'nothing'} wrong."
+
+
+def false_detections(analysis: Analysis) -> list[Choice]:
+    """Choose the wrong detections with the highest scores, one an image."""
+    validation, mistakes = analysis.validation, analysis.mistakes
+    _, first = np.unique(validation.detections.images[mistakes.wrong], return_index=True)
+    return [_false_choice(analysis, int(row)) for row in np.sort(first)[:MISTAKE_PICTURES]]
+
+
+def _false_choice(analysis: Analysis, row: int) -> Choice:
+    validation, mistakes = analysis.validation, analysis.mistakes
+    detection = mistakes.wrong[row]
+    name = quoted(validation.class_names[validation.detections.classes[detection]])
+    overlap, kind = mistakes.overlaps[row], mistakes.kinds[row]
+    said = f"{name} with a score of {validation.scores[detection]:.2f}"
+    if kind == CONFUSED:
+        other = validation.class_names[validation.objects.classes[mistakes.nearest[row]]]
+        sentence = f"{said}: the object is labelled {quoted(other)} (overlap {overlap:.2f})."
+    elif kind == REPEATED:
+        sentence = f"{said}: a second box on an object that is found already."
+    elif kind == LOOSE:
+        own = analysis.matches.overlaps[detection]
+        sentence = f"{said}: overlaps an object of its class by {own:.2f}, {analysis.overlap_threshold:.2f} is needed."
+    else:
+        sentence = f"{said}: nothing is labelled there."
+    return Choice(int(validation.detections.images[detection]), sentence, detection=int(detection))
+
+
+def missed_objects(analysis: Analysis, used: Collection[int]) -> list[Choice]:
+    """Choose missed objects, class by class in turn, the largest of each class first, one an image.
+
+    Images that are `used` come last, since they are shown already.
+    """
+    validation = analysis.validation
+    objects = validation.objects
+    missed = np.flatnonzero(~analysis.mistakes.found & ~validation.difficult)
+    sizes = np.array([max(image.width * image.height, 1.0) for image in validation.images])
+    shares = (objects.areas() / sizes[objects.images])[missed] if len(missed) else np.zeros(0)
+    again = np.isin(objects.images[missed], list(used)).astype(np.int64)
+    groups = again * len(validation.class_ids) + objects.classes[missed]
+    order = np.lexsort([-shares, groups])
+    turns = np.empty(len(missed), np.int64)
+    turns[order] = np.arange(len(missed)) - np.searchsorted(groups[order], groups[order], side="left")
+    order = missed[np.lexsort([groups, turns, again])]
+    _, first = np.unique(objects.images[order], return_index=True)
+    return [_missed_choice(analysis, int(order[row])) for row in np.sort(first)[:MISTAKE_PICTURES]]
+
+
+def _missed_choice(analysis: Analysis, missed: int) -> Choice:
+    validation = analysis.validation
+    box = validation.objects.corners[missed]
+    width, height = box[2:] - box[:2]
+    sentence = (
+        f"{quoted(validation.class_names[validation.objects.classes[missed]])} of {width:.0f} × {height:.0f} pixels is "
+        f"{_what_became(analysis, missed)}."
+    )
+    return Choice(int(validation.objects.images[missed]), sentence, missed=missed)
+
+
+def _what_became(analysis: Analysis, missed: int) -> str:
+    validation, matches, mistakes = analysis.validation, analysis.matches, analysis.mistakes
+    taken = mistakes.wrong[(mistakes.nearest == missed) & (mistakes.kinds == CONFUSED)]
+    if len(taken):
+        other = validation.class_names[validation.detections.classes[taken[0]]]
+        return f"taken for {quoted(other)} (score {validation.scores[taken[0]]:.2f})"
+    near = (matches.nearest == missed) & (matches.overlaps >= analysis.overlap_threshold)
+    lower = validation.scores[near & (validation.scores < analysis.score_threshold)]
+    return f"found with a score of {lower[0]:.2f} only" if len(lower) else "not found at any score"
+
+
+_LABEL_LENGTH = 22
+# In units of the picture, for text of 17 units.
+_LABEL_HEIGHT = 20.0
+_LETTER_WIDTH = 9.5
+# With more detections than this, and beside a box to look at, the others have no labels.
+_MOST_LABELS = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A box in units of the picture; kind: object, right or wrong; focus: the one that the picture is about."""
+
+    kind: str
+    corners: tuple[float, ...]
+    label: str
+    focus: bool = False
+
+
+class _Label(NamedTuple):
+    """A text and the room that it takes."""
+
+    kind: str
+    text: str
+    left: float
+    top: float
+    width: float
+
+    def overlaps(self, other: "_Label") -> bool:
+        beside = self.left + self.width <= other.left or other.left + other.width <= self.left
+        return not beside and abs(self.top - other.top) < _LABEL_HEIGHT
+
+    def element(self) -> str:
+        place = f'x="{self.left:.1f}" y="{self.top + _LABEL_HEIGHT - 5:.1f}"'
+        return f'<text class="{self.kind}" {place}>{escape(self.text)}</text>'
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture of `width` by `height` units and the boxes on it, later ones above earlier ones."""
+
+    width: int
+    height: int
+    shapes: Sequence[Shape]
+
+    def element(self, data_address: str, alternative: str) -> str:
+        """Return the picture with its boxes as one image, described by `alternative`."""
+        seen = [shape for shape in self.shapes if self._inside(shape)]
+        drawn = [self._rectangle(shape) for shape in seen] + [label.element() for label in self._labels(seen)]
+        size = f'width="{self.width}" height="{self.height}"'
+        return (
+            f'<svg class="picture" viewBox="0 0 {self.width} {self.height}" role="img" '
+            f'aria-label="{escape(alternative, 400)}">'
+            f'<image {size} preserveAspectRatio="none" href="{data_address}"/>{"".join(drawn)}</svg>'
+        )
+
+    def _inside(self, shape: Shape) -> bool:
+        left, top, right, bottom = shape.corners
+        return left < self.width and top < self.height and right > 0 and bottom > 0
+
+    def _rectangle(self, shape: Shape) -> str:
+        left, top, right, bottom = shape.corners
+        place = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 1):.1f}" height="{max(bottom - top, 1):.1f}"'
+        focus = " focus" if shape.focus else ""
+        return f'<rect class="casing{focus}" {place}/><rect class="box {shape.kind}{focus}" {place}/>'
+
+    def _labels(self, seen: Sequence[Shape]) -> list[_Label]:
+        """Label the box to look at, or else detections that are few; where there is no room, none."""
+        named = [shape for shape in seen if shape.focus]
+        if not named:
+            named = [shape for shape in seen if shape.kind != "object"]
+            named = named if len(named) <= _MOST_LABELS else []
+        placed: list[_Label] = []
+        for shape in named:
+            free = (label for label in self._places(shape) if not any(map(label.overlaps, placed)))
+            placed += [label for label in (next(free, None),) if label is not None]
+        return placed
+
+    def _places(self, shape: Shape) -> list[_Label]:
+        """Above the box, inside of it at its top, and below, as far as they are in the picture; above if none is."""
+        left, top, _, bottom = shape.corners
+        text = plain(shape.label, _LABEL_LENGTH)
+        width = _LETTER_WIDTH * len(text)
+        x = max(3.0, min(left, self.width - width - 3))
+        labels = [_Label(shape.kind, text, x, y, width) for y in (top - _LABEL_HEIGHT - 3, top + 3, bottom + 3)]
+        inside = [label for label in labels if 0 <= label.top <= self.height - _LABEL_HEIGHT]
+        return inside or [labels[1]._replace(top=max(0.0, min(top, self.height - _LABEL_HEIGHT)))]
+
+
+_NAME_LENGTH = 16
+# Boxes drawn in one picture, of each kind.
+_MOST_BOXES = 60
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of an image: its window in pixels of the image; one of them is `scale` units of the picture.
+
+    `ratio` is what the image has of the pixels that boxes are given in.
+    """
+
+    window: tuple[float, float, float, float]
+    ratio: Floats  # (4,)
+    scale: float
+
+    def place(self, corners: Floats) -> tuple[float, ...]:
+        """Return a box (4,) of the set in units of the picture."""
+        return tuple(((corners * self.ratio - np.tile(self.window[:2], 2)) * self.scale).tolist())
+
+
+def focus_of(analysis: Analysis, choice: Choice) -> Floats | None:
+    """Return the box (4,) to look at, None for the whole image."""
+    box: Floats | None = None
+    if choice.detection is not None:
+        box = analysis.validation.detections.corners[choice.detection]
+    elif choice.missed is not None:
+        box = analysis.validation.objects.corners[choice.missed]
+    return box
+
+
+def shapes(analysis: Analysis, choice: Choice, view: View) -> list[Shape]:
+    """Return objects, then detections of the score threshold, and the box to look at on top of all."""
+    validation = analysis.validation
+    objects = np.flatnonzero(validation.objects.images == choice.image)
+    shown = (validation.detections.images == choice.image) & (validation.scores >= analysis.score_threshold)
+    found = np.flatnonzero(shown)
+    drawn = [_object(analysis, row, view) for row in objects[objects != choice.missed][:_MOST_BOXES].tolist()]
+    drawn += [_detection(analysis, row, view) for row in found[found != choice.detection][:_MOST_BOXES].tolist()]
+    if choice.detection is not None:
+        drawn.append(_detection(analysis, choice.detection, view, focus=True))
+    elif choice.missed is not None:
+        drawn.append(_object(analysis, choice.missed, view, focus=True))
+    return drawn
+
+
+def _object(analysis: Analysis, row: int, view: View, *, focus: bool = False) -> Shape:
+    objects = analysis.validation.objects
+    name = analysis.validation.class_names[objects.classes[row]]
+    return Shape("object", view.place(objects.corners[row]), name, focus)
+
+
+def _detection(analysis: Analysis, row: int, view: View, *, focus: bool = False) -> Shape:
+    validation, matches = analysis.validation, analysis.matches
+    name = validation.class_names[validation.detections.classes[row]]
+    kind = "wrong" if matches.counted[row] and not matches.right[row] else "right"
+    label = f"{plain(name, _NAME_LENGTH)} {validation.scores[row]:.2f}"
+    return Shape(kind, view.place(validation.detections.corners[row]), label, focus)
+
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.weights.sources import SOURCES, Source, find_source
 
 if TYPE_CHECKING:
-    from sagemaker_ssd.contract.weight_store import StoredWeights
+    from sagemaker_ssd.contract.weights import StoredWeights
 
 # The other parts are imported where they are needed: `label` runs with nothing installed, before an image is built.
 
@@ -41,7 +41,7 @@ def _wanted(text: str) -> Source:
 
 def _whole(base_network: str) -> "StoredWeights | None":
     """Find a network's installed weights; None without any, and for damaged ones, of which a line tells."""
-    from sagemaker_ssd.contract.weight_store import stored_weights
+    from sagemaker_ssd.contract.weights import stored_weights
 
     try:
         stored = stored_weights(base_network)
@@ -69,7 +69,7 @@ def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
         raise UserError(f"{file}: is a folder; name the file in it")
     if file is not None and not file.is_file():
         raise UserError(f"{file}: there is no such file")
-    from sagemaker_ssd.contract.weight_store import store
+    from sagemaker_ssd.contract.weights import store
     from sagemaker_ssd.weights.install import install
 
     print(install(source, folder or store(), file))
@@ -77,7 +77,7 @@ def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
 
 
 def _list() -> None:
-    from sagemaker_ssd.contract.weight_store import store
+    from sagemaker_ssd.contract.weights import store
 
     found = {network: _whole(network) for network in dict.fromkeys(source.base_network for source in SOURCES)}
     for source in SOURCES:

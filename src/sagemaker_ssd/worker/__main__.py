@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from sagemaker_ssd import logs
-from sagemaker_ssd.contract import read_job
+from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
+from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
 from sagemaker_ssd.worker.failures import explain
-from sagemaker_ssd.worker.peers import Channel, Peers
 from sagemaker_ssd.worker.stopping import Stopping, end_with_supervisor
 
 
@@ -26,7 +26,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(arguments: argparse.Namespace, channel: Channel, stopping: Stopping) -> JobError | None:
+def _run(arguments: argparse.Namespace, channel: SupervisorSocket, stopping: Stopping) -> JobError | None:
     workload, mini_batch_size = "this job", 1
     try:
         job = read_job(arguments.base)
@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace, channel: Channel, stopping: Stopping) ->
 
         train_job(
             job,
-            Peers(channel, job.cluster.hosts, job.cluster.current_host, arguments.patience),
+            ProcessGroup(channel, job.cluster.hosts, job.cluster.current_host, arguments.patience),
             scratch=arguments.scratch,
             gpus=arguments.gpus,
             progress_bar=arguments.progress_bar,
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = _arguments()
     end_with_supervisor(arguments.supervisor)
     logs.configure()
-    channel = Channel(arguments.channel)
+    channel = SupervisorSocket(arguments.channel)
     error = _run(arguments, channel, stopping)
     exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
     channel.send({"report": {"exit_code": exit_code, "sentence": sentence}})

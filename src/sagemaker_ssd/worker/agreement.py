@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.errors import ProgramError, UserError
-from sagemaker_ssd.worker.peers import Peers
 
 
-def check_devices(peers: Peers, devices: int) -> None:
+def check_devices(peers: ProcessGroup, devices: int) -> None:
     """Compare the numbers of devices, by which gradients are weighed; raises UserError."""
     found = peers.gather("the number of devices", devices)
     if len(set(found)) > 1:
@@ -17,7 +17,7 @@ def check_devices(peers: Peers, devices: int) -> None:
         )
 
 
-def check_starting_weights(peers: Peers, digest: Callable[[], str]) -> None:
+def check_starting_weights(peers: ProcessGroup, digest: Callable[[], str]) -> None:
     """Compare the weights before the first step; raises UserError. digest: gives this host's, on several hosts."""
     if not peers.several:
         return

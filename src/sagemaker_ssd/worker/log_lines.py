@@ -1,9 +1,19 @@
 """The lines that SageMaker's metric definitions and the users of the built-in read, letter for letter.
 
 Source of every format: logs of real jobs of the built-in algorithm.
+
+How an epoch's progress is shown: a line every 100 batches, or a bar on a terminal.
 """
 
 import datetime
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sagemaker_ssd.training.loop import EpochProgress
 
 
 def cross_entropy(host: str, epoch: int, batches: int, value: float) -> str:
@@ -31,10 +41,38 @@ def throughput(host: str, images: int, seconds: float) -> str:
     return f"#throughput_metric: host={host}, train throughput={images / seconds} records/second"
 
 
-def batches(epoch: int, count: int, images: int, seconds: float, left: float) -> str:
+def batches_line(epoch: int, count: int, images: int, seconds: float, left: float) -> str:
     """Return how far an epoch is; `seconds` since its start, `left` until its end."""
     passed, remaining = datetime.timedelta(seconds=seconds), datetime.timedelta(seconds=round(left))
     return (
         f"Epoch: {epoch:4d}, batches: {count:6d}, num_examples: {images:6d}, {images / seconds:.1f} samples/sec, "
         f"epoch time so far:  {passed}, epoch time left: {remaining}"
     )
+
+
+_log = logging.getLogger(__name__)
+_EVERY = 100
+
+
+@contextmanager
+def observer(epoch: int, batches: int, *, bar: bool) -> Iterator[Callable[[EpochProgress], None]]:
+    """Give the function that is told of every batch of an epoch of `batches` batches."""
+    if not bar:
+        yield lambda progress: _line(epoch, batches, progress)
+        return
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=batches, desc=f"epoch {epoch}", unit="batch", leave=False) as shown,
+    ):
+
+        def advance(progress: EpochProgress) -> None:
+            shown.update()
+            shown.set_postfix_str(f"{progress.images / progress.seconds:.1f} images/s")
+
+        yield advance
+
+
+def _line(epoch: int, batches: int, progress: EpochProgress) -> None:
+    if progress.batches % _EVERY == 0:
+        left = progress.seconds / progress.batches * (batches - progress.batches)
+        _log.info("%s", batches_line(epoch, progress.batches, progress.images, progress.seconds, left))

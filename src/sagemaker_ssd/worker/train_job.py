@@ -8,31 +8,29 @@ from typing import Any
 
 import mxnet as mx
 
-from sagemaker_ssd.contract import Hyperparameters, Job
-from sagemaker_ssd.data import RecordFile
-from sagemaker_ssd.model.graph import Network, saved_graph
-from sagemaker_ssd.model.parameters import Parameters
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.checkpoints.resume import Resumed, check_same_data, find_checkpoint
+from sagemaker_ssd.checkpoints.writer import CheckpointWriter
+from sagemaker_ssd.collectives import ProcessGroup
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker.agreement import check_starting_weights
-from sagemaker_ssd.worker.channels import CheckedChannels, check_channels
-from sagemaker_ssd.worker.checkpoints import Checkpoints
-from sagemaker_ssd.worker.devices import training_devices
-from sagemaker_ssd.worker.epochs import Keeper, ends_early, run_epochs
-from sagemaker_ssd.worker.freed_memory import give_back
-from sagemaker_ssd.worker.history import History
+from sagemaker_ssd.worker.build_trainer import training_devices
+from sagemaker_ssd.worker.epochs import EpochRecorder, Training, ends_early, run_epochs
+from sagemaker_ssd.worker.initial_weights import starting_point
+from sagemaker_ssd.worker.inputs import CheckedChannels, agree_on_shares, check_channels
+from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
-from sagemaker_ssd.worker.peers import Peers
-from sagemaker_ssd.worker.resuming import Resumed, find_checkpoint
-from sagemaker_ssd.worker.same_job import check_same_data
-from sagemaker_ssd.worker.shares import agree_on_shares
-from sagemaker_ssd.worker.starting_point import starting_point
-from sagemaker_ssd.worker.training import Training
 
 _log = logging.getLogger(__name__)
 
 
 def train_job(
     job: Job,
-    peers: Peers,
+    peers: ProcessGroup,
     *,
     scratch: Path,
     gpus: int,
@@ -63,13 +61,13 @@ def train_job(
         # The network has its own copy.
         parameters = None
         checkpoints = _checkpoints(job, resumed, start, data, channels.train) if peers.is_first else None
-        keeper = Keeper(job, training, history, metrics, checkpoints, saving) if peers.is_first else None
+        keeper = EpochRecorder(job, training, history, metrics, checkpoints, saving) if peers.is_first else None
         check_starting_weights(peers, training.digest)
         _log.info("Start training.")
         run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
         # Its memory is for what follows.
         del training, keeper
-        give_back()
+        trim_malloc()
     peers.done()
     if channels.validation is not None:
         _close(job, channels.validation, metrics, devices[0], scratch)
@@ -78,7 +76,7 @@ def train_job(
 def _beginning(
     job: Job,
     graph: mx.sym.Symbol,
-    peers: Peers,
+    peers: ProcessGroup,
     resumed: Resumed | None,
     scratch: Path,
     saving: AbstractContextManager[object],
@@ -96,9 +94,9 @@ def _beginning(
 def _close(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
     try:
         # Not before: what draws and scores takes a second to import.
-        from sagemaker_ssd.worker.closing import Closing
+        from sagemaker_ssd.worker.finalize import Finalization
 
-        Closing(job, validation, metrics, device, scratch).run()
+        Finalization(job, validation, metrics, device, scratch).run()
     except Exception as error:
         _log.warning("The training is done and its model is whole, but the rest broke off: %s", error, exc_info=True)
 
@@ -118,7 +116,7 @@ def _network(chosen: Hyperparameters) -> Network:
 
 
 def _finished(
-    job: Job, peers: Peers, resumed: Resumed, history: History, metrics: Metrics, data: dict[str, dict[str, Any]]
+    job: Job, peers: ProcessGroup, resumed: Resumed, history: History, metrics: Metrics, data: dict[str, dict[str, Any]]
 ) -> bool:
     """Say whether a resumed job is at its end; the first host compares the data and writes the figures so far."""
     finished = _nothing_left(job, history)
@@ -146,8 +144,8 @@ def _nothing_left(job: Job, history: History) -> str | None:
 
 def _checkpoints(
     job: Job, resumed: Resumed | None, start: dict[str, Any], data: dict[str, Any], train: RecordFile
-) -> Checkpoints | None:
+) -> CheckpointWriter | None:
     if job.checkpoints is None:
         return None
     best = None if resumed is None else resumed.best
-    return Checkpoints(job.checkpoints, job, start=start, data=data, training_images=train.images, best=best)
+    return CheckpointWriter(job.checkpoints, job, start=start, data=data, training_images=train.images, best=best)

@@ -1,0 +1,1 @@
+"""A channel's files or stream, checked and packed into one RecordIO file."""

@@ -1,0 +1,274 @@
+"""One JSON annotation: the format that AWS publishes for Object Detection's image channels, read and checked.
+
+Source: Amazon SageMaker developer guide, `object-detection.md`, "Train with the Image Format".
+
+Which JSON belongs to which image of a channel in image format.
+
+The names of classes, where a channel's JSONs give them.
+"""
+
+import json
+import math
+import os
+import posixpath
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_ssd.boxes import id_range, valid_class_ids
+
+_KEYS = ("class_id", "left", "top", "width", "height")
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One JSON: its `path` below the channel, the image's name `file` ("" if it has none), the size of the image.
+
+    `boxes` (boxes, 5) holds class_id, left, top, width, height in pixels of `size`; `size` None means the image's.
+    """
+
+    path: str
+    file: str
+    size: tuple[float, float] | None
+    boxes: NDArray[np.float64]
+
+
+class _FaultError(ValueError):
+    """What is wrong with the JSON, in words that continue its name."""
+
+
+def read_annotation(root: Path, path: str, *, num_classes: int) -> tuple[Annotation, list[str]]:
+    """Read `path` below `root`; return it with what is wrong with it, each text to continue the file's name.
+
+    A JSON with faults comes without boxes.
+    """
+    try:
+        text = (root / path).read_bytes()
+    except OSError as error:
+        return Annotation(path, "", None, _no_boxes()), [f"cannot be read: {error.strerror}"]
+    return parse_annotation(text, path, num_classes=num_classes)
+
+
+def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annotation, list[str]]:
+    """Read a JSON that is called `path`, as `read_annotation` does."""
+    no_boxes = _no_boxes()
+    file = ""
+    try:
+        content = _load(text)
+        file = _file(content)
+        size = _size(content.get("image_size"))
+        boxes, faults = _boxes(_annotations(content), num_classes)
+    except _FaultError as fault:
+        return Annotation(path, file, None, no_boxes), [str(fault)]
+    return Annotation(path, file, size, no_boxes if faults else boxes), faults
+
+
+def _no_boxes() -> NDArray[np.float64]:
+    return np.empty((0, len(_KEYS)))
+
+
+def _load(text: bytes) -> dict[str, Any]:
+    if not text.strip():
+        raise _FaultError('is empty; for an image without objects write {"annotations": []}')
+    try:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise _FaultError("is not JSON: nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise _FaultError(f"is not UTF-8 text (byte {error.start + 1:,}); save it as UTF-8") from error
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and error.doc[error.pos] == "{":
+            raise _FaultError("holds more than one JSON object; write one for each image") from error
+        raise _FaultError(f"is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise _FaultError('holds no JSON object; write {"file": ..., "image_size": ..., "annotations": [...]}')
+    return content
+
+
+def _file(content: dict[str, Any]) -> str:
+    file = content.get("file", "")
+    if not isinstance(file, str):
+        raise _FaultError(f'has the "file" {_short(file)}, which is not a name')
+    return file
+
+
+def _annotations(content: dict[str, Any]) -> Sequence[Any]:
+    annotations = content.get("annotations")
+    if not isinstance(annotations, list):
+        raise _FaultError('has no list "annotations"; for an image without objects write "annotations": []')
+    return annotations
+
+
+def _size(image_size: Any) -> tuple[float, float] | None:
+    """Take the width and height from an object, or from a list of one."""
+    if isinstance(image_size, list):
+        image_size = image_size[0] if image_size else None
+    if image_size is None:
+        return None
+    if not isinstance(image_size, dict):
+        example = '[{"width": 500, "height": 400, "depth": 3}]'
+        raise _FaultError(f'has the "image_size" {_short(image_size)}; write {example}')
+    sides = [_number(image_size.get(side)) for side in ("width", "height")]
+    if not all(side is not None and side > 0 for side in sides):
+        raise _FaultError(f'has an "image_size" without a width and height above 0: {_short(image_size)}')
+    return float(sides[0] or 0), float(sides[1] or 0)
+
+
+def _boxes(annotations: Sequence[Any], num_classes: int) -> tuple[NDArray[np.float64], list[str]]:
+    rows, faults = [], []
+    for number, box in enumerate(annotations):
+        try:
+            rows.append(_box(box, num_classes))
+        except _FaultError as fault:
+            faults.append(f"box {number} {fault}")
+    return np.array(rows, np.float64).reshape(-1, len(_KEYS)), faults
+
+
+def _box(box: Any, num_classes: int) -> list[float]:
+    if not isinstance(box, dict):
+        raise _FaultError(f"is {_short(box)}, not an object with {', '.join(_KEYS)}")
+    missing = [key for key in _KEYS if key not in box]
+    if missing:
+        raise _FaultError(f"has no {', '.join(missing)}")
+    values = [_number(box[key]) for key in _KEYS]
+    wrong = [f"{key} {_short(box[key])}" for key, value in zip(_KEYS, values, strict=True) if value is None]
+    if wrong:
+        raise _FaultError(f"has {', '.join(wrong)}, not a number")
+    numbers = [value for value in values if value is not None]
+    if not valid_class_ids(np.array(numbers[:1]), num_classes).all():
+        raise _FaultError(f"has class_id {numbers[0]:g} ({id_range(num_classes)})")
+    return numbers
+
+
+def _number(value: Any) -> float | None:
+    """Read a number, or a string that is one; None for anything else and for what is not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _short(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # reading takes a little more depth than writing
+        text = "something nested deeply"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def find_files(root: Path, endings: Collection[str]) -> list[str]:
+    """List the files below `root` that end so, in any case: sorted paths with `/`, without hidden ones."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(folder).relative_to(root)
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(tuple(endings)):
+                found.append((below / name).as_posix())
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The annotation of each image, in the images' order, and what is left over on either side.
+
+    `second` holds the JSONs whose image has another JSON already, each with that image.
+    """
+
+    annotations: dict[str, Annotation]
+    images_without_json: list[str]
+    jsons_without_image: list[str]
+    second: list[tuple[str, str]]
+
+
+def pair(images: Sequence[str], annotations: Sequence[Annotation]) -> Pairing:
+    """Give each annotation its image: by `file`, else by the JSON's own name, else by the name at the end of `file`.
+
+    Where two JSONs want one image, it goes to the one that is named like it.
+    """
+    candidates = _Candidates(images)
+    wanted = [(annotation, list(candidates.of(annotation))) for annotation in annotations]
+    # Stable, so otherwise in order: first the JSONs that want the image they are named like.
+    wanted.sort(key=lambda pair: not pair[1] or _stem(pair[1][0]) != _stem(pair[0].path))
+    taken: dict[str, Annotation] = {}
+    without_image: list[str] = []
+    second: list[tuple[str, str]] = []
+    for annotation, choices in wanted:
+        free = [image for image in choices if image not in taken]
+        if free:
+            taken[free[0]] = annotation
+        elif choices:
+            second.append((annotation.path, choices[0]))
+        else:
+            without_image.append(annotation.path)
+    return Pairing(
+        annotations={image: taken[image] for image in images if image in taken},
+        images_without_json=[image for image in images if image not in taken],
+        jsons_without_image=without_image,
+        second=second,
+    )
+
+
+class _Candidates:
+    def __init__(self, images: Sequence[str]) -> None:
+        self._images = frozenset(images)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for image in images:
+            self._by_stem[_stem(image)].append(image)
+            self._by_name[posixpath.basename(image)].append(image)
+
+    def of(self, annotation: Annotation) -> Iterator[str]:
+        """Yield the images that an annotation may mean, the likeliest first."""
+        file = annotation.file.replace("\\", "/")
+        file = posixpath.normpath(file).lstrip("/") if file else ""
+        name = posixpath.basename(file)
+        if file in self._images:
+            yield file
+        # dog.jpg beside dog.png: `file` tells which.
+        namesakes = self._by_stem.get(_stem(annotation.path), [])
+        yield from sorted(namesakes, key=lambda image: posixpath.basename(image) != name)[:1]
+        if len(self._by_name.get(name, [])) == 1:
+            yield self._by_name[name][0]
+
+
+def _stem(path: str) -> str:
+    return posixpath.splitext(path)[0]
+
+
+# Names stand in every JSON; a few thousand show all that there are.
+_LOOKED_AT: Final = 2000
+
+
+def class_names(annotations: Path | None, num_classes: int) -> list[str]:
+    """Return the name of each class id: from `categories` of the JSONs in a folder, else the number itself."""
+    names: dict[int, str] = {}
+    if annotations is not None:
+        for path in find_files(annotations, (".json",))[:_LOOKED_AT]:
+            names |= {number: name for number, name in _named(annotations / path) if number not in names}
+            if len(names) == num_classes:
+                break
+    return [names.get(number, str(number)) for number in range(num_classes)]
+
+
+def _named(path: Path) -> list[tuple[int, str]]:
+    """Read what a JSON that has been checked names; nothing of what is no name."""
+    try:
+        categories = json.loads(path.read_bytes()).get("categories", [])
+        return [(int(one["class_id"]), str(one["name"])) for one in categories if str(one["name"]).strip()]
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return []

@@ -1,0 +1,295 @@
+"""What a file that cannot be decoded is instead, for the person who has to replace it.
+
+What a JPEG or PNG file says of itself: size, how it is coded, and how EXIF wants it turned; of WebP only that.
+
+Whether MXNet's reader can decode an image, and bytes that it can decode where the file's own will not do.
+
+MXNet 1.9.1 decodes with an OpenCV 3.4.2 of its own, which differs from the cv2 module: it knows neither WebP
+nor JPEG 2000, and takes a baseline JPEG that is cut off (its last row fills the rest) where newer ones refuse.
+Both turn a JPEG as its EXIF orientation says, but only the newer one a PNG, and neither a WebP. Tried on damaged files
+of every kind: what passes here, the reader decodes.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import cv2
+import numpy as np
+
+_PAGES = (b"<!doctype html", b"<html")
+_BEGINNINGS = (
+    (b"GIF8", "a GIF: save it as JPEG or PNG"),
+    (b"%PDF", "a PDF: save it as JPEG or PNG"),
+    (b"version https://git-lfs", "a pointer of Git LFS: fetch the image itself with git lfs pull"),
+    (b"\xff\xd8\xff", "damaged, or a JPEG of a rare kind: save it anew as an ordinary JPEG"),
+)
+# Of ISO 14496-12's file type box: the brands of HEIF and AV1 images.
+_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
+
+
+def undecodable(image: bytes) -> str:
+    """Say what a file is that no decoder takes, and what to do about it."""
+    if image[:64].lstrip().lower().startswith(_PAGES):
+        return "an HTML page: download the image again"
+    for beginning, text in _BEGINNINGS:
+        if image.startswith(beginning):
+            return text
+    if image[4:8] == b"ftyp" and image[8:12] in _BRANDS:
+        return f"{_BRANDS[image[8:12]]}: save it as JPEG or PNG"
+    return "damaged or not an image"
+
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# SOF markers are C0-CF without DHT (C4), JPG (C8) and DAC (CC): ITU-T T.81, table B.1.
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE = frozenset({0xC0, 0xC1})
+_ORIENTATION_TAG = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """Width and height as stored, before any turn; `coding` is png, baseline, progressive or other.
+
+    `orientation` is EXIF's 1 (upright) to 8, and stands at byte `orientation_at` of a JPEG if there is one. `complete`
+    is false for a PNG that ends before its last chunk does.
+    """
+
+    width: int
+    height: int
+    coding: str
+    orientation: int = 1
+    orientation_at: int = 0
+    complete: bool = True
+
+    @property
+    def sideways(self) -> bool:
+        """Whether EXIF swaps the sides."""
+        return self.orientation >= 5
+
+
+def read_header(image: bytes) -> ImageHeader | None:
+    """Return the header of a JPEG or PNG file, or None for anything else and where it is damaged."""
+    try:
+        if image.startswith(_PNG_SIGNATURE) and image[12:16] == b"IHDR":
+            return _read_png(image)
+        if image.startswith(b"\xff\xd8\xff"):
+            return _read_jpeg(image)
+    except struct.error:
+        pass
+    return None
+
+
+def without_orientation(image: bytes, header: ImageHeader) -> bytes:
+    """Return the file with its EXIF orientation set to upright, and otherwise as it is."""
+    place = header.orientation_at
+    little = image[place] != 0  # a number up to 8 in two bytes
+    return image[:place] + (b"\1\0" if little else b"\0\1") + image[place + 2 :]
+
+
+def webp_orientation(image: bytes) -> int:
+    """Return the EXIF orientation of a WebP file; 1 (upright) without one, and for anything else."""
+    if image[:4] != b"RIFF" or image[8:12] != b"WEBP":
+        return 1
+    place = 12
+    while place + 8 <= len(image):
+        kind, length = image[place : place + 4], int.from_bytes(image[place + 4 : place + 8], "little")
+        if kind == b"EXIF":
+            return _read_orientation(image[place + 8 : place + 8 + length].removeprefix(b"Exif\0\0"))[0]
+        place += 8 + length + length % 2
+    return 1
+
+
+def _read_png(image: bytes) -> ImageHeader:
+    width, height = struct.unpack_from(">II", image, 16)
+    orientation, place, complete = 1, len(_PNG_SIGNATURE), False
+    # Length, kind, content, checksum.
+    while not complete and place + 12 <= len(image):
+        length, kind = int.from_bytes(image[place : place + 4], "big"), image[place + 4 : place + 8]
+        if kind == b"eXIf":
+            orientation, _ = _read_orientation(image[place + 8 : place + 8 + length])
+        place += 12 + length
+        complete = kind == b"IEND" and place <= len(image)
+    return ImageHeader(width, height, "png", orientation, complete=complete)
+
+
+def _read_jpeg(image: bytes) -> ImageHeader | None:
+    orientation, orientation_at = 1, 0
+    for marker, start, end in _segments(image):
+        if marker == 0xE1 and image[start : start + 6] == b"Exif\0\0":
+            orientation, place = _read_orientation(image[start + 6 : end])
+            orientation_at = start + 6 + place
+        elif marker in _START_OF_FRAME:
+            bits, height, width = struct.unpack_from(">BHH", image, start)
+            coding = "baseline" if marker in _BASELINE else "progressive" if marker == 0xC2 else "other"
+            coding = coding if bits == 8 else "other"
+            return ImageHeader(width, height, coding, orientation, orientation_at)
+    return None
+
+
+def _segments(image: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker, the begin and the end of the content of each segment before the first scan."""
+    place = 2
+    while image[place : place + 1] == b"\xff":
+        marker = image[place + 1] if place + 1 < len(image) else _END_OF_IMAGE
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+            return
+        (length,) = struct.unpack_from(">H", image, place + 2)
+        yield marker, place + 4, place + 2 + length
+        place += 2 + length
+
+
+def _read_orientation(exif: bytes) -> tuple[int, int]:
+    """Find the orientation and its place in the first directory of a TIFF block; 1 (upright) without one."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1, 0
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+            if tag == _ORIENTATION_TAG and 1 <= value <= 8:
+                return int(value), entry + 8
+    except struct.error:
+        pass
+    return 1, 0
+
+
+# A random crop keeps at least 0.09 of a side; below 12 px none of it can be left, and the reader fails.
+MIN_SIDE = 12
+# A RecordIO record holds 512 MB; the rest of it is for the label.
+MAX_BYTES = 500_000_000
+# Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
+MAX_PIXELS = 250_000_000
+_END_OF_IMAGE_of_images = b"\xff\xd9"
+_NOT_KNOWN = "coded as PNG, since it is neither JPEG nor PNG inside"
+_RARE = "coded as PNG, since it is a JPEG of a rare kind"
+_TURNED = "coded anew, turned as its EXIF orientation says"
+_AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
+# What undoes EXIF's orientations.
+_UPRIGHT: dict[int, Callable[[Any], Any]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.transpose(cv2.rotate(pixels, cv2.ROTATE_180)),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image for the reader: its bytes, and the size in pixels that it decodes to.
+
+    `fault` says why it cannot be used, else it is empty. `cut` marks a JPEG without its end; `changed` says how
+    and why the bytes are not the file's own.
+    """
+
+    image: bytes
+    width: int = 0
+    height: int = 0
+    fault: str = ""
+    cut: bool = False
+    changed: str = ""
+
+
+class Verdict(StrEnum):
+    """What decoding a file whose header is in order has shown."""
+
+    WHOLE = "w"
+    CUT = "c"
+    DAMAGED = "d"
+
+
+# Says what becomes of an image with a header when it is decoded.
+Judge = Callable[[bytes, ImageHeader], Verdict]
+
+
+def judge_image(image: bytes, header: ImageHeader) -> Verdict:
+    """Decode an image as the reader would."""
+    if _decodes(image):
+        return Verdict.WHOLE
+    return Verdict.CUT if header.coding == "baseline" and _decodes(image + _END_OF_IMAGE_of_images) else Verdict.DAMAGED
+
+
+def examine_image(
+    image: bytes, drawn_size: tuple[float, float] | None = None, judge: Judge = judge_image
+) -> ImageFacts:
+    """Look at an image as the reader would; `drawn_size` is the width and height its boxes were drawn on."""
+    if not image:
+        return ImageFacts(image, fault="empty, 0 bytes")
+    if len(image) > MAX_BYTES:
+        return ImageFacts(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
+    header = read_header(image)
+    if header is not None and (fault := _size_fault(header.width, header.height)):
+        return ImageFacts(image, fault=fault)
+    if header is None or header.coding == "other":
+        return _code_anew(image, webp_orientation(image), drawn_size, _NOT_KNOWN if header is None else _RARE)
+    verdict = judge(image, header) if header.complete else Verdict.DAMAGED
+    if verdict is Verdict.DAMAGED:
+        return ImageFacts(image, fault="damaged or cut off")
+    return _turned(image, header, drawn_size, cut=verdict is Verdict.CUT)
+
+
+def _turned(image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, *, cut: bool) -> ImageFacts:
+    """Leave the turning to the reader, which knows only JPEG's, unless the boxes were drawn on the pixels as stored."""
+    stored, turned = (header.width, header.height), (header.height, header.width)
+    as_drawn = header.sideways and drawn_size == stored != turned
+    if header.coding == "png":
+        if header.orientation == 1 or as_drawn:
+            return ImageFacts(image, *stored)
+        return _code_anew(image, header.orientation, drawn_size, _TURNED)
+    if as_drawn:
+        return ImageFacts(without_orientation(image, header), *stored, cut=cut, changed=_AS_DRAWN)
+    return ImageFacts(image, *(turned if header.sideways else stored), cut=cut)
+
+
+def _decodes(image: bytes) -> bool:
+    # An eighth of the size: for JPEG much cheaper, and still reads the whole stream.
+    return _decode(image, cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION) is not None
+
+
+def _decode(image: bytes, flags: int) -> Any:
+    try:
+        return cv2.imdecode(np.frombuffer(image, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _code_anew(image: bytes, orientation: int, drawn_size: tuple[float, float] | None, changed: str) -> ImageFacts:
+    pixels = _decode(image, cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if orientation > 1 else 0))
+    if pixels is None:
+        return ImageFacts(image, fault=undecodable(image))
+    height, width = pixels.shape[:2]
+    if fault := _size_fault(width, height):
+        return ImageFacts(image, fault=fault)
+    if not (orientation >= 5 and drawn_size == (width, height) != (height, width)):
+        pixels = _UPRIGHT[orientation](pixels)
+        height, width = pixels.shape[:2]
+    return ImageFacts(cv2.imencode(".png", pixels)[1].tobytes(), width, height, changed=changed)
+
+
+def _size_fault(width: int, height: int) -> str:
+    if min(width, height) < MIN_SIDE:
+        return f"{width}x{height} px, smaller than {MIN_SIDE} px a side"
+    if width * height > MAX_PIXELS:
+        return f"{width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels"
+    return ""
+
+
+def displayed_size(image: bytes) -> tuple[int, int]:
+    """Return width and height of an image that has been checked, as a viewer shows it."""
+    header = read_header(image)
+    assert header is not None, "an image of a checked channel is JPEG or PNG"
+    sides = header.width, header.height
+    # A PNG of a checked channel is upright.
+    return sides[::-1] if header.sideways and header.coding != "png" else sides

@@ -1,0 +1,1 @@
+"""A checkpoint's life: its two files, writing, retention, search and resuming."""

@@ -1,0 +1,1 @@
+"""What the supervisors of a job's hosts say to one another. Needs no MXNet."""

@@ -1,0 +1,161 @@
+"""The link between the supervisors of a job's hosts.
+
+The first host listens, every other one has a connection to it. Over them the hosts meet, gather small values from one
+another, watch one another, and agree how the job ends; MXNet's parameter server waits for ever for a process that died.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+from typing import Any, Final
+
+from sagemaker_ssd.contract.environment import Deadlines
+from sagemaker_ssd.coordination.coordinator import Coordinator
+from sagemaker_ssd.coordination.participant import Participant
+from sagemaker_ssd.coordination.protocol import LONGEST_LINE, Greeting, Outcome
+from sagemaker_ssd.coordination.state import Answer, LinkState, Rendezvous
+
+_log = logging.getLogger(__name__)
+# For the rest of the line that carries the values of all hosts.
+_ENVELOPE: Final = 4096
+_LAST_SECONDS: Final = 5.0
+
+
+class Link:
+    """This host's end of the link; its methods are for other threads than its own.
+
+    deadlines: in seconds. port: where the first host listens, the same on all hosts.
+    """
+
+    def __init__(self, greeting: Greeting, deadlines: Deadlines, port: int) -> None:
+        self._here, self._deadlines = greeting.host, deadlines
+        self._largest = (LONGEST_LINE - _ENVELOPE) // len(greeting.hosts)
+        self._board = LinkState()
+        side = Coordinator if greeting.host == greeting.hosts[0] else Participant
+        self._side: Coordinator | Participant = side(greeting, deadlines, port, self._board)
+        self._loop = asyncio.new_event_loop()
+        self._leave = asyncio.Event()
+        self._leave_seconds = 0.0
+        self._asked_to_stop, self._ended, self._closing = False, False, False
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        """Open it in a thread of its own; returns at once."""
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until meeting, stopping or verdict may have changed, at most so long."""
+        self._board.changed.wait(seconds)
+        self._board.changed.clear()
+
+    @property
+    def meeting(self) -> Rendezvous | None:
+        """What is known once all hosts have met."""
+        return self._board.meeting
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a host was asked to stop."""
+        return self._board.stopping
+
+    @property
+    def verdict(self) -> Outcome | None:
+        """How the job ends, None until that is settled; it never changes."""
+        return self._board.verdict
+
+    def ask_to_stop(self) -> None:
+        """Tell all hosts that this one was asked to stop."""
+        if not self._asked_to_stop:
+            self._asked_to_stop = True
+            self._call(self._side.ask_to_stop)
+
+    def end(self, ending: Outcome) -> None:
+        """Tell how this host's part ended; only the first time counts."""
+        if not self._ended:
+            self._ended = True
+            self._call(self._side.end, ending)
+
+    def gather(self, name: str, value: object, answer: Answer) -> None:
+        """Give this host's JSON value for `name`; `answer` gets all hosts' in their order, in the link's thread.
+
+        Raises TypeError or ValueError for a value that is not JSON, or whose share of a line of 1 MiB is too large.
+        """
+        text = json.dumps(value)
+        if len(text) + len(name) > self._largest:
+            raise ValueError(f"the value of {name} takes {len(text)} characters; at most {self._largest} are allowed")
+        # All hosts, this one too, get values as JSON gives them back.
+        self._call(self._side.gather, name, json.loads(text), answer)
+
+    def leave(self, seconds: float = 5) -> None:
+        """Begin to leave: once the verdict is with the others, or after so long; without a verdict at once.
+
+        Where the job failed before all hosts had met, the first host first waits up to `late` seconds for the others,
+        unless it is asked to stop meanwhile.
+        """
+        self._leave_seconds = seconds
+        self._call(self._leave.set)
+
+    def left(self, seconds: float) -> bool:
+        """Wait up to `seconds` until it has left, and say whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def close(self, seconds: float = 5) -> None:
+        """Leave, and wait for it."""
+        self.leave(seconds)
+        self.left(self._deadlines.late + seconds + _LAST_SECONDS)
+
+    def _call(self, method: Any, *arguments: object) -> None:
+        # Nobody listens any more after close.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(method, *arguments)
+
+    def _run(self) -> None:
+        try:
+            self._loop.set_exception_handler(self._take_exception)
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._main())
+        except Exception as error:
+            self._break(error)
+
+    async def _main(self) -> None:
+        work = asyncio.create_task(self._side.run())
+        work.add_done_callback(self._take_end)
+        await self._leave.wait()
+        await self._side.leave(self._leave_seconds)
+        self._closing = True
+        work.cancel()
+
+    def _take_end(self, work: asyncio.Task[None]) -> None:
+        error: BaseException | None
+        if work.cancelled():
+            error = None if self._closing else RuntimeError("its work was cancelled")
+        else:
+            error = work.exception()
+        if error is not None:
+            self._break(error)
+
+    def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception") or RuntimeError(str(context["message"]))
+        if str(context["message"]).startswith("socket.accept() out of system resource"):
+            # asyncio tries again in a second.
+            _log.warning("Cannot take a connection for now: %s", error)
+        elif not self._closing:
+            self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        _log.error("unexpected error in the link between the hosts", exc_info=error)
+        text = f"{type(error).__name__}: {error}"
+        ending = Outcome(
+            "failed",
+            "",
+            3,
+            f"the link of host {self._here} to the others broke: {text}. This is a bug of this program; the job's log "
+            "has the details",
+        )
+        try:
+            self._side.fail(ending)
+        finally:
+            self._board.settle(ending)

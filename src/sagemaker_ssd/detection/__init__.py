@@ -1,1 +1,0 @@
-"""Saved models that detect, without a training."""

@@ -1,1 +1,0 @@
-"""The command that scores a saved model on a channel."""

@@ -1,0 +1,256 @@
+"""What MXNet's MultiBoxDetection does, in standard ONNX operators.
+
+Source: src/operator/contrib/multibox_detection.cc of MXNet 1.9.1: of each anchor the best class alone, if its score
+reaches the threshold; of these the `nms_topk` best; then non-maximum suppression within each class.
+
+A model as ONNX: from RGB pixels to detections in standard operators, so that any runtime can do all of it.
+"""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import mxnet as mx
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from sagemaker_ssd.files import atomic_write
+from sagemaker_ssd.ssd.detect import anchor_boxes
+from sagemaker_ssd.ssd.graphs import Network, detection_graph
+from sagemaker_ssd.ssd.initial_values import with_fixed_gammas
+from sagemaker_ssd.version import version
+
+# MultiBoxDetection's default, which no hyperparameter changes.
+SCORE_THRESHOLD: Final = 0.01
+_VARIANCES: Final = (0.1, 0.1, 0.2, 0.2)
+_END: Final = np.iinfo(np.int64).max
+
+
+class Nodes:
+    """Adds nodes and constants to a graph, each value under a name of its own."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Add a constant and return its name."""
+        name = f"detection_{name}"
+        self._graph.initializer.append(numpy_helper.from_array(values, name))
+        return name
+
+    def add(self, kind: str, inputs: list[str], name: str, outputs: int = 1, **attributes: Any) -> str:
+        """Add a node and return the name of its last output; the ones before are <name>_0 and so on."""
+        before = [f"{name}_{number}" for number in range(outputs - 1)]
+        self._graph.node.append(helper.make_node(kind, inputs, [*before, name], name=f"node_{name}", **attributes))
+        return name
+
+    def slice(self, values: str, name: str, axis: int, begin: int, end: int) -> str:
+        """Add the part [begin, end) of an axis."""
+        bounds = [
+            self.constant(f"{name}_{part}", np.array([number], np.int64))
+            for part, number in (("begin", begin), ("end", end), ("axis", axis))
+        ]
+        return self.add("Slice", [values, *bounds], name)
+
+
+def add_detection(
+    nodes: Nodes,
+    *,
+    classes: str,
+    locations: str,
+    anchors: NDArray[np.float32],
+    nms_threshold: float,
+    nms_topk: int,
+    output: str,
+) -> None:
+    """Add everything behind the heads; (D, 6) `output` is class_id, score and box by falling score.
+
+    classes: (1, num_classes + 1, A). locations: (1, 4A). anchors: (A, 4).
+    """
+    probabilities = nodes.add("Softmax", [classes], "probabilities", axis=1)
+    objects = nodes.slice(probabilities, "object_probabilities", 1, 1, _END)
+    best = nodes.add("ReduceMax", [objects], "best", axes=[1], keepdims=0)
+    most = nodes.constant("most", np.array([min(nms_topk, len(anchors))], np.int64))
+    chosen = nodes.add("TopK", [best, most], "chosen", outputs=2, axis=1)
+    number = nodes.add("Squeeze", [chosen, nodes.constant("first", np.array([0], np.int64))], "chosen_anchors")
+    of_chosen = nodes.add("Gather", [objects, number], "chosen_probabilities", axis=2)
+    boxes = nodes.add("Gather", [_decoded(nodes, locations, anchors), number], "chosen_boxes", axis=1)
+    kept = nodes.add(
+        "NonMaxSuppression",
+        [boxes, _scores_of_best_class(nodes, of_chosen), *_limits(nodes, nms_threshold, min(nms_topk, len(anchors)))],
+        "kept",
+    )
+    _rows(nodes, kept, boxes, of_chosen, output)
+
+
+def _decoded(nodes: Nodes, locations: str, anchors: NDArray[np.float32]) -> str:
+    """Add the boxes (1, A, 4), xmin, ymin, xmax, ymax from 0 to 1."""
+    sides = anchors[:, 2:] - anchors[:, :2]
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    variances = np.array(_VARIANCES, np.float32)
+    rows = nodes.add("Reshape", [locations, nodes.constant("rows", np.array([1, -1, 4], np.int64))], "offsets")
+    shift, stretch = nodes.slice(rows, "shift", 2, 0, 2), nodes.slice(rows, "stretch", 2, 2, 4)
+    moved = nodes.add("Mul", [shift, nodes.constant("move", (variances[:2] * sides)[None])], "moved")
+    centre = nodes.add("Add", [moved, nodes.constant("centres", centres[None])], "centre")
+    power = nodes.add("Mul", [stretch, nodes.constant("variances", variances[2:])], "power")
+    grown = nodes.add("Exp", [power], "grown")
+    half = nodes.add("Mul", [grown, nodes.constant("halves", (sides / 2)[None])], "half")
+    corners = [nodes.add(kind, [centre, half], f"corner_{kind.lower()}") for kind in ("Sub", "Add")]
+    joined = nodes.add("Concat", corners, "corners", axis=2)
+    limits = [nodes.constant(name, np.array(value, np.float32)) for name, value in (("zero", 0), ("one", 1))]
+    return nodes.add("Clip", [joined, *limits], "boxes")
+
+
+def _scores_of_best_class(nodes: Nodes, probabilities: str) -> str:
+    """Add the probabilities (1, C, K) with zeros for all classes of an anchor but its best."""
+    best = nodes.add("ArgMax", [probabilities], "best_class", axis=1, keepdims=1)
+    shape = nodes.add("Shape", [probabilities], "probabilities_shape")
+    count = nodes.add("Gather", [shape, nodes.constant("second", np.array(1, np.int64))], "class_count", axis=0)
+    classes = nodes.add(
+        "Range",
+        [nodes.constant("begin", np.array(0, np.int64)), count, nodes.constant("by", np.array(1, np.int64))],
+        "class_numbers",
+    )
+    column = nodes.add("Reshape", [classes, nodes.constant("column", np.array([1, -1, 1], np.int64))], "class_column")
+    mask = nodes.add("Cast", [nodes.add("Equal", [column, best], "is_best")], "mask", to=onnx.TensorProto.FLOAT)
+    return nodes.add("Mul", [probabilities, mask], "scores")
+
+
+def _limits(nodes: Nodes, nms_threshold: float, most: int) -> list[str]:
+    """Add the limits: MXNet takes what reaches them, ONNX what is above."""
+    below = {
+        "overlap": np.nextafter(np.float32(nms_threshold), np.float32(0)),
+        "least_score": np.nextafter(np.float32(SCORE_THRESHOLD), np.float32(0)),
+    }
+    each = nodes.constant("each_class", np.array([most], np.int64))
+    return [each, *(nodes.constant(name, np.array([value], np.float32)) for name, value in below.items())]
+
+
+def _rows(nodes: Nodes, kept: str, boxes: str, probabilities: str, output: str) -> None:
+    """Add the rows of the boxes that are kept, (M, 3) of image, class and anchor, by falling score."""
+    number = nodes.slice(kept, "kept_class", 1, 1, 2)
+    anchor = nodes.add(
+        "Squeeze",
+        [nodes.slice(kept, "kept_anchor", 1, 2, 3), nodes.constant("one_axis", np.array([1], np.int64))],
+        "kept_anchors",
+    )
+    score = nodes.add("GatherND", [probabilities, kept], "kept_scores")
+    class_id = nodes.add("Cast", [number], "kept_class_ids", to=onnx.TensorProto.FLOAT)
+    all_boxes = nodes.add("Squeeze", [boxes, nodes.constant("image_axis", np.array([0], np.int64))], "all_boxes")
+    box = nodes.add("Gather", [all_boxes, anchor], "kept_boxes", axis=0)
+    column = nodes.constant("score_column", np.array([-1, 1], np.int64))
+    rows = nodes.add("Concat", [class_id, nodes.add("Reshape", [score, column], "score_rows"), box], "rows", axis=1)
+    count = nodes.add("Shape", [score], "count")
+    order = nodes.add("TopK", [score, count], "order", outputs=2, axis=0)
+    nodes.add("Gather", [rows, order], output, axis=0)
+
+
+# MXNet 1.9.1 writes the nodes of this opset, whatever the library's newest is.
+_OPSET: Final = 13
+# The file format of that opset's time, which older runtimes read too.
+_IR_VERSION: Final = 7
+_CLASSES, _LOCATIONS = "multibox_cls_pred", "multibox_loc_pred"
+INPUT, OUTPUT = "image", "detections"
+
+
+def write_onnx(
+    path: Path,
+    network: Network,
+    arguments: Mapping[str, mx.nd.NDArray],
+    states: Mapping[str, mx.nd.NDArray],
+    class_names: Sequence[str],
+) -> None:
+    """Write the network as one file, whole or not at all; raises OSError.
+
+    Input `image`: (1, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
+    `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, by falling score.
+    """
+    model = build_onnx(network, arguments, states, class_names)
+    with atomic_write(path) as part:
+        part.write_bytes(model.SerializeToString())
+
+
+def build_onnx(
+    network: Network,
+    arguments: Mapping[str, mx.nd.NDArray],
+    states: Mapping[str, mx.nd.NDArray],
+    class_names: Sequence[str],
+) -> onnx.ModelProto:
+    """Build and check the model that `write_onnx` writes."""
+    size = network.image_shape
+    # MXNet's exporter does not know of scales that the graph fixes at 1.
+    fixed = with_fixed_gammas(detection_graph(network), dict(arguments))
+    model = _trunk_and_heads(network, {**fixed, **states})
+    graph = model.graph
+    nodes = Nodes(graph)
+    del graph.input[:], graph.output[:]
+    graph.input.append(helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, (1, 3, size, size)))
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ("D", 6)))
+    # MXNet's own nodes read `data`; theirs come first.
+    mean = nodes.constant("mean", np.array(network.mean, np.float32).reshape(1, 3, 1, 1))
+    graph.node.insert(0, helper.make_node("Sub", [INPUT, mean], ["data"], name="without_mean"))
+    add_detection(
+        nodes,
+        classes=_CLASSES,
+        locations=_LOCATIONS,
+        anchors=anchor_boxes(network),
+        nms_threshold=network.nms_threshold,
+        nms_topk=network.nms_topk,
+        output=OUTPUT,
+    )
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", _OPSET))
+    model.ir_version = _IR_VERSION
+    graph.name = f"ssd-{network.base_network}-{size}"
+    model.producer_name, model.producer_version = "sagemaker-ssd", version()
+    helper.set_model_props(model, {name: json.dumps(value) for name, value in _facts(network, class_names).items()})
+    onnx.checker.check_model(model)
+    return model
+
+
+def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> onnx.ModelProto:
+    internals = detection_graph(network).get_internals()
+    heads = mx.sym.Group([internals[f"{name}_output"] for name in (_CLASSES, _LOCATIONS)])
+    size = network.image_shape
+    wanted = {*heads.list_arguments(), *heads.list_auxiliary_states()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "heads.onnx"
+        # It tells of this file, which nobody will see.
+        with _quiet():
+            mx.onnx.export_model(
+                heads,
+                {name: array.as_in_context(mx.cpu()) for name, array in parameters.items() if name in wanted},
+                in_shapes=[(1, 3, size, size)],
+                in_types=[np.float32],
+                onnx_file_path=str(path),
+            )
+        return onnx.load(str(path))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _facts(network: Network, class_names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "classes": list(class_names),
+        "input": "RGB, 0 to 255, resized to the input's size by bilinear interpolation, the mean is taken off inside",
+        "output": "class_id, score, xmin, ymin, xmax, ymax as fractions of the image, by falling score",
+        "base_network": network.base_network,
+        "image_shape": network.image_shape,
+        "mean": list(network.mean),
+        "nms_threshold": network.nms_threshold,
+        "nms_topk": network.nms_topk,
+        "score_threshold": SCORE_THRESHOLD,
+    }

@@ -1,1 +1,0 @@
-"""Starting the worker, watching it, and saying in a sentence how it ended."""

@@ -1,1 +1,0 @@
-"""The networks: their graphs, anchors and starting values."""

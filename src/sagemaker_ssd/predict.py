@@ -1,0 +1,136 @@
+"""Pictures of detections.
+
+`python -m sagemaker_ssd.predict model.tar.gz image...`: detections in the built-in's format.
+"""
+
+import argparse
+import colorsys
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.scoring.command import run
+
+
+def drawn(
+    pixels: NDArray[np.uint8], detections: Sequence[Sequence[float]], names: Sequence[str], confidence: float
+) -> Image.Image:
+    """Draw the detections (class_id, score, xmin, ymin, xmax, ymax) that reach `confidence` on (H, W, 3) RGB."""
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    width, height = image.size
+    thick = max(2, round(min(width, height) / 200))
+    # The best one on top.
+    for class_id, score, *box in reversed(detections):
+        if score < confidence:
+            continue
+        colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(int(class_id) * 0.618 % 1, 0.9, 0.9))
+        left, top, right, bottom = (value * side for value, side in zip(box, (width, height) * 2, strict=True))
+        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=thick)
+        name = names[int(class_id)] if int(class_id) < len(names) else str(int(class_id))
+        text = f"{name} {score:.2f}"
+        place = (left + thick, top + thick)
+        draw.rectangle(draw.textbbox(place, text), fill=colour)
+        draw.text(place, text, fill="black")
+    return image
+
+
+_DESCRIPTION: Final = (
+    "Detects objects in images with the model of a training job, of this program or of the built-in. Prints one JSON a "
+    'line and image, in the order given: {"prediction": [[class_id, score, xmin, ymin, xmax, ymax], ...]}, boxes as '
+    'fractions of the image; with several images "file" names it.'
+)
+
+
+def main() -> int:
+    """Predict, and return the exit code: 1 when an image or the model cannot be used."""
+    options = _parser().parse_args()
+    return run(lambda: UserError.exit_code if list(_faults(options)) else 0)
+
+
+def _faults(options: argparse.Namespace) -> Iterator[str]:
+    """Predict image by image, and yield what is wrong with those that cannot be used."""
+    # MXNet takes seconds to import: not for --help.
+    from sagemaker_ssd.scoring.saved_model import load_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        model = load_model(options.model, Path(scratch), options.image_shape)
+    detector = model.detector(1)
+    if options.draw is not None:
+        options.draw.mkdir(parents=True, exist_ok=True)
+    for path in options.images:
+        try:
+            found = _predict(path, model, detector, options)
+        except UserError as error:
+            print(error.sentence, file=sys.stderr)
+            yield error.sentence
+            continue
+        answer: dict[str, Any] = {"prediction": found}
+        print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
+
+
+def _predict(path: Path, model: Any, detector: Any, options: argparse.Namespace) -> list[list[float]]:
+    import mxnet as mx
+
+    from sagemaker_ssd.scoring.saved_model import decoded, network_input
+
+    try:
+        image = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    pixels = decoded(image, str(path))
+    data = network_input(pixels, model.network.image_shape, model.network.mean)
+    found = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
+    found = [row for row in found if row[1] >= options.confidence]
+    if options.draw is not None:
+        picture = drawn(pixels.asnumpy(), found, options.class_names, options.draw_confidence)
+        picture.save(_free_name(options.draw, path))
+    return found
+
+
+def _free_name(folder: Path, image: Path) -> Path:
+    """Name the picture after its image; images of one name in different folders get numbers."""
+    names = (folder / f"{image.stem}{ending}.jpg" for ending in ("", *(f"-{number}" for number in range(2, 100_000))))
+    return next(name for name in names if not name.exists())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.predict", description=_DESCRIPTION)
+    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    parser.add_argument("images", type=Path, nargs="+", metavar="image", help="JPEG, PNG, or what the data may be")
+    parser.add_argument(
+        "--confidence", type=_fraction, default=0.0, help="leave out what scores less (default 0: all from 0.01 on)"
+    )
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write pictures with the boxes into this folder")
+    parser.add_argument(
+        "--draw-confidence", type=_fraction, default=0.4, help="draw what scores at least this (default 0.4)"
+    )
+    parser.add_argument("--class-names", type=_names, default=(), help="a,b,c: names in the pictures, by class id")
+    parser.add_argument("--image-shape", type=int, help="for a model without its hyperparams.json: pixels a side")
+    return parser
+
+
+def _fraction(text: str) -> float:
+    try:
+        fraction = float(text)
+    except ValueError:
+        fraction = -1.0
+    if not 0 <= fraction <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return fraction
+
+
+def _names(text: str) -> Sequence[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""The command that detects objects in images with a saved model."""

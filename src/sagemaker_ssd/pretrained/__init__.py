@@ -1,0 +1,1 @@
+"""Parameters from elsewhere as values for this program's networks, a module for each source."""

@@ -1,0 +1,211 @@
+"""Finds the network of GluonCV's model zoo, or of MXNet's own, that a file's parameter names belong to.
+
+Converts the trunks of GluonCV's model zoo: vgg16_atrous, vgg16 and resnet50_v2.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_ssd.pretrained.trunk import (
+    FULL_SHAPES,
+    SUB_SAMPLED_NOTE,
+    Shape,
+    some,
+    sub_sampled,
+    taken,
+    trunk_shapes,
+    with_our_pixels,
+)
+
+# Networks that can be told by their names, the usable ones first.
+_ZOO = (
+    *("vgg16", "resnet50_v2"),
+    *("vgg11", "vgg13", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
+    *("resnet18_v2", "resnet34_v2", "resnet101_v2", "resnet152_v2"),
+    *("resnet18_v1", "resnet34_v1", "resnet50_v1", "resnet101_v1", "resnet152_v1"),
+    *("resnet50_v1b", "resnet50_v1c", "se_resnet50_v1", "se_resnet50_v2"),  # v1d and v1s have v1c's names
+    *("alexnet", "mobilenet1.0", "mobilenetv2_1.0", "densenet121", "squeezenet1.0"),
+)
+# A file may lack a few parameters. The convolutions alone must not do: in the naming without a prefix, vgg16 and
+# vgg16_atrous share those 26 of 32 names and read other pixels.
+_LEAST_OVERLAP = 0.85
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network of the zoo: its `name`, the `block`, and parameter -> its name in the file."""
+
+    name: str
+    block: Any
+    file_names: dict[Any, str]
+
+
+def _networks() -> Iterator[tuple[str, Any]]:
+    """Build each network without values; nothing is fetched."""
+    from gluoncv import model_zoo
+    from gluoncv.model_zoo.ssd.vgg_atrous import VGGAtrousExtractor, extra_spec, vgg_spec
+
+    # The zoo's own file has no extra layers; a detector's are those of 300 or 512 pixels.
+    none: list[Any] = []
+    for extra_layers in (none, extra_spec[300], extra_spec[512]):
+        yield "vgg16_atrous", VGGAtrousExtractor(*vgg_spec[16], extra_layers)
+    for name in _ZOO:
+        yield name, model_zoo.get_model(name, pretrained=False)
+    yield "vgg19_atrous", VGGAtrousExtractor(*vgg_spec[19], extra_spec[300])
+    yield "vgg16_atrous_bn", VGGAtrousExtractor(*vgg_spec[16], extra_spec[300], batch_norm=True)
+
+
+def _namings(block: Any) -> list[dict[str, Any]]:
+    """Return name -> parameter as `save_parameters` writes them, and as `collect_params().save` does."""
+    prefixed = block.collect_params()
+    return [
+        block._collect_params_with_prefix(),
+        {name.removeprefix(block.prefix): parameter for name, parameter in prefixed.items()},
+    ]
+
+
+def _prefix(names: Collection[str], own: Collection[str]) -> str:
+    """Return what stands in front of most of a network's own names: `resnetv20_`, `features.`, or nothing."""
+    prefixes: Counter[str] = Counter()
+    for name in names:
+        ends = [0, *(place + 1 for place, letter in enumerate(name) if letter in "._")]
+        prefixes.update(name[:end] for end in ends if name[end:] in own)
+    return prefixes.most_common(1)[0][0] if prefixes else ""
+
+
+def find_network(names: Collection[str]) -> Found | None:
+    """Return the network whose parameter names are most like these, or None if none has most of them in common.
+
+    A part of a larger network is found too: the trunk of a detector.
+    """
+    best, most = None, _LEAST_OVERLAP
+    for network, block in _networks():
+        for own in _namings(block):
+            prefix = _prefix(names, own)
+            there = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+            overlap = len(there & own.keys()) / len(there | own.keys())
+            if overlap > most:
+                file_names = {parameter: prefix + name for name, parameter in own.items()}
+                best, most = Found(network, block, file_names), overlap
+        if most == 1:
+            break
+    return best
+
+
+Values = dict[str, mx.nd.NDArray]
+USABLE = {"vgg16_atrous": "vgg-16", "vgg16": "vgg-16", "resnet50_v2": "resnet-50"}
+# GluonCV's networks read RGB minus this mean, over this deviation (its ImageNet transform, in 0-255).
+_MEAN = np.multiply([0.485, 0.456, 0.406], 255, dtype=np.float64)
+_DEVIATION = np.multiply([0.229, 0.224, 0.225], 255, dtype=np.float64)
+# The eps of gluon's BatchNorm, and of our graph's.
+_THEIR_EPS, _OUR_EPS = 1e-5, 2e-5
+_VGG_CONVOLUTIONS = [
+    f"conv{group}_{number}" for group, count in enumerate((2, 2, 3, 3, 3), 1) for number in range(1, count + 1)
+]
+
+
+def _layers(container: Any, kind: type) -> list[Any]:
+    return [layer for layer in container if isinstance(layer, kind)]
+
+
+def _vgg_parameters(network: Found) -> dict[str, Any]:
+    """Return our name -> gluon's parameter."""
+    block = network.block
+    if network.name == "vgg16":
+        layers = _layers(block.features, mx.gluon.nn.Conv2D) + _layers(block.features, mx.gluon.nn.Dense)
+        named = {}
+    else:
+        layers = [layer for stage in block.stages for layer in _layers(stage, mx.gluon.nn.Conv2D)]
+        named = {"relu4_3_scale": block.norm4.scale, "init_scale": block.init_scale}
+    for name, layer in zip([*_VGG_CONVOLUTIONS, "fc6", "fc7"], layers, strict=True):
+        named |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
+    return named
+
+
+def _batch_norm(name: str, layer: Any) -> dict[str, Any]:
+    return {
+        f"{name}_gamma": layer.gamma,
+        f"{name}_beta": layer.beta,
+        f"{name}_moving_mean": layer.running_mean,
+        f"{name}_moving_var": layer.running_var,
+    }
+
+
+def _resnet_parameters(network: Found) -> dict[str, Any]:
+    """Return our name -> gluon's parameter."""
+    first, convolution, normed, _, _, *stages = network.block.features
+    named = _batch_norm("bn_data", first) | {"conv0_weight": convolution.weight} | _batch_norm("bn0", normed)
+    for number, stage in enumerate(stages[:4], 1):
+        for place, unit in enumerate(stage, 1):
+            name = f"stage{number}_unit{place}"
+            for k in (1, 2, 3):
+                named |= _batch_norm(f"{name}_bn{k}", getattr(unit, f"bn{k}"))
+                named[f"{name}_conv{k}_weight"] = getattr(unit, f"conv{k}").weight
+            if unit.downsample is not None:
+                named[f"{name}_sc_weight"] = unit.downsample.weight
+    return named
+
+
+def _fit_vgg(values: Values, deviation: NDArray[np.float64]) -> list[str]:
+    """Change `values` in place to our pixels and layers."""
+    notes = [f"conv1_1 fitted to pixels minus (123, 117, 104) instead of {tuple(_MEAN.round(3))}"]
+    if not np.allclose(deviation, 1):
+        notes = [f"{notes[0]} over {tuple(deviation.round(3))}"]
+    pixels = with_our_pixels(values["conv1_1_weight"], values["conv1_1_bias"], tuple(_MEAN), tuple(deviation))
+    values |= dict(zip(("conv1_1_weight", "conv1_1_bias"), pixels, strict=True))
+    return notes
+
+
+def _fit_resnet(values: Values) -> list[str]:
+    """Change `values` in place to our pixels and to our graph's eps.
+
+    gamma / sqrt(variance + eps) stays what it was. bn_data has no gamma in our graph; there the variance takes it up.
+    """
+    mean, variance = (values[f"bn_data_moving_{kind}"].asnumpy().astype(np.float64) for kind in ("mean", "var"))
+    values["bn_data_gamma"] = mx.nd.ones((3,))
+    values["bn_data_moving_mean"] = mx.nd.array(_MEAN + _DEVIATION * mean)
+    values["bn_data_moving_var"] = mx.nd.array(_DEVIATION**2 * (variance + _THEIR_EPS) - _OUR_EPS)
+    for name in [name for name in values if name.endswith("_gamma") and name != "bn_data_gamma"]:
+        spread = values[f"{name.removesuffix('_gamma')}_moving_var"].asnumpy().astype(np.float64)
+        ratio = np.sqrt((spread + _OUR_EPS) / (spread + _THEIR_EPS))
+        values[name] = mx.nd.array(values[name].asnumpy() * ratio)
+    return [
+        "bn_data's mean and variance fitted to pixels of 0-255",
+        f"every other BatchNorm's gamma fitted to eps {_OUR_EPS:g} instead of {_THEIR_EPS:g}",
+    ]
+
+
+def from_gluoncv(
+    arrays: Mapping[str, mx.nd.NDArray], network: Found, base_network: str, shown_as: str
+) -> tuple[Values, list[str]]:
+    """Return the trunk's values under our names, and what was changed.
+
+    network: one of USABLE. relu4_3_scale comes along from vgg16_atrous. Raises UserError.
+    """
+    parameters = _resnet_parameters(network) if base_network == "resnet-50" else _vgg_parameters(network)
+    file_names = {ours: network.file_names[parameter] for ours, parameter in parameters.items()}
+    shapes: dict[str, tuple[Shape, ...]] = {name: (shape,) for name, shape in trunk_shapes(base_network).items()}
+    shapes |= {"relu4_3_scale": ((1, 512, 1, 1),), "init_scale": ((1, 3, 1, 1),)}
+    if network.name == "vgg16":
+        shapes |= FULL_SHAPES
+    values = taken(arrays, file_names, shapes, shown_as)
+    if network.name == "resnet50_v2":
+        notes = _fit_resnet(values)
+    elif network.name == "vgg16":
+        notes = _fit_vgg(values, _DEVIATION)
+        if reduced := sub_sampled(values):
+            values |= reduced
+            notes.append(SUB_SAMPLED_NOTE)
+    else:
+        # The network multiplies its input by a constant that undoes the deviation.
+        scale = values.pop("init_scale", mx.nd.array(_DEVIATION)).asnumpy().reshape(3)
+        notes = _fit_vgg(values, _DEVIATION / scale)
+    if left := sorted(set(arrays) - set(file_names.values())):
+        notes.append(f"left out: {some(left)}")
+    return values, notes

@@ -1,0 +1,1 @@
+"""Child processes: started, watched, and their end explained. Needs no MXNet."""

@@ -1,0 +1,115 @@
+"""What the report takes from metrics.json, whose keys may be missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sagemaker_ssd.report.analysis import Curve
+from sagemaker_ssd.report.wording import number
+
+
+def section(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """Return the object below the keys, empty where there is none."""
+    found: Any = document
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def hyperparameter(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return a hyperparameter that is a number; metrics.json has them as text."""
+    try:
+        return number(float(section(metrics, "hyperparameters")[name]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """One epoch; None for a figure that is not there."""
+
+    epoch: int
+    cross_entropy: float | None
+    smooth_l1: float | None
+    mean: float | None  # validation mAP
+    coco: float | None
+
+
+def epoch_figures(metrics: Mapping[str, Any]) -> list[EpochFigures]:
+    """Return every epoch, in the order of the file."""
+    entries = metrics.get("epochs")
+    if not isinstance(entries, Sequence):
+        return []
+    return [
+        EpochFigures(
+            int(entry.get("epoch", index)),
+            number(section(entry, "train").get("cross_entropy")),
+            number(section(entry, "train").get("smooth_l1")),
+            number(section(entry, "validation").get("mAP")),
+            number(section(entry, "validation").get("mAP_coco")),
+        )
+        for index, entry in enumerate(entries)
+    ]
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """A class's average precision by three definitions, None for one that is not there."""
+
+    voc07: float | None
+    all_points: float | None
+    coco: float | None
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """The kept model: means over the classes, and each class by its class_id."""
+
+    mean: float | None
+    all_points: float | None
+    coco: float | None
+    classes: dict[int, ClassFigures]
+
+
+def model_figures(metrics: Mapping[str, Any], class_ids: Sequence[int], curves: Sequence[Curve | None]) -> ModelFigures:
+    """Return the best epoch's figures; those by VOC's definitions are computed where metrics.json has none."""
+    entry = kept_model(metrics)
+    listed = {
+        int(of_class["class_id"]): ClassFigures(
+            number(of_class.get("average_precision")),
+            number(of_class.get("all_points")),
+            number(of_class.get("coco")),
+        )
+        for of_class in entry.get("classes") or ()
+    }
+    own = {
+        class_id: ClassFigures(curve.voc07, curve.all_points, None) if curve else ClassFigures(None, None, None)
+        for class_id, curve in zip(class_ids, curves, strict=True)
+    }
+    # The log's figure first: that of the two COCO files can differ in the last digits.
+    mean = next(
+        (score for key in (metrics.get("best_mAP"), entry.get("mAP")) if (score := number(key)) is not None), None
+    )
+    every = {**own, **listed}
+    return ModelFigures(
+        mean if mean is not None else _mean([each.voc07 for each in every.values()]),
+        number(entry.get("mAP_all_points", _mean([each.all_points for each in every.values()]))),
+        number(entry.get("mAP_coco")),
+        every,
+    )
+
+
+def kept_model(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the entry with the figures of the model that is kept, empty where there is none."""
+    for key in ("best", "validation"):
+        if section(metrics, key):
+            return section(metrics, key)
+    best, epochs = metrics.get("best_epoch"), metrics.get("epochs")
+    if isinstance(best, int) and isinstance(epochs, Sequence) and 0 <= best < len(epochs):
+        return section(epochs[best], "validation")
+    return {}
+
+
+def _mean(figures: Sequence[float | None]) -> float | None:
+    present = [each for each in figures if each is not None]
+    return sum(present) / len(present) if present else None

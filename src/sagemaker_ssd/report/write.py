@@ -1,0 +1,64 @@
+"""Writes the report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sagemaker_ssd.report.analysis import analyse
+from sagemaker_ssd.report.figures import epoch_figures, hyperparameter, kept_model, model_figures
+from sagemaker_ssd.report.findings import data_findings, detection_findings, training_findings
+from sagemaker_ssd.report.page import bullets, page, paragraph
+from sagemaker_ssd.report.pictures import ReadImage
+from sagemaker_ssd.report.sections import (
+    class_section,
+    confusion_section,
+    introduction,
+    picture_section,
+    settings_section,
+    title,
+    training_section,
+)
+from sagemaker_ssd.report.wording import number
+
+_OVERLAP = 0.5
+
+
+def write_report(
+    path: Path,
+    metrics: Mapping[str, Any],
+    ground_truth: Mapping[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    read_image: ReadImage,
+) -> None:
+    """Write one HTML file that needs nothing beside it, of less than 5 MB; the same input gives the same bytes.
+
+    `metrics` is the object of metrics.json, of which any key may be missing. `ground_truth` (images, annotations,
+    categories) and `detections` are COCO's instances and results: boxes x, y, width, height in pixels, `ignore` 1 for
+    difficult objects. `read_image` gives the image with an id as boxes see it; it is called at most 15 times, and
+    whatever it raises becomes a sentence in the place of the picture. The file appears whole or not at all.
+    """
+    overlap = number(kept_model(metrics).get("overlap_threshold")) or hyperparameter(metrics, "overlap_threshold")
+    analysis = analyse(ground_truth, detections, overlap or _OVERLAP)
+    epochs = epoch_figures(metrics)
+    figures = model_figures(metrics, analysis.validation.class_ids, analysis.curves)
+    said = [
+        *training_findings(metrics, epochs),
+        *detection_findings(analysis, figures),
+        *data_findings(metrics, epochs, analysis),
+    ]
+    findings = bullets(said) if said else paragraph("Nothing unusual was found.")
+    document = page(
+        title(metrics),
+        introduction(metrics, analysis, figures),
+        [
+            ("findings", "What stands out", findings),
+            ("training", "Training", training_section(metrics, epochs)),
+            ("classes", "Classes", class_section(metrics, analysis, figures)),
+            ("mistakes", "Right and wrong", confusion_section(analysis)),
+            ("pictures", "Pictures", picture_section(analysis, read_image)),
+            ("settings", "Settings and data", settings_section(metrics)),
+        ],
+    )
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(document, encoding="utf-8")
+    part.replace(path)

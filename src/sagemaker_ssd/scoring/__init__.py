@@ -1,0 +1,1 @@
+"""Saved and training networks that detect, and the figures of their detections."""

@@ -1,0 +1,145 @@
+"""Loads a model of a training job, ours or the built-in's, for detection.
+
+Images of a checked channel for a person to look at.
+
+Images as the network takes them: decoded and resized just as MXNet's reader does it for an evaluation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
+from sagemaker_ssd.channels.images import examine_image
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.contract.channel_files import models
+from sagemaker_ssd.contract.hyperparameter_file import settings
+from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.scoring.coco import image_of
+from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.graphs import Network, detection_graph
+from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.network import network_of
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network with its values. settings: the job's hyperparameters as far as its hyperparams.json tells them."""
+
+    network: Network
+    weights: Weights
+    settings: Mapping[str, str]
+
+    def detector(self, batch_size: int) -> Detector:
+        """Return a detector for batches of up to `batch_size` images."""
+        return Detector(
+            detection_graph(self.network), [self.weights], batch_size=batch_size, image_shape=self.network.image_shape
+        )
+
+
+def load_model(
+    path: Path, scratch: Path, image_shape: int | None = None, device: mx.Context | None = None
+) -> LoadedModel:
+    """Load a model.tar.gz, a .params file, or a folder with one of them.
+
+    image_shape: in pixels, for a model whose hyperparams.json is missing. device: the CPU unless given. Raises
+    UserError and OSError.
+    """
+    file = _file(path)
+    stored = read_stored_model(file, str(file), scratch)
+    found = network_of(Parameters(stored.arguments, stored.states))
+    if isinstance(found, str):
+        raise UserError(f"{file}: {found}")
+    told = settings(stored.configuration)
+    network = Network(
+        found.base_network,
+        image_shape or int(_setting(told, "image_shape", None, file)),
+        found.num_classes,
+        nms_threshold=_setting(told, "nms_threshold", 0.45, file),
+        nms_topk=int(_setting(told, "nms_topk", 400, file)),
+    )
+    _check(network, stored, file)
+    return LoadedModel(network, _placed(stored, device or mx.cpu()), told)
+
+
+def _placed(stored: StoredModel, device: mx.Context) -> Weights:
+    arguments, states = (
+        {name: array.as_in_context(device) for name, array in arrays.items()}
+        for arrays in (stored.arguments, stored.states)
+    )
+    return Weights(device, arguments, states)
+
+
+def _file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such file or folder; give a model.tar.gz, or the folder of its files")
+    found = models(path).found
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found[:_SHOWN])
+        there = f"holds several models ({names})" if found else "holds no model.tar.gz and no .params file"
+        raise UserError(f"{path}: it {there}; name the file")
+    return found[0]
+
+
+def _setting(told: Mapping[str, str], name: str, default: float | None, file: Path) -> float:
+    if name not in told and default is None:
+        raise UserError(f"{file}: no hyperparams.json tells its {name}: give it by --image-shape, such as 300")
+    try:
+        return float(told.get(name, default or 0))
+    except ValueError:
+        raise UserError(f"{file}: its hyperparams.json has {name} {told[name]!r}, which is not a number") from None
+
+
+def _check(network: Network, stored: StoredModel, file: Path) -> None:
+    """Raise UserError unless every parameter is there in its shape."""
+    graph, size = detection_graph(network), network.image_shape
+    shapes, _, state_shapes = graph.infer_shape(data=(1, 3, size, size))
+    wanted = dict(zip(graph.list_arguments(), shapes, strict=True))
+    wanted |= dict(zip(graph.list_auxiliary_states(), state_shapes, strict=True))
+    there = {**stored.arguments, **stored.states}
+    faults = [f"{name} is missing" for name in wanted if name not in there and name != "data"]
+    faults += [
+        f"{name} has shape {there[name].shape} instead of {shape}"
+        for name, shape in wanted.items()
+        if name in there and there[name].shape != shape
+    ]
+    if faults:
+        more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        raise UserError(
+            f"{file}: it is not the model of {network.base_network} at image_shape {size} that its hyperparams.json "
+            f"and its heads tell of:\n{problems([*faults[:_SHOWN], *more])}"
+        )
+
+
+def read_picture(file: RecordFile, number: int) -> Image.Image:
+    """Return an image of the channel as the network was shown it, before it was resized."""
+    # As it stands in the channel: the check has settled how it is to be turned.
+    return Image.fromarray(mx.image.imdecode(image_of(file, number), flag=1, to_rgb=True).asnumpy())
+
+
+_BILINEAR = 1
+
+
+def decoded(image: bytes, name: str) -> mx.nd.NDArray:
+    """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used."""
+    facts = examine_image(image)
+    if facts.fault:
+        raise UserError(f"{name}: {facts.fault}")
+    return mx.image.imdecode(facts.image, flag=1, to_rgb=True)
+
+
+def network_input(pixels: mx.nd.NDArray, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:
+    """Resize (H, W, 3) pixels and take off the mean; return (3, image_shape, image_shape)."""
+    resized = mx.image.imresize(pixels, image_shape, image_shape, interp=_BILINEAR).asnumpy()
+    difference: NDArray[np.float32] = resized.astype(np.float32) - np.array(mean, np.float32)
+    return difference.transpose(2, 0, 1)

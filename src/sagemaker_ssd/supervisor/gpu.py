@@ -1,0 +1,147 @@
+"""Whether the machine's GPUs can run the MXNet of the GPU image.
+
+What the machine has, as sagemaker-training sees it.
+"""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sagemaker_ssd.errors import PlatformError, UserError
+
+FAMILIES: Final = "ml.p3, ml.g4dn, ml.p4d, ml.g5 or ml.g6"
+CPU_IMAGE: Final = "the CPU image, sagemaker-ssd:cpu"
+# The library of mxnet-cu112 1.9.1 holds machine code for 5.0, 6.0, 7.0, 8.0 and 8.6, and none that a driver could
+# translate (PTX). Machine code runs on cards of its own major version and of the same or a higher minor version.
+_MAJOR_VERSIONS: Final = range(5, 9)
+# Of the cards whose drivers do not tell the capability, the one that no instance but p2 has.
+_CAPABILITY_BY_NAME: Final = {"K80": (3, 7)}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU; `capability` is its compute capability, None where the driver does not tell."""
+
+    name: str
+    capability: tuple[int, int] | None
+
+
+def check_driver(library: str = "libcuda.so.1") -> None:
+    """Raise UserError where the NVIDIA driver's `library` cannot be loaded."""
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        raise UserError(
+            f"this is the GPU image, and no NVIDIA driver was found ({error}): choose an instance type with a GPU, of "
+            f"the families {FAMILIES}; or start the container with `docker run --gpus all`; or use {CPU_IMAGE}"
+        ) from error
+
+
+def check_cards(gpus: int, deadline_seconds: float = 60) -> None:
+    """Raise UserError where there are no GPUs or one that the GPU image cannot use.
+
+    Raises PlatformError when nvidia-smi gives no answer in time.
+    """
+    if gpus == 0:
+        raise UserError(
+            "this is the GPU image, and nvidia-smi finds no GPU on this machine: choose an instance type with a GPU, "
+            f"of the families {FAMILIES}, or use {CPU_IMAGE}"
+        )
+    sentence = unsupported(_cards(deadline_seconds))
+    if sentence is not None:
+        raise UserError(sentence)
+
+
+def read_cards(text: str) -> list[Card]:
+    """Read `nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader`, or the same with the name alone."""
+    cards = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, _, last = line.rpartition(", ")
+        major, point, minor = last.partition(".")
+        if name and point and major.isdecimal() and minor.isdecimal():
+            cards.append(Card(name, (int(major), int(minor))))
+        else:
+            # `[N/A]` and the like stand for a capability that the driver does not tell.
+            name = name if name and last.startswith("[") else line
+            known = [capability for part, capability in _CAPABILITY_BY_NAME.items() if part in name]
+            cards.append(Card(name, known[0] if known else None))
+    return cards
+
+
+def unsupported(cards: Sequence[Card]) -> str | None:
+    """Return the sentence about the cards that the GPU image cannot use, None without such cards."""
+    wrong = {
+        f"{card.name} (compute capability {card.capability[0]}.{card.capability[1]})"
+        for card in cards
+        if card.capability is not None and card.capability[0] not in _MAJOR_VERSIONS
+    }
+    if not wrong:
+        return None
+    return (
+        f"MXNet 1.9.1 cannot use this machine's GPU, {' and '.join(sorted(wrong))}; it was built for compute "
+        f"capability {_MAJOR_VERSIONS[0]}.0 to {_MAJOR_VERSIONS[-1]}.9: choose an instance type of the families "
+        f"{FAMILIES} (not ml.p2 or ml.p5), or use {CPU_IMAGE}"
+    )
+
+
+def hanging_driver(seconds: float) -> PlatformError:
+    """Return the failure of a GPU that does not answer."""
+    return PlatformError(
+        f"nvidia-smi gave no answer in {seconds:g} seconds, so the GPU or its driver hangs: start the job again on "
+        "another instance"
+    )
+
+
+def _cards(deadline_seconds: float) -> list[Card]:
+    # Drivers before 510 refuse a question for compute_cap.
+    for fields in ("name,compute_cap", "name"):
+        try:
+            answer = subprocess.run(
+                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=deadline_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise hanging_driver(deadline_seconds) from error
+        if answer.returncode == 0:
+            return read_cards(answer.stdout)
+    return []
+
+
+_ASK = "from sagemaker_training.environment import num_gpus; print(num_gpus())"
+_DEADLINE_SECONDS = 120
+
+
+def gpus(scratch: Path) -> int:
+    """Count the machine's GPUs.
+
+    Asked in a child process: importing sagemaker_training takes part of a second, makes a folder `code` below its
+    base directory (here `scratch`, so that a read-only one does not matter), and runs nvidia-smi without a deadline.
+    Raises PlatformError when there is no answer in time.
+    """
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(scratch)}
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _ASK],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE_SECONDS,
+            # A signal to the supervisor's group is the supervisor's to answer.
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise hanging_driver(_DEADLINE_SECONDS) from error
+    if answer.returncode != 0:
+        reason = answer.stderr.strip()[-300:] or f"exit code {answer.returncode}"
+        raise PlatformError(f"could not ask sagemaker-training for the GPUs: {reason}")
+    return int(answer.stdout.split()[-1])

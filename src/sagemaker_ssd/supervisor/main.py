@@ -1,0 +1,146 @@
+"""The program behind `train`: checks the job, runs the worker, and says how it ended. It never imports MXNet.
+
+output/failure, whose first 1,024 characters SageMaker shows as the job's FailureReason.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from sagemaker_ssd import logs
+from sagemaker_ssd.contract.cluster import find_cluster
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.contract.job import Job, read_job
+from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.errors import JobError, ProgramError, UserError, shorten
+from sagemaker_ssd.supervisor.gpu import check_driver
+from sagemaker_ssd.supervisor.host_group import HostGroup
+from sagemaker_ssd.supervisor.host_run import run_host
+from sagemaker_ssd.version import is_gpu_build, version
+
+_log = logging.getLogger(__name__)
+_ARGUMENTS: Final[tuple[list[str], ...]] = ([], ["train"])
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job below SAGEMAKER_BASE_DIR, else /opt/ml; return the exit code."""
+    logs.configure()
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, ask_to_stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
+    paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
+    remove_failure(paths.failure)
+    company = None
+    try:
+        _refuse_unknown(arguments)
+        job = _read(paths)
+        company = HostGroup(job.cluster, version(), job.hyperparameters.final_configuration())
+        _run(job, stop, company)
+    except Exception as error:
+        failure = _as_failure(error)
+        code = _failed(paths, failure)
+        company = company or _company_of_faulty_job(paths, arguments)
+        # They wait for this host, or train without knowing.
+        if company is not None:
+            company.tell(failure, stop)
+        return code
+    finally:
+        if company is not None:
+            company.close(stop)
+    return 0
+
+
+def _as_failure(error: Exception) -> JobError:
+    if isinstance(error, JobError):
+        return error
+    _log.exception("unexpected error")
+    text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
+    return ProgramError(text)
+
+
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    if list(arguments) not in _ARGUMENTS:
+        given = " ".join(arguments)
+        raise UserError(
+            f"this image trains, and takes the argument `train` or none; it was started with `{given}`. To host the "
+            "model it writes, use a serving image that runs MXNet models"
+        )
+
+
+def _failed(paths: Paths, error: JobError) -> int:
+    _log.error("%s", error.sentence)
+    write_failure(paths.failure, error.sentence)
+    return error.exit_code
+
+
+def _read(paths: Paths) -> Job:
+    if is_gpu_build():
+        check_driver()
+    return read_job(paths.base)
+
+
+def _company_of_faulty_job(paths: Paths, arguments: Sequence[str]) -> HostGroup | None:
+    """Find the other hosts of a job whose files have faults; None on one host, and where it cannot be told."""
+    if list(arguments) not in _ARGUMENTS:
+        return None
+    cluster = find_cluster(paths)
+    return HostGroup(cluster, version(), None) if cluster is not None and cluster.several else None
+
+
+def _run(job: Job, stop: threading.Event, company: HostGroup) -> None:
+    """Train together with the other hosts, if any; raises JobError."""
+    _log_configuration(job)
+    company.check_environment()
+    ending = company.settle(run_host(job, stop, company, gpu_build=is_gpu_build()), stop)
+    failure = ending.error(job.cluster.current_host)
+    if failure is not None:
+        raise failure
+    stopped = ending.kind == "stopped"
+    message = "Stopped on request, the best model so far is in place" if stopped else "Training is done"
+    if job.cluster.is_first:
+        metrics, report = (job.paths.output_data / name for name in ("metrics.json", "report.html"))
+        _log.info("%s. Model: %s; metrics: %s", message, job.paths.model, metrics)
+        # One of an earlier job in the same folder is older than this job's metrics.
+        if not stopped and report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime:
+            _log.info("Report: %s", report)
+    else:
+        _log.info("%s. The model and the metrics are on %s", message, job.cluster.hosts[0])
+
+
+def _log_configuration(job: Job) -> None:
+    # The built-in's own three lines, which its users' notebooks parse.
+    _log.info("Reading default configuration from this program: %s", Hyperparameters.default_configuration())
+    source = job.paths.hyperparameters
+    _log.info("Merging with provided configuration from %s: %s", source, job.provided)
+    _log.info("Final configuration: %s", job.hyperparameters.final_configuration())
+    for notice in job.notices:
+        _log.warning("%s", notice)
+
+
+def write_failure(path: Path, sentence: str) -> None:
+    """Write the sentence, cut at 1,024 characters; when the file cannot be written, say so in the log."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shorten(sentence), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        _log.error("could not write %s: %s", path, error.strerror)
+
+
+def remove_failure(path: Path) -> None:
+    """Remove what an earlier job on this machine left."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("could not remove the failure file of an earlier job, %s: %s", path, error.strerror)

@@ -1,0 +1,1 @@
+"""A network in training: its devices, updates, schedule and epochs."""

@@ -1,0 +1,53 @@
+"""What a training is at one moment.
+
+What the epochs of a job have brought so far.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import mxnet as mx
+
+from sagemaker_ssd.training.optimizer import OptimizerState
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that the next step depends on: `arguments` are trained, `states` are BatchNorm's mean and variance."""
+
+    arguments: dict[str, mx.nd.NDArray]
+    states: dict[str, mx.nd.NDArray]
+    optimizer: OptimizerState
+
+    def copied(self, *, optimizer: bool) -> "TrainingState":
+        """Return a copy in main memory, which later steps leave alone; optimizer: whether with its arrays."""
+        arrays = _copied(self.optimizer.arrays) if optimizer else {}
+        return TrainingState(
+            _copied(self.arguments), _copied(self.states), OptimizerState(arrays, self.optimizer.updates)
+        )
+
+
+def _copied(arrays: Mapping[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
+    return {name: array.copyto(mx.cpu()) for name, array in arrays.items()}
+
+
+@dataclass
+class History:
+    """Every epoch's figures and validation mAP, the lowest loss of a best epoch, and which epoch is the best one."""
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    lowest_loss: float = float("inf")
+    best_epoch: int = 0
+
+    def add(self, figures: dict[str, Any], score: float, loss: float) -> bool:
+        """Add an epoch and say whether it is the best so far: by mAP, and by loss while nothing is detected yet."""
+        # Not the highest of all: the model of that epoch may be lost.
+        kept = self.scores[self.best_epoch] if self.scores else 0.0
+        best = score > kept or (score == kept == 0 and loss <= self.lowest_loss)
+        if best:
+            self.lowest_loss, self.best_epoch = loss, len(self.epochs)
+        self.epochs.append(figures)
+        self.scores.append(score)
+        return best

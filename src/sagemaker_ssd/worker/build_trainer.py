@@ -1,0 +1,145 @@
+"""What the network runs on.
+
+The number format that the training step computes in.
+
+Makes the trainer that the job's hyperparameters ask for, on this host alone or together with others.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import mxnet as mx
+
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.collectives import ProcessGroup
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.errors import PlatformError, UserError
+from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import fixed_gammas, frozen_arguments, stored_statistics
+from sagemaker_ssd.training.optimizer import OptimizerSettings
+from sagemaker_ssd.training.schedule import ServerSchedule
+from sagemaker_ssd.training.trainer import Trainer
+from sagemaker_ssd.training.updates import Kind, connect, is_asynchronous
+from sagemaker_ssd.worker.agreement import check_devices
+
+_log = logging.getLogger(__name__)
+
+
+def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
+    """Return the GPUs, at most one an image of the batch, or the CPU where the machine has no GPU.
+
+    gpus: how many the driver lists. Raises PlatformError when MXNet can use none of them.
+    """
+    if gpus == 0:
+        return [mx.cpu()]
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        _log.warning("the machine has %d GPU(s), but this is the CPU image: training on the CPU", gpus)
+        return [mx.cpu()]
+    # CUDA_VISIBLE_DEVICES hides GPUs from MXNet that the driver lists.
+    visible = min(gpus, mx.context.num_gpus())
+    if visible == 0:
+        raise PlatformError(
+            f"the driver lists {gpus} GPU(s), but MXNet can use none of them: look at CUDA_VISIBLE_DEVICES, or start "
+            "the job again on another instance"
+        )
+    used = min(visible, mini_batch_size)
+    if used < gpus:
+        _log.warning(
+            "%d of %d GPUs are used: mini_batch_size is %d, %d can be used", used, gpus, mini_batch_size, visible
+        )
+    return [mx.gpu(number) for number in range(used)]
+
+
+def training_precision(asked: str, devices: Sequence[mx.Context], peers: ProcessGroup) -> str:
+    """Return the format that was asked for, or float32 where a host of the job has no use for another."""
+    if asked == "float32":
+        return asked
+    obstacle = _obstacle(devices)
+    obstacles: list[str] = peers.gather("what speaks against bfloat16", obstacle)
+    if not any(obstacles):
+        _log.info("Trunk and heads are trained in bfloat16; parameters, losses, evaluation and model are float32")
+        return asked
+    for host, reason in zip(peers.hosts, obstacles, strict=True):
+        if reason:
+            _log.warning("precision_dtype is %s, but %s %s: training in float32", asked, host, reason)
+    return "float32"
+
+
+def _obstacle(devices: Sequence[mx.Context]) -> str:
+    if devices[0].device_type != "cpu":
+        return "trains on a GPU, where MXNet 1.9.1 has no bfloat16"
+    return "" if has_bfloat16() else "has a CPU without AVX512-BF16, on which bfloat16 is slower"
+
+
+def has_bfloat16() -> bool:
+    """Say whether this machine's CPU multiplies bfloat16 (Linux names it so in /proc/cpuinfo)."""
+    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
+    return "avx512_bf16" in flags.split()
+
+
+# All workers come to the parameter server within moments, after they have exchanged their channels' figures.
+_CONNECTING_SECONDS: Final = 300.0
+
+
+def build_trainer(
+    chosen: Hyperparameters,
+    network: Network,
+    train: RecordFile,
+    devices: Sequence[mx.Context],
+    batch_size: int,
+    schedule: ServerSchedule,
+    peers: ProcessGroup,
+) -> Trainer:
+    """Bind the network on every device and, on several hosts, join the parameter server.
+
+    batch_size: of this host. schedule: for dist_async. Raises UserError when nothing is left to train.
+    """
+    frozen = _frozen(network, chosen.freeze_layer_pattern)
+    graph = training_graph(
+        network,
+        empty_images=train.images_without_objects > 0,
+        stored_statistics=stored_statistics(frozen),
+        precision_dtype=training_precision(chosen.precision_dtype, devices, peers),
+    )
+    store = _store(chosen.kv_store, devices, peers) if chosen.kv_store else None
+    return Trainer(
+        graph,
+        devices,
+        OptimizerSettings(
+            chosen.optimizer, chosen.learning_rate, chosen.momentum, chosen.weight_decay, chosen.clip_gradient
+        ),
+        batch_size=batch_size,
+        image_shape=chosen.image_shape,
+        max_objects=train.max_objects,
+        frozen=frozen | fixed_gammas(graph),
+        store=store,
+        schedule=schedule if is_asynchronous(store) else None,
+    )
+
+
+def _store(kind: Kind, devices: Sequence[mx.Context], peers: ProcessGroup) -> mx.kv.KVStore:
+    check_devices(peers, len(devices))
+    peers.working("the start of MXNet's parameter server", within=_CONNECTING_SECONDS)
+    store = connect(kind, gpus=devices[0].device_type == "gpu")
+    _log.info("Create Store: %s, %d hosts", store.type, store.num_workers)
+    return store
+
+
+def _frozen(network: Network, pattern: str | None) -> frozenset[str]:
+    graph = saved_graph(network)
+    frozen = frozen_arguments(graph, pattern)
+    if pattern is None:
+        return frozen
+    trainable = set(graph.list_arguments()) - {"data", "label"}
+    if not frozen:
+        _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
+    elif frozen == trainable:
+        raise UserError(
+            f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
+            "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
+        )
+    else:
+        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen), len(trainable))
+    return frozen

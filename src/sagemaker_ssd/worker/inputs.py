@@ -1,0 +1,186 @@
+"""The job's two channels, checked and ready to be read.
+
+Shares the training images out among the hosts.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
+from sagemaker_ssd.channels.check import Alone, Examiner, SharedOut, check_recordio
+from sagemaker_ssd.channels.image_files import pack_images
+from sagemaker_ssd.channels.pipe import check_stream
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.collectives import ProcessGroup
+from sagemaker_ssd.contract.channel_files import NO_SHARE
+from sagemaker_ssd.contract.channels import DataChannel
+from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
+from sagemaker_ssd.worker.metrics import channel_figures
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckedChannels:
+    """The job's channels, ready to be read; `validation` is None on a host that does not evaluate."""
+
+    train: RecordFile
+    validation: RecordFile | None
+
+
+def check_channels(job: Job, scratch: Path, peers: ProcessGroup) -> CheckedChannels:
+    """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both.
+
+    Raises PlatformError when a stream does not come; what was found wrong before has precedence.
+    """
+    channels = (job.train, job.validation) if peers.is_first else (job.train,)
+    examiners = (_examiner(job.train, peers), Alone())
+    for channel in channels:
+        _log.info("%s: %s mode, %s", channel.name, channel.mode, _delivered(channel))
+    files, faults = [], []
+    for channel, examiner in zip(channels, examiners, strict=False):
+        try:
+            files.append(_checked(channel, job, scratch, examiner))
+        except UserError as error:
+            faults.append(error.sentence)
+        except PlatformError as error:
+            if not faults:
+                raise
+            _log.error("%s", error.sentence)
+    if faults:
+        raise UserError("\n".join(faults))
+    return CheckedChannels(files[0], files[1] if peers.is_first else None)
+
+
+def _delivered(channel: DataChannel) -> str:
+    """Say what is read and how."""
+    if channel.mode == "Pipe":
+        return "a stream, kept in a file while it is checked"
+    if channel.annotations is not None:
+        return "images with one JSON each, packed into one file while they are checked"
+    search = channel.record_files()
+    size = bytes_in_words(sum(file.stat().st_size for file in search.found))
+    indexes = search.others[".idx"]
+    return ", ".join(
+        [
+            f"{in_words(len(search.found), '.rec file', '.rec files')} of {size}",
+            "copied while it is checked" if _copied(channel, search.found) else "read in place",
+            *([f"{in_words(indexes, '.idx file', '.idx files')} not needed"] if indexes else []),
+        ]
+    )
+
+
+def _copied(channel: DataChannel, files: Sequence[Path]) -> bool:
+    # FastFile fetches from S3 what is read, and anew each time.
+    return channel.mode == "FastFile" or len(files) > 1
+
+
+def _examiner(train: DataChannel, peers: ProcessGroup) -> Examiner:
+    """Share the images out where every host has all of them."""
+    if not peers.several or any(peers.gather("who has all of train", train.sharded)):
+        return Alone()
+    _log.info("%s: each of %d hosts decodes its part of the images for the check", train.name, len(peers.hosts))
+
+    def exchange(value: Any) -> list[Any]:
+        return peers.gather("the check of train", value)
+
+    return SharedOut(exchange, host=peers.index, hosts=len(peers.hosts))
+
+
+def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:
+    chosen = job.hyperparameters
+    settings: dict[str, Any] = {
+        "name": channel.name,
+        "num_classes": chosen.num_classes,
+        "scratch": scratch,
+        "max_bad_images": chosen.max_bad_images,
+        "label_width": chosen.label_width,
+        "examiner": examiner,
+        # For the files of the evaluation.
+        "keep_names": channel.name == "validation",
+    }
+    if channel.mode == "Pipe":
+        remedy = NO_SHARE if channel.sharded else "look at its S3Uri"
+        return check_stream(channel.stream, patience=channel.pipe_seconds, if_empty=remedy, **settings)
+    if channel.annotations is not None:
+        return pack_images(channel.folder, channel.annotations, **settings)
+    files = channel.record_files().found
+    return check_recordio(files, copy=_copied(channel, files), **settings)
+
+
+def agree_on_shares(job: Job, train: RecordFile, peers: ProcessGroup) -> tuple[Shares, dict[str, Any]]:
+    """Plan the epochs together with the other hosts; return the plan and the channel's figures over all hosts.
+
+    Raises UserError where every host should have the whole channel and some differ.
+    """
+    chosen = job.hyperparameters
+    channels = peers.gather("the train channels", _description(train, sharded=peers.several and job.train.sharded))
+    sharded = any(channel["sharded"] for channel in channels)
+    if (
+        peers.several
+        and any(channel != channels[0] for channel in channels)
+        and not all(channel["sharded"] for channel in channels)
+    ):
+        raise UserError(_differ(peers.hosts, channels))
+    images = [channel["figures"]["images"] for channel in channels]
+    total = sum(images) if sharded else train.images
+    if chosen.num_training_samples != total:
+        _log.warning(
+            "num_training_samples is %d, but the train channel has %d images to train on; all of them are used",
+            chosen.num_training_samples,
+            total,
+        )
+    if sharded:
+        batch_size = min(chosen.mini_batch_size, max(images))
+        shares = sharded_shares(images, host=peers.index, batch_size=batch_size)
+    else:
+        batch_size = min(chosen.mini_batch_size, -(-total // len(peers.hosts)))
+        shares = replicated_shares(total, hosts=len(peers.hosts), host=peers.index, batch_size=batch_size)
+    if peers.several:
+        _tell(shares, total, peers)
+    return shares, _sum([channel["figures"] for channel in (channels if sharded else channels[:1])])
+
+
+def _description(train: RecordFile, *, sharded: bool) -> dict[str, Any]:
+    # Of the same file, or of the same images packed in the same order, the offsets are the same.
+    digest = hashlib.sha256(train.offsets.tobytes()).hexdigest()
+    return {"sharded": sharded, "figures": channel_figures(train), "digest": digest}
+
+
+def _sum(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    per_class = [sum(counts) for counts in zip(*(of_host["boxes_per_class"] for of_host in figures), strict=True)]
+    totals = {name: sum(of_host[name] for of_host in figures) for name in figures[0] if name != "boxes_per_class"}
+    return {name: per_class if name == "boxes_per_class" else totals[name] for name in figures[0]}
+
+
+def _differ(hosts: tuple[str, ...], channels: list[dict[str, Any]]) -> str:
+    there = ", ".join(
+        f"{host} has {channel['figures']['images']} images and {channel['figures']['boxes']} boxes"
+        + (" (ShardedByS3Key)" if channel["sharded"] else "")
+        for host, channel in zip(hosts, channels, strict=True)
+    )
+    if all(channel["figures"] == channels[0]["figures"] for channel in channels):
+        there += ": as many, but not the same files"
+    return (
+        f"the hosts were given different train channels: {there}. With S3DistributionType FullyReplicated every host "
+        "must have the same files; set it to ShardedByS3Key on all hosts where each is to train on a part of its own"
+    )
+
+
+def _tell(shares: Shares, total: int, peers: ProcessGroup) -> None:
+    own = shares.sizes[:, shares.host]
+    _log.info(
+        "%d images on %d hosts: an epoch has %d steps of up to %d images, %d of this host's %d",
+        *(total, len(peers.hosts), shares.steps, max(shares.totals), max(own), shares.images),
+    )
+    without = int((own == 0).sum())
+    if without:
+        _log.warning(
+            "this host has no images for the last %d of the %d steps: it makes them with the others' images alone",
+            *(without, shares.steps),
+        )

@@ -1,0 +1,286 @@
+"""The check of a .rec: what it counts, what stops it, what it changes, and that the file itself stays as it is."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawn_channels import BOX, WIDTH, encoded, noise, picture, png, read_rec, snapshot, write_rec
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.channels.recordio import frame
+from sagemaker_ssd.errors import UserError
+
+PSEUDO = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> "Channel":
+    return Channel(tmp_path)
+
+
+class Channel:
+    """A drawn .rec and its check."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "input" / "train.rec"
+        self.scratch = tmp_path / "scratch"
+
+    def check(self, records: Sequence[tuple[Any, bytes]], **options: Any) -> RecordFile:
+        write_rec(self.path, records)
+        return self.check_file(**options)
+
+    def check_file(self, **options: Any) -> RecordFile:
+        chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **options}
+        return check_recordio(self.path, name="train", scratch=self.scratch, **chosen)
+
+    def faults(self, records: Sequence[tuple[Any, bytes]], **options: Any) -> str:
+        with pytest.raises(UserError) as raised:
+            self.check(records, **options)
+        assert not self.scratch.exists() or not list(self.scratch.iterdir())
+        return raised.value.sentence
+
+
+def test_counts(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    two = [2, 5, 0, 0.1, 0.1, 0.2, 0.2, 0, 0.5, 0.5, 1, 1]
+    file = channel.check([(BOX, png(0)), (two, png(1)), (PSEUDO, png(2)), (BOX, png(3))])
+    assert (file.images, file.boxes, file.boxes_per_class) == (4, 4, (2, 2, 0))
+    assert (file.images_without_objects, file.max_objects, file.label_floats) == (1, 2, 12)
+    assert file.summary("train") == "train: 4 images, 4 boxes, 2 of 3 classes, 1 image without objects"
+    assert caplog.messages == [file.summary("train")]
+
+
+def test_a_good_file_is_used_in_place(channel: Channel) -> None:
+    write_rec(channel.path, [(BOX, png(0)), (BOX, png(1))])
+    channel.path.chmod(0o444)
+    channel.path.parent.chmod(0o555)
+    before = snapshot(channel.path.parent)
+    file = channel.check_file()
+    assert file.path == channel.path
+    assert snapshot(channel.path.parent) == before
+    assert not channel.scratch.exists()
+    length = channel.path.stat().st_size
+    assert file.offsets.tolist() == [0, length // 2, length]
+    assert file.offsets.dtype == np.int64
+
+
+def test_one_record_that_changes_leaves_the_file_and_copies_the_others(channel: Channel) -> None:
+    records = [(BOX, png(0)), ([2, 5], png(1)), (BOX, encoded(noise(1)))]
+    write_rec(channel.path, records)
+    before = snapshot(channel.path.parent)
+    file = channel.check_file()
+    assert snapshot(channel.path.parent) == before
+    assert file.path == channel.scratch / "train.rec"
+    assert read_rec(file.path) == [records[0], (PSEUDO, png(1)), records[2]]
+    assert file.offsets[-1] == file.path.stat().st_size
+    pieces = [file.path.read_bytes()[b:e] for b, e in zip(file.offsets, file.offsets[1:], strict=False)]
+    original = channel.path.read_bytes()
+    assert pieces[0] == original[: len(pieces[0])]
+    assert pieces[2] == original[-len(pieces[2]) :]
+
+
+@pytest.mark.parametrize("label", [[2, 5], [4, 5, 80, 40], [2, 6]])
+def test_a_label_of_only_a_header_is_an_empty_image(channel: Channel, label: list[float]) -> None:
+    file = channel.check([(label, png(0)), (BOX, png(1))])
+    assert file.images_without_objects == 1
+    assert read_rec(file.path)[0] == (PSEUDO, png(0))
+
+
+def test_filling_with_minus_one_is_no_box(channel: Channel) -> None:
+    file = channel.check([(BOX + [-1] * 10, png(0)), ([2, 5] + [-1] * 15, png(1))])
+    assert (file.path, file.boxes, file.max_objects) == (channel.path, 1, 1)
+    assert (file.images_without_objects, file.label_floats) == (1, 17)
+
+
+def test_longer_headers_and_wider_boxes(channel: Channel) -> None:
+    label = [4, 6, 80, 40, 2, 0.1, 0.1, 0.5, 0.5, 1]
+    file = channel.check([(label, png(0))])
+    assert (file.boxes_per_class, file.label_floats, file.path) == ((0, 0, 1), 10, channel.path)
+
+
+def test_boxes_just_past_the_border_are_clipped(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    # 2 px of an image 80 wide and 40 high are 0.025 and 0.05.
+    label = [2, 5, 2, -0.025, -0.05, 1.025, 1.05, 1, 0.1, 0.1, 0.2, 0.2]
+    file = channel.check([(BOX, png(0)), (label, png(1))])
+    kept = read_rec(file.path)[1][0]
+    np.testing.assert_array_equal(kept, np.float32([2, 5, 2, 0, 0, 1, 1, 1, 0.1, 0.1, 0.2, 0.2]))
+    assert "train: box past the image's border by up to 2 px, clipped (1): record 1 box 0" in caplog.messages
+
+
+def test_float32_rounding_at_the_border_is_left_alone(channel: Channel) -> None:
+    file = channel.check([([2, 5, 0, -1e-7, 0, np.nextafter(np.float32(1), np.float32(2)), 1], png(0))])
+    assert file.path == channel.path
+
+
+@pytest.mark.parametrize("box", [[0.1, 0.1, 1.027, 0.2], [-0.027, 0, 1, 1], [0, 0, 1, 1.053], [10, 5, 60, 20]])
+def test_boxes_further_outside_stop(channel: Channel, box: list[float]) -> None:
+    said = channel.faults([(BOX, png(0)), ([*BOX, 0, *box], png(1))])
+    assert said.startswith("train/train.rec: record 1, box 1 (xmin ")
+    assert "is not inside its image. Coordinates are fractions of the image's width and height, from 0 to 1" in said
+    assert said.endswith("Counting starts at 0")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_coordinates_that_are_not_finite_stop(channel: Channel, value: float) -> None:
+    said = channel.faults([([2, 5, 0, 0.1, value, 0.5, 0.5], png(0))])
+    assert f"record 0, box 0 (xmin 0.1, ymin {value:g}, xmax 0.5, ymax 0.5) has a coordinate that is not" in said
+
+
+@pytest.mark.parametrize("class_id", [-1, 3, 0.5, float("nan"), 1e30])
+def test_class_ids_out_of_range_stop(channel: Channel, class_id: float) -> None:
+    said = channel.faults([([*BOX, class_id, 0.1, 0.1, 0.2, 0.2], png(0))])
+    assert f"record 0, box 1 has class_id {class_id:g} (ids run from 0 to 2)" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (7.0, "has no boxes, only the one number 7 as its label"),
+        ([1.0], "has a label of one number, 1"),
+        ([0, 0.1, 0.1, 0.5, 0.5], "has a label that begins 0, 0.1: no header_width and object_width"),
+        ([1, 5, 0, 0.1, 0.1, 0.5], "has a label that begins 1, 5: no header"),
+        ([2, 4, 0, 0.1, 0.1, 0.5], "has a label that begins 2, 4: no header"),
+        ([2.5, 5, 0, 0.1, 0.1, 0.5, 0.5], "has a label that begins 2.5, 5: no header"),
+        ([float("nan"), 5, 0, 0.1, 0.1, 0.5, 0.5], "has a label whose header is not a number"),
+        ([9, 5, 0, 0.1, 0.1, 0.5, 0.5], "has a label of 7 numbers, which is not header_width 9 plus boxes of 5 each"),
+        ([2, 5, 0, 0.1, 0.1, 0.5], "has a label of 6 numbers, which is not header_width 2 plus boxes of 5 each"),
+    ],
+)
+def test_labels_without_a_good_header_stop(channel: Channel, label: Any, said: str) -> None:
+    text = channel.faults([(BOX, png(0)), (label, png(1))])
+    assert text.startswith(f"train/train.rec: record 1 {said}")
+    assert "packed without --pack-label" in text
+
+
+def test_records_that_are_no_image_records_stop(channel: Channel) -> None:
+    channel.path.parent.mkdir()
+    overlong = (1000).to_bytes(4, "little") + bytes(30)
+    channel.path.write_bytes(frame(b'{"annotations": []}') + frame(overlong))
+    with pytest.raises(UserError) as raised:
+        channel.check_file()
+    assert "record 0 has only 19 bytes, too few for an image record" in raised.value.sentence
+    assert "record 1 claims a label of 1,000 numbers, but is only 34 bytes long" in raised.value.sentence
+
+
+def test_broken_framing_stops_beside_the_faults_before_it(channel: Channel) -> None:
+    write_rec(channel.path, [([2, 5, 9, 0, 0, 1, 1], png(0)), (BOX, png(1))])
+    channel.path.write_bytes(channel.path.read_bytes()[:-8])
+    with pytest.raises(UserError) as raised:
+        channel.check_file()
+    assert "record 0, box 0 has class_id 9" in raised.value.sentence
+    assert "record 1 (at byte" in raised.value.sentence
+    assert "is cut off" in raised.value.sentence
+
+
+def test_ten_faults_are_named_and_the_rest_counted(channel: Channel) -> None:
+    said = channel.faults([([2, 5, number + 3, 0, 0, 1, 1], png(number)) for number in range(14)])
+    assert said.splitlines()[0] == "10 problems:"
+    assert said.splitlines()[10] == "- train/train.rec: record 9, box 0 has class_id 12 (ids run from 0 to 2)"
+    assert said.splitlines()[11:] == ["... and 4 more"]
+
+
+def test_a_file_without_records_stops(channel: Channel) -> None:
+    assert channel.faults([]) == "train: holds no image with an annotation"
+
+
+def test_a_file_without_a_box_stops(channel: Channel) -> None:
+    assert channel.faults([(PSEUDO, png(0)), ([2, 5], png(1))]) == (
+        "train: not one box in 2 images, so there is nothing to learn"
+    )
+
+
+def test_boxes_without_area_are_dropped(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    flat = [0, 0.2, 0.2, 0.2, 0.5, 0, 0.9, 0.2, 0.1, 0.5]
+    file = channel.check([(BOX + flat, png(0)), (BOX, png(1))])
+    assert (file.path, file.boxes, file.max_objects, file.label_floats) == (channel.path, 2, 1, 17)
+    assert "train: box without area or inverted, dropped (2): record 0 box 1, record 0 box 2" in caplog.messages
+
+
+def test_an_image_whose_boxes_all_lack_area_is_left_out(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    # The last one lies wholly in the 2 px past the border, so that clipping takes its area.
+    file = channel.check(
+        [(BOX, png(0)), ([2, 5, 1, 0.2, 0.2, 0.2, 0.5], png(1)), ([2, 5, 1, 1.001, 0, 1.02, 1], png(2)), (BOX, png(3))]
+    )
+    assert (file.images, file.images_without_objects) == (2, 0)
+    assert [image for _, image in read_rec(file.path)] == [png(0), png(3)]
+    assert "train: image whose boxes all have no area, left out (2): record 1, record 2" in caplog.messages
+
+
+def test_images_that_do_not_decode_within_the_fraction_are_left_out(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [(BOX, png(number)) for number in range(18)]
+    records[4] = (BOX, b"")
+    records[7] = (BOX, b"no image at all")
+    file = channel.check(records, max_bad_images=0.12)
+    assert [image for _, image in read_rec(file.path)] == [png(i) for i in range(18) if i not in (4, 7)]
+    assert (
+        "train: image that cannot be used, left out (2): record 4 (empty, 0 bytes), record 7 (damaged or not an image)"
+    ) in caplog.messages
+
+
+def test_more_images_that_do_not_decode_stop(channel: Channel) -> None:
+    records = [(BOX, png(number)) for number in range(18)]
+    records[4] = records[7] = (BOX, b"")
+    said = channel.faults(records, max_bad_images=0.11)
+    assert said == (
+        "train: 2 of 18 images cannot be used, and max_bad_images (0.11) allows 1: record 4 (empty, 0 bytes), "
+        "record 7 (empty, 0 bytes). Replace these images or leave them out, or raise max_bad_images"
+    )
+
+
+def test_label_width_too_small_is_only_said(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    file = channel.check([(BOX + BOX[2:] * 3, png(0))], label_width=21)
+    assert "train: label_width is 21, but the fullest image needs 22; 22 is used" in caplog.messages
+    assert file.label_floats == 22
+    caplog.clear()
+    channel.check_file(label_width=22)
+    assert not [message for message in caplog.messages if "label_width" in message]
+
+
+def test_an_image_that_the_reader_does_not_know_is_coded_anew(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    webp = encoded(picture(9), ".webp", [64, 101])  # 101: without loss
+    file = channel.check([(BOX, webp), (BOX, png(1))])
+    assert read_rec(file.path)[0] == (pytest.approx(BOX), png(9))
+    assert (
+        "train: image changed: coded as PNG, since it is neither JPEG nor PNG inside (1): record 0" in caplog.messages
+    )
+
+
+def test_names_that_mxnet_would_take_apart(channel: Channel) -> None:
+    channel.path = channel.path.with_name("all;parts#1?.rec")
+    file = channel.check([(BOX, png(0))])
+    assert file.path == channel.scratch / "train.rec"
+    assert file.path.resolve() == channel.path
+    # A second job in the same scratch space must not write through the link.
+    before = channel.path.read_bytes()
+    channel.path = write_rec(channel.path.with_name("other.rec"), [([2, 5], png(0)), (BOX, png(1))])
+    assert channel.check_file().path == channel.scratch / "train.rec"
+    assert channel.path.with_name("all;parts#1?.rec").read_bytes() == before
+
+
+def test_a_missing_file_is_said(channel: Channel) -> None:
+    with pytest.raises(UserError, match=r"train/train\.rec: cannot be read: No such file or directory"):
+        channel.check_file()
+
+
+def test_a_long_pass_shows_how_far_it_is(
+    channel: Channel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("sagemaker_ssd.channels.check._SECONDS_BETWEEN_LINES", 0)
+    channel.check([(BOX, png(0)), (BOX, png(1))])
+    assert caplog.messages[:2] == ["train: 1 images checked so far", "train: 2 images checked so far"]
+
+
+def test_images_of_other_sizes_count_their_own_pixels(channel: Channel) -> None:
+    wide = encoded(picture(1, size=(10 * WIDTH, 40)), ".jpg")
+    said = channel.faults([([2, 5, 0, -1.9 / WIDTH, 0, 1, 1], wide), (BOX, png(0))])
+    assert "record 0, box 0" in said
+    assert channel.check([([2, 5, 0, -1.9 / (10 * WIDTH), 0, 1, 1], wide)]).boxes == 1

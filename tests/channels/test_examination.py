@@ -1,0 +1,129 @@
+"""Images that hosts of the same channel examine together: the same file on all, each decoded on one of them."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drawn_channels import BOX, encoded, noise, picture, png, write_rec
+from sagemaker_ssd.channels.check import Examiner, SharedOut, check_recordio
+from sagemaker_ssd.channels.images import ImageFacts, Judge, examine_image
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.errors import UserError
+
+HOSTS = 3
+# More than one batch, the last one smaller than the number of hosts' multiple.
+IMAGES = 2 * 256 + 100
+
+
+class Meeting:
+    """Hosts as threads of this process, which give values and get those of all."""
+
+    def __init__(self, hosts: int) -> None:
+        self._barrier = threading.Barrier(hosts, timeout=20)
+        self._values: list[Any] = [None] * hosts
+        self.rounds = [0] * hosts
+
+    def examiner(self, host: int) -> SharedOut:
+        def exchange(value: Any) -> list[Any]:
+            self.rounds[host] += 1
+            self._values[host] = value
+            self._barrier.wait()
+            values = list(self._values)
+            self._barrier.wait()
+            return values
+
+        return SharedOut(exchange, host=host, hosts=len(self.rounds))
+
+    def run(self, work: Callable[[int, SharedOut], Any]) -> list[Any]:
+        hosts = range(len(self.rounds))
+        with ThreadPoolExecutor(len(hosts)) as pool:
+            return list(pool.map(lambda host: work(host, self.examiner(host)), hosts))
+
+
+def records(images: int) -> list[tuple[list[float], bytes]]:
+    """Drawn images, of which some are damaged, some cut off, and some in need of another coding."""
+    whole, webp = png(1), encoded(picture(2), ".webp")
+    jpeg = encoded(noise(3), ".jpg")
+    odd = {7: whole[:-20], 8: jpeg[: len(jpeg) * 3 // 4], 9: webp, 300: b"nothing", 611: jpeg[: len(jpeg) // 2]}
+    return [(BOX, odd.get(number, whole if number % 2 else jpeg)) for number in range(images)]
+
+
+def checked(path: Path, scratch: Path, examiner: Examiner | None) -> RecordFile:
+    return check_recordio(
+        path, name="train", num_classes=3, scratch=scratch, max_bad_images=0.1, label_width=7, examiner=examiner
+    )
+
+
+def test_all_hosts_come_to_the_file_that_one_alone_comes_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "drawn.rec"
+    write_rec(path, records(IMAGES))
+    alone = checked(path, tmp_path / "alone", None)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert alone.images == IMAGES - 2
+    caplog.clear()
+
+    meeting = Meeting(HOSTS)
+    files = meeting.run(lambda host, examiner: checked(path, tmp_path / f"host-{host}", examiner))
+    assert meeting.rounds == [4] * HOSTS
+    for file in files:
+        assert file.path.read_bytes() == alone.path.read_bytes()
+        assert (file.offsets == alone.offsets).all()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(told) == sorted(warnings * HOSTS)
+    assert len(warnings) == 3
+
+
+def test_each_image_is_decoded_on_one_host(tmp_path: Path) -> None:
+    # What a host is not to decode is damaged on it alone, behind the digest's back.
+    items = [(number, png(number)) for number in range(20)]
+
+    def on(host: int, examiner: SharedOut) -> list[ImageFacts]:
+        def work(item: tuple[int, bytes], judge: Judge) -> ImageFacts:
+            number, image = item
+            damaged = image[:60] + bytes(len(image) - 72) + image[-12:]
+            return examine_image(image if number % HOSTS == host else damaged, judge=judge)
+
+        return list(examiner.in_order(work, items, lambda item: item[1]))
+
+    for facts in Meeting(HOSTS).run(on):
+        assert [fact.fault for fact in facts] == [""] * 20
+    damaged = png(1)[:60] + bytes(len(png(1)) - 72) + png(1)[-12:]
+    assert examine_image(damaged).fault
+
+
+def test_hosts_with_other_images_examine_them_alone(tmp_path: Path) -> None:
+    paths = [tmp_path / f"host-{host}.rec" for host in range(2)]
+    write_rec(paths[0], records(400))
+    # The same number of records in the second batch, of which one is another image.
+    write_rec(paths[1], [*records(399), (BOX, png(9))])
+    meeting = Meeting(2)
+    files = meeting.run(lambda host, examiner: checked(paths[host], tmp_path / f"scratch-{host}", examiner))
+    assert meeting.rounds == [2, 2]
+    for path, file in zip(paths, files, strict=True):
+        assert file.path.read_bytes() == checked(path, tmp_path / "alone", None).path.read_bytes()
+
+
+def test_a_host_with_fewer_images_lets_none_wait(tmp_path: Path) -> None:
+    paths = [tmp_path / f"host-{host}.rec" for host in range(2)]
+    write_rec(paths[0], records(256))
+    write_rec(paths[1], records(600))
+    files = Meeting(2).run(lambda host, examiner: checked(paths[host], tmp_path / f"scratch-{host}", examiner))
+    assert [file.images for file in files] == [255, 598]
+
+
+def test_all_hosts_tell_the_same_faults(tmp_path: Path) -> None:
+    path = tmp_path / "drawn.rec"
+    write_rec(path, [*records(20), ([2, 5, 9, 0.1, 0.1, 0.5, 0.5], png(1))])
+
+    def on(host: int, examiner: SharedOut) -> str:
+        with pytest.raises(UserError) as error:
+            checked(path, tmp_path / f"host-{host}", examiner)
+        return error.value.sentence
+
+    first, second, third = Meeting(3).run(on)
+    assert first == second == third
+    assert "has class_id 9" in first

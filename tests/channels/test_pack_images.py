@@ -1,0 +1,282 @@
+"""Image files with one JSON each become one RecordIO file: what is counted, warned of and refused."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawn_channels import (
+    HEIGHT,
+    WIDTH,
+    encoded,
+    json_box,
+    noise,
+    picture,
+    png,
+    read_rec,
+    snapshot,
+    write_annotation,
+    write_image,
+    write_rec,
+)
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.image_files import pack_images
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.errors import UserError
+
+PSEUDO = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
+BOX = json_box(1, 20, 10, 20, 20)
+LABEL = [2, 5, 1, 0.25, 0.25, 0.5, 0.75]
+
+
+class Channel:
+    """A drawn pair of channels and its packing."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.root = tmp_path
+        self.images = tmp_path / "input" / "train"
+        self.annotations = tmp_path / "input" / "train_annotation"
+        self.images.mkdir(parents=True)
+        self.annotations.mkdir()
+
+    def draw(self, stem: str, *boxes: Any, image: bytes | None = None, ending: str = ".png", **more: Any) -> None:
+        write_image(self.images / f"{stem}{ending}", png(0) if image is None else image)
+        write_annotation(self.annotations / f"{stem}.json", boxes, **more)
+
+    def pack(self, **options: Any) -> RecordFile:
+        chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **options}
+        return pack_images(self.images, self.annotations, name="train", scratch=self.root / "scratch", **chosen)
+
+    def faults(self, **options: Any) -> str:
+        with pytest.raises(UserError) as raised:
+            self.pack(**options)
+        assert not list((self.root / "scratch").iterdir())
+        return raised.value.sentence
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> Channel:
+    return Channel(tmp_path)
+
+
+def test_counts_order_and_bytes(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    jpeg = encoded(noise(1), ".jpg")
+    channel.draw("b/2", BOX, image=jpeg, ending=".JPG")
+    channel.draw("b/10", image=png(1))
+    channel.draw("a", BOX, json_box(0, 0, 0, WIDTH, HEIGHT), image=png(2), ending=".Png")
+    before = snapshot(channel.root / "input")
+    file = channel.pack()
+    assert read_rec(file.path) == [([*LABEL, 0, 0, 0, 1, 1], png(2)), (PSEUDO, png(1)), (LABEL, jpeg)]
+    assert (file.images, file.boxes, file.boxes_per_class) == (3, 3, (1, 2, 0))
+    assert (file.images_without_objects, file.max_objects, file.label_floats) == (1, 2, 12)
+    length = sum(map(len, (jpeg, png(1), png(2)))) / 1000
+    assert caplog.messages == [
+        f"train: 3 images with one JSON each, {length:.1f} kB",
+        "train: 3 images, 3 boxes, 2 of 3 classes, 1 image without objects",
+    ]
+    assert file.path == channel.root / "scratch" / "train.rec"
+    assert snapshot(channel.root / "input") == before
+
+
+def test_the_same_pictures_as_rec_and_as_files_are_the_same(channel: Channel) -> None:
+    drawn = [(number % 3, 5 * number, 2 * number, 10 + number, 12) for number in range(6)]
+    images = [encoded(noise(number), ".jpg") for number in range(6)]
+    for number, (class_id, *box) in enumerate(drawn):
+        channel.draw(f"{number}", json_box(class_id, *box), image=images[number], ending=".jpeg")
+    packed = channel.pack()
+    labels = [
+        [2, 5, i, left / WIDTH, top / HEIGHT, (left + width) / WIDTH, (top + height) / HEIGHT]
+        for i, left, top, width, height in drawn
+    ]
+    path = write_rec(channel.root / "same.rec", list(zip(labels, images, strict=True)))
+    checked = check_recordio(path, name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    assert read_rec(packed.path) == read_rec(checked.path)
+    np.testing.assert_array_equal(packed.offsets, checked.offsets)
+    assert packed.boxes_per_class == checked.boxes_per_class == (2, 2, 2)
+
+
+def test_what_packing_writes_needs_no_change(channel: Channel) -> None:
+    for number in range(5):
+        channel.draw(f"{number}", *([BOX] * number), image=png(number))
+    packed = channel.pack()
+    checked = check_recordio(
+        packed.path, name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350
+    )
+    assert checked.path == packed.path
+    assert checked.offsets.tolist() == packed.offsets.tolist()
+    assert checked.summary("x") == packed.summary("x")
+
+
+def test_numbers_may_be_strings_and_image_size_an_object(channel: Channel) -> None:
+    channel.draw("a", json_box("1", "20", " 10.0", "2e1", 20), image_size={"width": "80", "height": "40"})
+    channel.draw("b", BOX, image_size=None)
+    channel.draw("c", BOX, image_size=[])
+    channel.draw("d", BOX, categories=[{"class_id": 99, "name": "ignored"}])
+    assert [label for label, _ in read_rec(channel.pack().path)] == [LABEL] * 4
+
+
+def test_boxes_are_scaled_by_image_size(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", json_box(1, 200, 100, 200, 200), image_size=[{"width": 800, "height": 400, "depth": 3}])
+    assert [label for label, _ in read_rec(channel.pack().path)] == [LABEL]
+    assert (
+        "train: image_size is not the image's own size, boxes are scaled by image_size (1): "
+        "a.json (800x400 for 80x40 px)"
+    ) in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        (json_box(3, 1, 1, 2, 2), "has class_id 3 (ids run from 0 to 2)"),
+        (json_box(-1, 1, 1, 2, 2), "has class_id -1 (ids"),
+        (json_box(0.5, 1, 1, 2, 2), "has class_id 0.5 (ids"),
+        (json_box("dog", 1, 1, 2, 2), 'has class_id "dog", not a number'),
+        (json_box(True, 1, 1, 2, 2), "has class_id true, not a number"),
+        (json_box(0, None, 1, [2], 2), "has left null, width [2], not a number"),
+        (json_box(0, float("nan"), 1, 2, 10**400), "has left NaN, height 1000"),
+        ({"class_id": 0, "left": 1, "width": 3}, "has no top, height"),
+        ([0, 1, 2, 3, 4], "is [0, 1, 2, 3, 4], not an object with class_id, left, top, width, height"),
+        (json_box(0, 70, 1, 13, 2), "(left 70, top 1, width 13, height 2) is 3 px past the border of 80x40"),
+        (json_box(0, -3, 1, 4, 2), "(left -3, top 1, width 4, height 2) is 3 px past the border of 80x40"),
+        (json_box(0, 1, 30, 4, 50), "(left 1, top 30, width 4, height 50) is 40 px past the border of 80x40"),
+    ],
+)
+def test_a_wrong_box_is_named(channel: Channel, box: Any, said: str) -> None:
+    channel.draw("sub/dog_17", BOX, BOX, box)
+    channel.draw("good", BOX)
+    text = channel.faults()
+    assert text.startswith(f"train_annotation/sub/dog_17.json: box 2 {said}")
+    assert text.endswith("Counting starts at 0")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not JSON: Expecting"),
+        ("", 'is empty; for an image without objects write {"annotations": []}'),
+        ("[" * 100_000, "is not JSON: "),
+        ("[1]", "holds no JSON object; write"),
+        ('{"file": "a.png"}', 'has no list "annotations"; for an image without objects write "annotations": []'),
+        ('{"annotations": {}}', 'has no list "annotations"'),
+        ('{"annotations": [], "file": 7}', 'has the "file" 7, which is not a name'),
+        ('{"annotations": [], "image_size": "big"}', 'has the "image_size" "big"; write [{"width": 500'),
+        ('{"annotations": [], "image_size": [{"width": 0, "height": 4}]}', 'has an "image_size" without a width and'),
+        ('{"annotations": [], "image_size": {"width": 10}}', 'has an "image_size" without a width and height'),
+    ],
+)
+def test_a_json_that_is_none_is_named(channel: Channel, content: str, said: str) -> None:
+    channel.draw("a", BOX)
+    (channel.annotations / "a.json").write_text(content)
+    channel.draw("b", BOX)
+    assert channel.faults().startswith(f"train_annotation/a.json: {said}")
+
+
+def test_byte_order_marks_and_utf_16_are_json(channel: Channel) -> None:
+    channel.draw("a", BOX, file="ä.png")
+    text = (channel.annotations / "a.json").read_text()
+    (channel.annotations / "a.json").write_text(text, "utf-8-sig")
+    channel.draw("b", BOX)
+    (channel.annotations / "b.json").write_text(text, "utf-16")
+    assert channel.pack().images == 2
+
+
+def test_all_faults_are_told_at_once(channel: Channel) -> None:
+    for number in range(8):
+        channel.draw(f"{number}", json_box(0, 100, 0, 5, 5))
+        channel.draw(f"class{number}", json_box(7, 0, 0, 5, 5))
+    lines = channel.faults().splitlines()
+    assert lines[0] == "10 problems:"
+    assert lines[1].startswith("- train_annotation/class0.json: box 0 has class_id 7")
+    assert lines[-2].startswith("- train_annotation/1.json: box 0 (left 100")
+    assert lines[-1] == "... and 6 more"
+
+
+def test_what_has_no_partner_is_skipped_and_said(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", BOX)
+    write_image(channel.images / "lonely.png", png(1))
+    write_annotation(channel.annotations / "gone.json", [BOX], file="gone.png")
+    write_annotation(channel.annotations / "twin.json", [], file="a.png")
+    file = channel.pack()
+    assert (file.images, file.images_without_objects) == (1, 0)
+    assert "train: image without JSON, skipped (1): lonely.png" in caplog.messages
+    assert "train: JSON without image, skipped (1): gone.json" in caplog.messages
+    assert "train: JSON whose image has another JSON, skipped (1): twin.json (a.png)" in caplog.messages
+
+
+def test_ten_of_a_kind_of_warning_are_named(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", BOX)
+    for number in range(12):
+        write_image(channel.images / f"{number:02}.png", png(1))
+    channel.pack()
+    named = ", ".join(f"{number:02}.png" for number in range(10))
+    assert f"train: image without JSON, skipped (12): {named} and 2 more" in caplog.messages
+
+
+def test_hidden_files_are_not_seen(channel: Channel) -> None:
+    channel.draw("a", BOX)
+    for name in ("._a.png", ".ipynb_checkpoints/a-checkpoint.png"):
+        write_image(channel.images / name, b"rubbish")
+    for name in ("._a.json", ".hidden/b.json"):
+        write_image(channel.annotations / name, b"rubbish")
+    assert channel.pack().images == 1
+
+
+def test_boxes_past_the_border_without_area_and_left_out(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", json_box(0, -2, -1, WIDTH + 4, HEIGHT + 2), json_box(1, 5, 5, 0, 5), json_box(1, 5, 5, 3, -1))
+    channel.draw("b", json_box(0, 5, 5, 0, 0))
+    file = channel.pack()
+    assert read_rec(file.path) == [([2, 5, 0, 0, 0, 1, 1], png(0))]
+    assert (file.boxes, file.images_without_objects) == (1, 0)
+    assert "train: box past the image's border by up to 2 px, clipped (1): a.json box 0" in caplog.messages
+    assert (
+        "train: box without area or inverted, dropped (3): a.json box 1, a.json box 2, b.json box 0" in caplog.messages
+    )
+    assert "train: image whose boxes all have no area, left out (1): b.json" in caplog.messages
+
+
+def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(6):
+        channel.draw(f"good{number}", BOX)
+    channel.draw("empty", BOX, image=b"")
+    channel.draw("sub/text", BOX, image=b"<html>not found</html>", ending=".jpg")
+    channel.draw("half", BOX, image=encoded(noise(1))[:2000])
+    channel.draw("tiny", image=encoded(picture(1, size=(11, 40))))
+    channel.draw("without_json_does_not_count", BOX, image=b"")
+    (channel.annotations / "without_json_does_not_count.json").unlink()
+    bad = (
+        "empty.png (empty, 0 bytes), half.png (damaged or cut off), "
+        "sub/text.jpg (an HTML page: download the image again), tiny.png (11x40 px, smaller than 12 px a side)"
+    )
+    assert channel.faults(max_bad_images=0.39) == (
+        f"train: 4 of 10 images cannot be used, and max_bad_images (0.39) allows 3: {bad}. "
+        "Replace these images or leave them out, or raise max_bad_images"
+    )
+    assert channel.pack(max_bad_images=0.4).images == 6
+    assert f"train: image that cannot be used, left out (4): {bad}" in caplog.messages
+
+
+def test_an_image_that_cannot_be_read_is_a_fault(channel: Channel) -> None:
+    channel.draw("a", BOX)
+    (channel.images / "a.png").unlink()
+    (channel.images / "a.png").symlink_to("nowhere")
+    assert channel.faults() == "train/a.png: cannot be read: No such file or directory"
+
+
+def test_nothing_to_train_on(channel: Channel) -> None:
+    text = channel.faults()
+    assert "train: no image (.jpg, .jpeg, .png) in the channel" in text
+    assert "train_annotation: no .json in the channel; every image needs one of the same name" in text
+    write_image(channel.images / "a.png", png(0))
+    write_annotation(channel.annotations / "b.json", [BOX])
+    assert channel.faults() == "train: holds no image with an annotation"
+    channel.draw("a")
+    assert channel.faults() == "train: not one box in 1 image, so there is nothing to learn"
+
+
+def test_label_width_too_small_is_only_said(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", *([BOX] * 4))
+    assert channel.pack(label_width=10).label_floats == 22
+    assert "train: label_width is 10, but the fullest image needs 22; 22 is used" in caplog.messages

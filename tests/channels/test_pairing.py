@@ -1,0 +1,71 @@
+"""Which JSON belongs to which image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sagemaker_ssd.channels.annotations import Annotation, find_files, pair
+
+
+def paired(images: list[str], jsons: dict[str, str]) -> dict[str, str]:
+    annotations = [Annotation(path, file, None, np.empty((0, 5))) for path, file in sorted(jsons.items())]
+    pairing = pair(sorted(images), annotations)
+    return {image: annotation.path for image, annotation in pairing.annotations.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "image"),
+    [
+        ("b/cat.jpg", "b/cat.jpg"),
+        ("/b/cat.jpg", "b/cat.jpg"),
+        ("./b/cat.jpg", "b/cat.jpg"),
+        ("b\\cat.jpg", "b/cat.jpg"),
+        ("", "a/dog.jpg"),  # the JSON's own name
+        ("bucket/else/where.jpg", "a/dog.jpg"),
+        ("s3://bucket/b/cat.jpg", "a/dog.jpg"),  # before the end of file
+    ],
+)
+def test_the_image_of_a_json(file: str, image: str) -> None:
+    assert paired(["a/dog.jpg", "b/cat.jpg"], {"a/dog.json": file}) == {image: "a/dog.json"}
+
+
+def test_the_end_of_file_where_neither_fits() -> None:
+    assert paired(["b/cat.jpg"], {"a/1.json": "prefix/cat.jpg"}) == {"b/cat.jpg": "a/1.json"}
+
+
+def test_an_end_of_file_that_two_images_have_says_nothing() -> None:
+    assert paired(["b/cat.jpg", "c/cat.jpg"], {"a/1.json": "prefix/cat.jpg"}) == {}
+
+
+def test_file_tells_which_of_two_of_one_name() -> None:
+    assert paired(["dog.jpg", "dog.png"], {"dog.json": "prefix/dog.png"}) == {"dog.png": "dog.json"}
+    assert paired(["dog.jpg", "dog.png"], {"dog.json": ""}) == {"dog.jpg": "dog.json"}
+
+
+def test_a_file_copied_into_every_json_gives_way_to_the_names() -> None:
+    jsons = {f"{number}.json": "1.jpg" for number in range(3)}
+    assert paired(["0.jpg", "1.jpg", "2.jpg"], jsons) == {f"{n}.jpg": f"{n}.json" for n in range(3)}
+
+
+def test_file_counts_where_the_names_are_swapped() -> None:
+    assert paired(["0.jpg", "1.jpg"], {"0.json": "1.jpg", "1.json": "0.jpg"}) == {"0.jpg": "1.json", "1.jpg": "0.json"}
+
+
+def test_what_is_left_over() -> None:
+    annotations = [Annotation(path, "dog.jpg", None, np.empty((0, 5))) for path in ("a.json", "dog.json", "z.json")]
+    pairing = pair(["cat.jpg", "dog.jpg"], [*annotations, Annotation("x.json", "y.jpg", None, np.empty((0, 5)))])
+    assert pairing.annotations["dog.jpg"].path == "dog.json"
+    assert pairing.images_without_json == ["cat.jpg"]
+    assert pairing.jsons_without_image == ["x.json"]
+    assert pairing.second == [("a.json", "dog.jpg"), ("z.json", "dog.jpg")]
+
+
+def test_find_files_follows_links_but_not_round_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "channel" / "sub").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for path in ("channel/sub/b.JPG", "channel/a.jpg", "channel/a.txt", "channel/.c.jpg", "elsewhere/d.jpg"):
+        (tmp_path / path).touch()
+    (tmp_path / "channel" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "channel" / "sub" / "loop").symlink_to(tmp_path / "channel")
+    assert find_files(tmp_path / "channel", (".jpg",)) == ["a.jpg", "linked/d.jpg", "sub/b.JPG"]

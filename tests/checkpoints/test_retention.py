@@ -1,0 +1,189 @@
+"""Which checkpoints are removed, also while SageMaker uploads the folder."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from written_checkpoints import arrays, marked, names, write
+
+from sagemaker_ssd.checkpoints.format import write_parameters
+from sagemaker_ssd.checkpoints.retention import remove_leftovers, remove_superseded
+from sagemaker_ssd.checkpoints.search import newest_checkpoint
+
+
+def files(*epochs: int) -> set[str]:
+    """Name both files of checkpoints."""
+    return {f"sagemaker-ssd-{epoch:04d}.{ending}" for epoch in epochs for ending in ("json", "params")}
+
+
+def write_all(folder: Path, best: dict[int, int]) -> None:
+    for epoch, of_epoch in best.items():
+        write(folder, epoch, of_epoch)
+
+
+def test_two_are_kept_and_the_best_epochs_arrays(tmp_path: Path):
+    for epoch in range(7):
+        write(tmp_path, epoch, best=min(epoch, 2))
+        remove_superseded(tmp_path, epoch)
+        kept = {number for number in (epoch - 1, epoch) if number >= 0}
+        assert names(tmp_path) == files(*kept) | {f"sagemaker-ssd-{min(epoch, 2):04d}.params"}
+
+
+def test_the_best_of_the_one_before_is_kept_too(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 4: 1, 5: 5})
+    remove_superseded(tmp_path, 5)
+    assert names(tmp_path) == files(4, 5) | {"sagemaker-ssd-0001.params"}
+    # So that the one before is still whole when the newest turns out to be broken.
+    (tmp_path / "sagemaker-ssd-0005.json").unlink()
+    search = newest_checkpoint(tmp_path)
+    assert search.manifest is not None
+    assert (search.manifest.epoch, search.unusable) == (4, ())
+
+
+def test_foreign_files_stay(tmp_path: Path):
+    foreign = {
+        "notes.txt",
+        "sagemaker-ssd-0000.params.sagemaker-uploaded.txt",
+        "sagemaker-ssd-00000.params",
+        "sagemaker-ssd-0.params",
+        "sagemaker-ssd-0000.params.bak",
+        "model.sagemaker-ignore",
+        ".sagemaker-state",
+    }
+    for name in foreign:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "sagemaker-ssd-0001.params").mkdir()
+    write_all(tmp_path, {0: 0, 3: 3, 4: 4, 5: 5})
+    remove_superseded(tmp_path, 5)
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == files(4, 5) | foreign | {"sagemaker-ssd-0001.params"}
+    assert all((tmp_path / name).read_text() == "mine" for name in foreign)
+
+
+def test_arrays_without_a_manifest_are_removed_later(tmp_path: Path):
+    # As a kill between the two files leaves them.
+    write(tmp_path, 2)
+    write_parameters(tmp_path, 3, arrays(3))
+    search = newest_checkpoint(tmp_path)
+    assert search.manifest is not None
+    assert (search.manifest.epoch, search.unusable) == (2, ())
+    write(tmp_path, 4)
+    remove_superseded(tmp_path, 4)
+    assert names(tmp_path) == files(2, 4)
+
+
+def test_a_training_begun_anew_replaces_what_could_not_be_used(tmp_path: Path):
+    write_all(tmp_path, {7: 7, 8: 8})
+    for epoch in (7, 8):
+        (tmp_path / f"sagemaker-ssd-{epoch:04d}.params").write_bytes(b"broken")
+    write(tmp_path, 0)
+    remove_superseded(tmp_path, 0)
+    assert names(tmp_path) == files(0)
+
+
+def test_a_torn_manifest_does_not_stop_the_removal(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 2: 2, 3: 3, 4: 4})
+    (tmp_path / "sagemaker-ssd-0001.json").write_text('{"files": ')
+    (tmp_path / "sagemaker-ssd-0002.json").write_text('{"files": {"/etc/hosts": 1}}')
+    remove_superseded(tmp_path, 4)
+    assert names(tmp_path) == files(3, 4)
+
+
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path):
+    write(tmp_path, 1)
+    for ending in ("params", "json"):
+        (tmp_path / f"sagemaker-ssd-0002.{ending}.sagemaker-ignore").write_bytes(b"half")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == files(1)
+
+
+def test_a_file_is_not_removed_while_it_is_uploaded(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 2: 2, 3: 3})
+    marked(tmp_path, "uploaded", *files(2, 3))
+    marked(tmp_path, "uploading", "sagemaker-ssd-0001.params")
+    remove_superseded(tmp_path, 3)
+    assert "sagemaker-ssd-0001.params" in names(tmp_path)
+    assert "sagemaker-ssd-0001.json" not in names(tmp_path)
+    # Next time.
+    (tmp_path / "sagemaker-ssd-0001.params.sagemaker-uploading").unlink()
+    remove_superseded(tmp_path, 3)
+    assert "sagemaker-ssd-0001.params" not in names(tmp_path)
+
+
+def test_arrays_stay_as_long_as_their_manifest(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 2: 2, 3: 3})
+    marked(tmp_path, "uploaded", *files(2, 3))
+    marked(tmp_path, "uploading", "sagemaker-ssd-0001.json")
+    remove_superseded(tmp_path, 3)
+    assert files(1) <= names(tmp_path)
+
+
+UPLOADED = {
+    # What SageMaker has uploaded so far, and what then stays of the checkpoints 1 to 5, whose best epochs are these.
+    "nothing newer": (files(1), {1, 2, 3, 4, 5}),
+    "a newer manifest without its arrays": ({"sagemaker-ssd-0005.json"}, {1, 2, 3, 4, 5}),
+    "newer arrays without their manifest": ({"sagemaker-ssd-0005.params"}, {1, 2, 3, 4, 5}),
+    "a newer one": (files(3), {3, 4, 5}),
+    "the newest": (files(5), {4, 5}),
+    "all": (files(1, 2, 3, 4, 5), {4, 5}),
+}
+
+
+@pytest.mark.parametrize("case", UPLOADED)
+def test_the_copy_in_s3_always_has_a_whole_checkpoint(tmp_path: Path, case: str):
+    uploaded, kept = UPLOADED[case]
+    write_all(tmp_path, {epoch: epoch for epoch in range(1, 6)})
+    marked(tmp_path, "uploaded", *uploaded)
+    markers = {f"{name}.sagemaker-uploaded" for name in uploaded}
+    remove_superseded(tmp_path, 5)
+    assert names(tmp_path) == files(*kept) | markers
+
+
+def test_a_newer_one_counts_only_with_its_best_arrays(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 2: 2, 3: 1, 4: 1, 5: 1})
+    marked(tmp_path, "uploaded", *files(5))
+    remove_superseded(tmp_path, 5)
+    assert files(2) <= names(tmp_path)
+    marked(tmp_path, "uploaded", "sagemaker-ssd-0001.params")
+    remove_superseded(tmp_path, 5)
+    assert not files(2) & names(tmp_path)
+    assert "sagemaker-ssd-0001.params" in names(tmp_path)
+
+
+def test_an_upload_that_has_only_begun_is_one(tmp_path: Path):
+    # As in a new container, where nothing is marked yet: what was restored from S3 is all that S3 has.
+    write_all(tmp_path, {1: 1, 2: 2, 3: 3})
+    marked(tmp_path, "uploading", "sagemaker-ssd-0003.params")
+    remove_superseded(tmp_path, 3)
+    assert files(1, 2, 3) <= names(tmp_path)
+
+
+UNREMOVABLE = """
+import os, sys
+from pathlib import Path
+from sagemaker_ssd.checkpoints.retention import remove_leftovers, remove_superseded
+# Root removes everything, whatever the mode.
+if os.getuid() == 0:
+    os.setuid(65534)
+remove_leftovers(Path(sys.argv[1]))
+remove_superseded(Path(sys.argv[1]), 8)
+"""
+
+
+def test_what_cannot_be_removed_is_told_and_does_not_end_the_job(tmp_path: Path):
+    for epoch in (5, 7, 8):
+        write(tmp_path, epoch)
+    (tmp_path / "sagemaker-ssd-0009.params.sagemaker-ignore").touch()
+    before = names(tmp_path)
+    for parent in tmp_path.parents:
+        if str(parent).startswith(tempfile.gettempdir() + "/"):
+            parent.chmod(0o755)
+    tmp_path.chmod(0o555)
+    command = [sys.executable, "-c", UNREMOVABLE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    tmp_path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("could not be removed: [Errno 13]") == 2
+    assert names(tmp_path) == before

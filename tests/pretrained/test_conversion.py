@@ -1,0 +1,76 @@
+"""Which network a file is of, and the refusal of a file that is of another."""
+
+import mxnet as mx
+import pytest
+from gluoncv import model_zoo
+
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.pretrained.conversion import converted
+from sagemaker_ssd.pretrained.trunk import trunk_shapes
+
+
+def names_of(network: str) -> list[str]:
+    return list(model_zoo.get_model(network, pretrained=False)._collect_params_with_prefix())
+
+
+def prefixed_names_of(network: str) -> list[str]:
+    return list(model_zoo.get_model(network, pretrained=False).collect_params())
+
+
+def refused(names: list[str], base_network: str) -> str:
+    with pytest.raises(UserError) as caught:
+        converted({name: mx.nd.zeros((1,)) for name in names}, base_network, "weights/given.params")
+    return caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("naming", "network", "base_network"),
+    [
+        (names_of, "resnet18_v2", "resnet-50"),
+        (names_of, "resnet50_v1", "resnet-50"),
+        (names_of, "resnet50_v1b", "resnet-50"),
+        (names_of, "se_resnet50_v2", "resnet-50"),
+        (names_of, "vgg19", "vgg-16"),
+        (names_of, "vgg16_bn", "vgg-16"),
+        (names_of, "mobilenet1.0", "vgg-16"),
+        (names_of, "resnet50_v2", "vgg-16"),
+        (names_of, "vgg16", "resnet-50"),
+        (prefixed_names_of, "resnet101_v2", "resnet-50"),
+        (prefixed_names_of, "resnet50_v1", "resnet-50"),
+        (prefixed_names_of, "vgg19", "vgg-16"),
+    ],
+)
+def test_another_network_of_gluoncv_is_refused_by_name(naming, network: str, base_network: str):
+    names = naming(network)
+    text = refused(names, base_network)
+    assert text.startswith(f"weights/given.params: seems to be GluonCV's {network}, not {base_network}. Accepted for ")
+    accepted = text.split("Accepted")[1]
+    assert ("GluonCV's resnet50_v2" in accepted) == (base_network == "resnet-50")
+    assert sorted(names)[0] in text
+    assert len(text) < 600
+
+
+@pytest.mark.parametrize(("held", "wanted"), [("vgg-16", "resnet-50"), ("resnet-50", "vgg-16")])
+def test_our_other_trunk_is_refused(held: str, wanted: str):
+    shapes = trunk_shapes(held)
+    names = [f"arg:{name}" for name in shapes]
+    assert refused(names, wanted).startswith(f"weights/given.params: seems to be {held}, not {wanted}. ")
+    given = {f"arg:{name}": mx.nd.zeros(shape) for name, shape in shapes.items()}
+    assert converted(given, held, "weights/given.params").layout == "this program's names"
+
+
+def test_an_unknown_layout_is_refused_with_what_is_in_it():
+    names = ["layer4.weight", "layer1.weight", "layer2.weight", "layer3.weight", "layer5.bias", "layer5.weight"]
+    assert refused(names, "vgg-16") == (
+        "weights/given.params: is of an unknown layout. Accepted for base_network vgg-16: a model of this program or of"
+        " the built-in algorithm with vgg-16, mxnet-ssd's vgg16_reduced, MXNet's vgg16, GluonCV's vgg16_atrous or"
+        " vgg16. First names in the file: layer1.weight, layer2.weight, layer3.weight, layer4.weight, layer5.bias and"
+        " 1 more."
+    )
+    assert refused([], "vgg-16").startswith("weights/given.params: holds no parameters with names. Accepted for ")
+
+
+def test_a_network_without_one_of_its_parameters_is_still_recognised():
+    names = names_of("resnet50_v2")
+    names.remove("features.1.weight")
+    assert "missing: features.1.weight" in refused(names, "resnet-50")

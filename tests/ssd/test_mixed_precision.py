@@ -1,0 +1,137 @@
+"""The training graph in bfloat16 beside the one in float32."""
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+
+from sagemaker_ssd.ssd.graphs import Network, in_bfloat16, saved_graph, training_graph
+from sagemaker_ssd.ssd.heads import heads, predictions
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.resnet50 import resnet50
+from sagemaker_ssd.ssd.vgg16 import vgg16
+from sagemaker_ssd.worker.build_trainer import has_bfloat16
+
+SIZE = 300
+LABEL = np.array([[[1, 0.2, 0.2, 0.6, 0.7]]], np.float32)
+# bfloat16 keeps eight bits: a rounding changes a value by up to 1/256.
+ROUNDING = 1 / 256
+WITH_BFLOAT16 = pytest.mark.skipif(
+    not has_bfloat16(), reason="this CPU has no AVX512-BF16, without which the program trains in float32"
+)
+
+
+def parameters(network: Network) -> Parameters:
+    start = initial_parameters(saved_graph(network), SIZE, seed=1)
+    random = np.random.RandomState(2)
+    # Residual units begin as identities, with which most gradients would be zero. Far from them a random network of
+    # this depth is chaos: any rounding grows to a tenth of the result.
+    for name, array in start.arguments.items():
+        if name.endswith("conv3_weight"):
+            array[:] = random.normal(0, 0.05 * (2 / array.shape[1]) ** 0.5, array.shape)
+    return start
+
+
+def bound(network: Network, graph: mx.sym.Symbol, start: Parameters) -> mx.executor.Executor:
+    still = dict.fromkeys(("data", "label", "factors"), "null")
+    requests = {name: still.get(name, "write") for name in graph.list_arguments()}
+    shapes = {"data": (1, 3, SIZE, SIZE), "label": LABEL.shape}
+    taken = {name: shape for name, shape in shapes.items() if name in requests}
+    executor = graph.simple_bind(mx.cpu(), grad_req=requests, **taken)
+    executor.copy_params_from(start.arguments, start.states, allow_extra_params=True)
+    # Soft blots: on noise, whose mean is all that is left in deep layers, BatchNorm would enlarge every rounding.
+    blots = cv2.resize(np.random.RandomState(3).randint(0, 256, (12, 12, 3), np.uint8), (SIZE, SIZE))
+    pixels = blots.transpose(2, 0, 1)[None].astype(np.float32)
+    executor.arg_dict["data"][:] = pixels - np.reshape(network.mean, (1, 3, 1, 1))
+    if "label" in executor.arg_dict:
+        executor.arg_dict["label"][:] = LABEL
+    return executor
+
+
+def of_a_fixed_loss(network: Network, precision: str, start: Parameters) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return predictions and gradients of a sum with random factors: mining would choose others by a rounding."""
+    layers = heads(network.base_network, SIZE)
+    data = mx.sym.Variable("data")
+    trunk = resnet50(data) if network.base_network == "resnet-50" else vgg16(data)
+    found = predictions(trunk, layers, network.num_classes)
+    if precision == "bfloat16":
+        found = in_bfloat16(found, layers, SIZE)
+    joined = mx.sym.Concat(mx.sym.Flatten(found.classes), mx.sym.Flatten(found.locations), dim=1)
+    loss = mx.sym.MakeLoss(joined * mx.sym.Variable("factors"))
+    executor = bound(network, mx.sym.Group([loss, mx.sym.BlockGrad(joined)]), start)
+    random = np.random.RandomState(4)
+    executor.arg_dict["factors"][:] = random.normal(0, 1, executor.arg_dict["factors"].shape)
+    assert {array.dtype for array in [*executor.arg_arrays, *executor.aux_arrays]} == {np.float32}
+    executor.forward(is_train=True)
+    executor.backward()
+    gradients = {name: array.asnumpy().ravel() for name, array in executor.grad_dict.items() if array is not None}
+    return executor.outputs[1].asnumpy(), gradients
+
+
+@WITH_BFLOAT16
+@pytest.mark.parametrize("base_network", ["vgg-16", "resnet-50"])
+def test_predictions_and_gradients_are_those_of_float32_within_rounding(base_network: str):
+    network = Network(base_network, SIZE, num_classes=2)
+    start = parameters(network)
+    expected_predictions, expected = of_a_fixed_loss(network, "float32", start)
+    predicted, found = of_a_fixed_loss(network, "bfloat16", start)
+    assert predicted.dtype == np.float32
+    difference = np.abs(predicted - expected_predictions).max() / np.abs(expected_predictions).max()
+    # Bits of another format there must be, or nothing was cast.
+    assert ROUNDING / 20 < difference < 8 * ROUNDING
+    assert found.keys() == expected.keys()
+    largest = max(np.linalg.norm(values) for values in expected.values())
+    angles = {
+        name: found[name] @ values / (np.linalg.norm(found[name]) * np.linalg.norm(values))
+        for name, values in expected.items()
+        # Scales before a BatchNorm have no gradient but the rounding of the others.
+        if np.linalg.norm(values) > 1e-4 * largest
+    }
+    assert len(angles) > 0.7 * len(expected)
+    assert {name: angle for name, angle in angles.items() if angle < 0.9} == {}
+    assert np.median(list(angles.values())) > 0.97
+
+
+@WITH_BFLOAT16
+def test_frozen_batch_norms_and_images_without_objects_are_trained_in_bfloat16_too():
+    network = Network("resnet-50", SIZE, num_classes=2)
+    start = parameters(network)
+    stored = frozenset({"bn_data", "bn0", "stage1_unit1_bn1"})
+    more = {"empty_images": True, "stored_statistics": stored}
+    sums = []
+    for precision in ("float32", "bfloat16"):
+        graph = training_graph(network, precision_dtype=precision, **more)
+        executor = bound(network, graph, start)
+        executor.arg_dict["label"][:] = -1
+        executor.forward(is_train=True)
+        executor.backward()
+        sums.append(executor.outputs[2].asnumpy())
+        mx.nd.waitall()
+        np.testing.assert_array_equal(
+            executor.aux_dict["bn0_moving_mean"].asnumpy(), start.states["bn0_moving_mean"].asnumpy()
+        )
+        assert executor.grad_dict["conv0_weight"].asnumpy().any()
+    np.testing.assert_allclose(sums[1], sums[0], rtol=4 * ROUNDING)
+    assert sums[0][2] == 30
+
+
+@pytest.mark.parametrize("base_network", ["vgg-16", "resnet-50"])
+@pytest.mark.parametrize("image_shape", [300, 512])
+def test_anchors_are_the_same(base_network: str, image_shape: int):
+    network = Network(base_network, image_shape, num_classes=2)
+    found = []
+    for precision in ("float32", "bfloat16"):
+        internals = training_graph(network, empty_images=False, precision_dtype=precision).get_internals()
+        anchors = internals["multibox_anchors_output"]
+        executor = anchors.simple_bind(mx.cpu(), grad_req="null", data=(1, 3, image_shape, image_shape))
+        found.append(executor.forward()[0].asnumpy())
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_precision_that_is_not_asked_for_leaves_the_graph_as_it_is():
+    network = Network("resnet-50", SIZE, num_classes=2)
+    plain = training_graph(network, empty_images=False).tojson(remove_amp_cast=False)
+    assert "amp_cast" not in plain
+    assert "amp_cast" in training_graph(network, empty_images=False, precision_dtype="bfloat16").tojson(
+        remove_amp_cast=False
+    )

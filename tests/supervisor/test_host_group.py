@@ -1,0 +1,38 @@
+"""Two supervisors' company over a real link: a host whose part is done waits for one that is still at work."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from sagemaker_ssd.contract.cluster import Cluster
+from sagemaker_ssd.coordination.protocol import Outcome
+from sagemaker_ssd.supervisor import host_group
+from sagemaker_ssd.supervisor.host_group import HostGroup
+
+HOSTS = ("127.0.0.1", "127.0.0.2")
+
+
+def test_a_host_that_is_done_waits_while_the_first_makes_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind((HOSTS[0], 0))
+        monkeypatch.setenv("SAGEMAKER_SSD_PORT", str(probe.getsockname()[1]))
+    # The deadline for a bug of the link, which what follows the training may exceed by far.
+    monkeypatch.setattr(host_group, "_LAST_SECONDS", 0.5)
+    never = threading.Event()
+    first, second = (HostGroup(Cluster(hosts=HOSTS, current_host=host), "1", {}) for host in HOSTS)
+    verdicts = {}
+    waiting = threading.Thread(target=lambda: verdicts.update(second=second.settle(Outcome("done", HOSTS[1]), never)))
+    try:
+        assert first.meet(never) is not None
+        assert second.meet(never) is not None
+        waiting.start()
+        time.sleep(2)
+        assert verdicts == {}
+        verdicts["first"] = first.settle(Outcome("done", HOSTS[0]), never)
+        waiting.join(20)
+        assert {name: verdict.kind for name, verdict in verdicts.items()} == {"first": "done", "second": "done"}
+    finally:
+        first.close(never)
+        second.close(never)

@@ -1,0 +1,44 @@
+"""Which epoch is the best one."""
+
+from sagemaker_ssd.training.state import History
+
+
+def best(*epochs: tuple[float, float]) -> tuple[list[bool], int]:
+    history = History()
+    kept = [history.add({"epoch": number}, *epoch) for number, epoch in enumerate(epochs)]
+    assert [figures["epoch"] for figures in history.epochs] == list(range(len(epochs)))
+    assert history.scores == [score for score, _ in epochs]
+    return kept, history.best_epoch
+
+
+def test_the_highest_map_is_the_best_and_the_first_of_equals():
+    assert best((0.1, 3.0), (0.3, 5.0), (0.3, 1.0), (0.2, 0.5)) == ([True, True, False, False], 1)
+
+
+def test_the_lowest_loss_is_the_best_while_nothing_is_detected():
+    assert best((0.0, 3.0), (0.0, 4.0), (0.0, 2.0), (0.0, 2.5)) == ([True, False, True, False], 2)
+
+
+def test_the_first_detection_is_better_than_any_loss():
+    assert best((0.0, 1.0), (0.01, 9.0), (0.0, 0.5)) == ([True, True, False], 1)
+
+
+def test_it_goes_on_as_if_never_interrupted():
+    epochs = [(0.0, 3.0), (0.0, 4.0), (0.0, 3.5), (0.2, 9.0), (0.1, 1.0)]
+    for place in range(1, len(epochs)):
+        straight, before = History(), History()
+        for number, epoch in enumerate(epochs):
+            straight.add({"epoch": number}, *epoch)
+            if number < place:
+                before.add({"epoch": number}, *epoch)
+        after = History(list(before.epochs), list(before.scores), before.lowest_loss, before.best_epoch)
+        for number, epoch in enumerate(epochs[place:], start=place):
+            after.add({"epoch": number}, *epoch)
+        assert after == straight
+
+
+def test_where_the_best_model_was_lost_the_one_that_is_kept_counts():
+    # After epochs of .6 and .4 the arrays of the first are gone: .5 is better than what is left.
+    history = History([{}, {}], [0.6, 0.4], lowest_loss=1.0, best_epoch=1)
+    assert history.add({}, 0.5, 9.0)
+    assert history.best_epoch == 2
