@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from container_runner import TINY, Engine, draw, engine_fault
 
 IMAGE = os.environ.get("IMAGE", "sagemaker-ssd:cpu")

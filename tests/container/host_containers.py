@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from container_runner import Container, Engine, docker
-
 from ended_job import Ended
 
 

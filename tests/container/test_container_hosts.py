@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from container_runner import Engine
 from host_containers import HostContainers
+
+from container_runner import Engine
 
 pytestmark = pytest.mark.usefixtures("no_containers_left")
 SOON_SECONDS = 60

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from container_runner import Engine, docker
-
 from ended_job import MODEL
 
 # docker stop kills after ten seconds; the job has to be quicker.

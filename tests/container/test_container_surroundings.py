@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from container_runner import Engine, docker
-
 from ended_job import MODEL
 
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp", "--network", "none", "--shm-size", "64m")

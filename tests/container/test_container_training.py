@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from container_runner import Engine
 
+from container_runner import Engine
 from ended_job import MODEL
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from container_runner import Engine
 
 SITE = "/opt/sagemaker-ssd/lib/python3.11/site-packages"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from conftest import IMAGE
-from container_runner import DEADLINE_SECONDS, ROOT
 
+from container_runner import DEADLINE_SECONDS, ROOT
 from ended_job import MODEL
 
 pytestmark = pytest.mark.usefixtures("no_containers_left")

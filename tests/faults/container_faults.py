@@ -14,8 +14,9 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "container")]
 
-from container_runner import TINY, Engine, docker, draw  # noqa: E402
 from host_containers import HostContainers  # noqa: E402
+
+from container_runner import TINY, Engine, docker, draw  # noqa: E402
 
 ALLOWED_SECONDS = 60
 NAMES = ("algo-1", "algo-2")

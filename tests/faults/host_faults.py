@@ -16,9 +16,9 @@ from pathlib import Path
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS), str(TESTS / "hosts"), str(TESTS / "faults")]
 
-from cluster_runner import Host, Hosts, left_running, make_hosts  # noqa: E402
 from killed_job import model_faults  # noqa: E402
 
+from cluster_runner import Host, Hosts, left_running, make_hosts  # noqa: E402
 from process_tree import descendants  # noqa: E402
 
 ALLOWED_SECONDS = 60

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from cluster_runner import Hosts
 from cluster_runner import make_hosts as make
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from cluster_runner import Host, Hosts, left_running, own_data, own_shard
 
+from cluster_runner import Host, Hosts, left_running, own_data, own_shard
 from ended_job import MODEL, Ended
 from process_tree import descendants
 

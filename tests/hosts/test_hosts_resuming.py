@@ -6,8 +6,8 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from cluster_runner import Hosts, own_shard
 
+from cluster_runner import Hosts, own_shard
 from process_tree import descendants
 
 pytestmark = pytest.mark.long

@@ -6,8 +6,8 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from cluster_runner import TINY, Hosts, make_hosts
 
+from cluster_runner import TINY, Hosts, make_hosts
 from ended_job import MODEL, Ended
 from sagemaker_ssd.ssd.graphs import Network, saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from container_runner import Engine
 
 SITE = "/opt/sagemaker-ssd/lib/python3.11/site-packages"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import onnx
 import pytest
-from job_runner import Job, Watched
 
 from ended_job import MODEL
+from job_runner import Job, Watched
 from sagemaker_ssd.worker.metrics import Document
 
 SMALL = ("--train", "4", "--validation", "3")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from job_runner import Job
 
 METADATA = "Metadata-Version: 2.1\nName: mxnet-cu112\nVersion: 1.9.1\n"

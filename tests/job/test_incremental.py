@@ -11,9 +11,9 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from job_runner import Job, draw
 
 from ended_job import MODEL, Ended
+from job_runner import Job, draw
 from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS
 from sagemaker_ssd.ssd.graphs import Network, saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from job_runner import Job
 
 HYPER = {"num_classes": "3", "num_training_samples": "4", "use_pretrained_model": "0"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import mxnet as mx
 import pytest
-from job_runner import Job, Watched, draw
 
 from ended_job import MODEL, Ended
+from job_runner import Job, Watched, draw
 
 pytestmark = pytest.mark.long
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import mxnet as mx
 import pytest
-from job_runner import Job, Watched
 
 from ended_job import MODEL, Ended
+from job_runner import Job, Watched
 
 pytestmark = pytest.mark.long
 

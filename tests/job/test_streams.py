@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+
 from job_runner import ROOT, Job
 
 pytestmark = pytest.mark.long

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+
 from job_runner import ROOT, Job
 
 TINY = ("--train", "2", "--validation", "1")

@@ -9,9 +9,9 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from job_runner import Job, draw
 
 from ended_job import MODEL, Ended
+from job_runner import Job, draw
 
 # The metric definitions that SageMaker publishes for the built-in.
 PUBLISHED = {

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_channels import BOX, HEIGHT, WIDTH, encoded, json_box, noise, png, read_rec, write_annotation, write_image
 from feeding import manifest, wait_for
 from PIL import Image
 from stream_channel import Channel
 
+from drawn_channels import BOX, HEIGHT, WIDTH, encoded, json_box, noise, png, read_rec, write_annotation, write_image
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
