@@ -26,7 +26,7 @@ class Rendezvous:
 class LinkState:
     """The rendezvous, the stop and the verdict, each made once; `changed` is set whenever one is made.
 
-    Beside them, the calls of `all_gather` on this host that wait for the values of all hosts.
+    Also the calls of `all_gather` on this host that wait for the values of all hosts.
     """
 
     def __init__(self) -> None:

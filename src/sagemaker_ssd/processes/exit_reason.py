@@ -16,8 +16,9 @@ def exit_failure(
 ) -> JobError | None:
     """Return the failure that an ended `process` stands for, or None when it has done its work.
 
-    returncode: as subprocess gives it, negative for a signal. report: the process's own word, which counts more than
-    a crash while its libraries are unloaded. memory_remedy: what to do where the machine had run out of memory.
+    returncode: as subprocess gives it, negative for a signal. report: what the process said of its end, which counts
+    more than a crash while its libraries are unloaded. memory_remedy: what to do where the machine had run out of
+    memory.
     """
     if report is not None:
         if report.get("exit_code") == 0:

@@ -1,4 +1,4 @@
-"""The processes of this host: the worker, and on several hosts those of MXNet's parameter server beside it."""
+"""The processes of this host: the worker, and on several hosts those of MXNet's parameter server."""
 
 import contextlib
 import json
@@ -131,7 +131,7 @@ class HostProcesses:
 class WorkerProcess(ChildProcess):
     """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
 
-    {"report": {"exit_code", "sentence"}} is its own word on its end: `report`, None when it had no chance to.
+    {"report": {"exit_code", "sentence"}} says how it ended: `report`, None when it had no chance to say.
     {"progress": text, "within": seconds or null, "busy": whether} says what it does, and kicks the `watchdog`.
     {"gather": name, "value": value} is handed to `all_gather`; the values of all hosts go back as
     {"gathered": name, "values": [...]}.

@@ -44,7 +44,7 @@ def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome
     try:
         _train(job, host_group, gpu_build)
     except JobError:
-        # What went wrong first is what is told.
+        # The first failure is the one to report.
         with contextlib.suppress(OSError):
             finish_publication(model)
         raise

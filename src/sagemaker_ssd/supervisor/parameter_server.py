@@ -8,7 +8,7 @@ from sagemaker_ssd.errors import JobError, PlatformError
 from sagemaker_ssd.processes.exit_reason import unreported_exit
 
 Role = Literal["scheduler", "server", "worker"]
-# What ps-lite reads beside DMLC_*, without a prefix: the port on which a worker or server listens.
+# What ps-lite reads besides DMLC_*, without a prefix: the port on which a worker or server listens.
 _PORT: Final = "PORT"
 _PROCESS_NAMES: Final[dict[Role, str]] = {
     "scheduler": "the parameter server's scheduler",
@@ -32,7 +32,7 @@ def role_environment(environment: Mapping[str, str], role: Role, parameter_serve
 
     Addresses instead of names and interfaces: ps-lite wants an IPv4 address of the scheduler, and DMLC_INTERFACE names
     an interface that need not exist. No DMLC variable that the caller has set stays. Scheduler and servers get
-    no GPU and one thread: they wait, copy and add, beside a worker that needs the cores.
+    no GPU and one thread: they wait, copy and add, while the worker needs the cores.
     """
     kept = {name: value for name, value in environment.items() if not name.startswith("DMLC_") and name != _PORT}
     address, port = parameter_server.scheduler
