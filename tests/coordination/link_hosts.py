@@ -17,7 +17,7 @@ from typing import Any
 
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.link import Link
-from sagemaker_ssd.coordination.protocol import Greeting, Outcome
+from sagemaker_ssd.coordination.protocol import Handshake, Outcome
 
 SHORT = Deadlines(hosts=20, silence=1, stop=0.6, late=0.5)
 
@@ -35,8 +35,8 @@ def names(count: int) -> tuple[str, ...]:
     return tuple(f"127.0.0.{number}" for number in range(1, count + 1))
 
 
-def greeting(host: str, hosts: tuple[str, ...]) -> Greeting:
-    return Greeting("job", hosts, host, "1.0", "digest")
+def handshake(host: str, hosts: tuple[str, ...]) -> Handshake:
+    return Handshake("job", hosts, host, "1.0", "digest")
 
 
 def failed(host: str, sentence: str = "no GPU", exit_code: int = 1) -> Outcome:
@@ -65,7 +65,7 @@ class Job:
 
     def start(self, host: str, /, *, port: int | None = None, **changes: Any) -> Link:
         deadlines = changes.pop("deadlines", self.deadlines)
-        link = Link(replace(greeting(host, self.hosts), **changes), deadlines, port or self.port)
+        link = Link(replace(handshake(host, self.hosts), **changes), deadlines, port or self.port)
         self.links[host] = link
         link.start()
         return link
@@ -77,11 +77,11 @@ class Job:
 
     def meet(self) -> None:
         for link in self.links.values():
-            until(lambda link=link: link.meeting or link.verdict)
-            assert link.meeting, link.verdict
+            until(lambda link=link: link.rendezvous or link.verdict)
+            assert link.rendezvous, link.verdict
 
     def child(self, host: str, deadlines: Deadlines | None = None) -> "Child":
-        child = Child(greeting(host, self.hosts), deadlines or self.deadlines, self.port)
+        child = Child(handshake(host, self.hosts), deadlines or self.deadlines, self.port)
         self.children.append(child)
         return child
 
@@ -110,8 +110,8 @@ def job(count: int, deadlines: Deadlines = SHORT) -> Iterator[Job]:
 class Child:
     """A link in a process of its own, which says what it sees and takes one command a line."""
 
-    def __init__(self, greeting: Greeting, deadlines: Deadlines, port: int) -> None:
-        arguments = json.dumps({"greeting": asdict(greeting), "deadlines": asdict(deadlines), "port": port})
+    def __init__(self, handshake: Handshake, deadlines: Deadlines, port: int) -> None:
+        arguments = json.dumps({"handshake": asdict(handshake), "deadlines": asdict(deadlines), "port": port})
         self.process = subprocess.Popen(
             [sys.executable, __file__, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
@@ -157,16 +157,16 @@ class Child:
 
 def run(arguments: str) -> None:
     given = json.loads(arguments)
-    who = given["greeting"]
-    link = Link(Greeting(**who | {"hosts": tuple(who["hosts"])}), Deadlines(**given["deadlines"]), given["port"])
+    who = given["handshake"]
+    link = Link(Handshake(**who | {"hosts": tuple(who["hosts"])}), Deadlines(**given["deadlines"]), given["port"])
     link.start()
     threading.Thread(target=obey, args=(link, who["host"]), daemon=True).start()
     said: set[str] = set()
     while True:
         link.wait(0.05)
-        meeting, verdict = link.meeting, link.verdict
+        rendezvous, verdict = link.rendezvous, link.verdict
         seen = {
-            "meeting": meeting and asdict(meeting),
+            "rendezvous": rendezvous and asdict(rendezvous),
             "stopping": link.stopping,
             "verdict": verdict and asdict(verdict),
         }
@@ -180,16 +180,16 @@ def obey(link: Link, host: str) -> None:
     for line in sys.stdin:
         command = line.strip()
         if command == "stop":
-            link.ask_to_stop()
+            link.request_stop()
         elif command == "close":
             link.close()
             print(json.dumps({"closed": True}), flush=True)
         elif command == "exit":
             os._exit(0)
         elif command == "failed":
-            link.end(failed(host))
+            link.report_outcome(failed(host))
         else:
-            link.end(Outcome(command, host))
+            link.report_outcome(Outcome(command, host))
 
 
 if __name__ == "__main__":

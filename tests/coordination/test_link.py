@@ -18,25 +18,25 @@ from sagemaker_ssd.errors import PlatformError, ProgramError, UserError
 def test_all_meet(count: int):
     with job(count) as ours:
         ours.start_all()
-        meetings = [link.meeting for link in ours.links.values()]
-        assert [meeting.address for meeting in meetings if meeting] == list(ours.hosts)
-        (scheduler,) = {meeting.scheduler for meeting in meetings if meeting}
+        found = [link.rendezvous for link in ours.links.values()]
+        assert [rendezvous.address for rendezvous in found if rendezvous] == list(ours.hosts)
+        (scheduler,) = {rendezvous.scheduler for rendezvous in found if rendezvous}
         assert scheduler[0] == "127.0.0.1"
         assert ours.port < scheduler[1] <= ours.port + 100
 
 
 def test_the_schedulers_port_is_one_that_nobody_listens_on():
     with job(2) as ours, socket.create_server(("127.0.0.1", ours.port + 1)):
-        meeting = ours.start_all()[0].meeting
-        assert meeting is not None
-        assert meeting.scheduler[1] == ours.port + 2
+        rendezvous = ours.start_all()[0].rendezvous
+        assert rendezvous is not None
+        assert rendezvous.scheduler[1] == ours.port + 2
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[1::2])
 def test_hosts_appear_late_and_in_any_order(order: tuple[int, ...]):
     with job(3) as ours:
         for number in order:
-            assert all(link.meeting is None for link in ours.links.values())
+            assert all(link.rendezvous is None for link in ours.links.values())
             ours.start(ours.hosts[number])
             time.sleep(0.1)
         ours.meet()
@@ -46,7 +46,9 @@ def gathered(ours: Any, calls: list[tuple[str, str, object]]) -> dict[str, list[
     """Make the calls (host, name, value) and return what each host was answered, in its order."""
     answers: dict[str, list[tuple[str, list[object]]]] = {host: [] for host in ours.hosts}
     for host, name, value in calls:
-        ours.links[host].gather(name, value, lambda values, host=host, name=name: answers[host].append((name, values)))
+        ours.links[host].all_gather(
+            name, value, lambda values, host=host, name=name: answers[host].append((name, values))
+        )
     until(lambda: all(len(found) == len(calls) // len(ours.hosts) for found in answers.values()))
     return answers
 
@@ -80,7 +82,7 @@ def test_gathering_before_the_meeting_waits_for_it():
     with job(2) as ours:
         answers: list[object] = []
         for host in reversed(ours.hosts):
-            ours.start(host).gather("seed", host, answers.append)
+            ours.start(host).all_gather("seed", host, answers.append)
             time.sleep(0.1)
         until(lambda: len(answers) == 2)
         assert answers == [list(ours.hosts)] * 2
@@ -91,23 +93,23 @@ def test_large_values_pass_and_too_large_or_strange_ones_are_refused_at_once():
         first, second = ours.start_all()
         answers: list[object] = []
         for link in (first, second):
-            link.gather("large", "x" * 500_000, lambda values: answers.append(len(values[0]) + len(values[1])))
+            link.all_gather("large", "x" * 500_000, lambda values: answers.append(len(values[0]) + len(values[1])))
         until(lambda: len(answers) == 2)
         assert answers == [1_000_000] * 2
         with pytest.raises(ValueError, match="the value of larger takes 600002 characters; at most 522240 are allowed"):
-            second.gather("larger", "x" * 600_000, answers.append)
+            second.all_gather("larger", "x" * 600_000, answers.append)
         with pytest.raises(TypeError):
-            second.gather("strange", {1, 2}, answers.append)
+            second.all_gather("strange", {1, 2}, answers.append)
 
 
 def test_done_when_all_are_done():
     with job(3) as ours:
         links = ours.start_all()
         for link, host in zip(links[:2], ours.hosts, strict=False):
-            link.end(Outcome("done", host))
+            link.report_outcome(Outcome("done", host))
         time.sleep(1.3 * SHORT.silence)
         assert [link.verdict for link in links] == [None] * 3
-        links[2].end(Outcome("done", ours.hosts[2]))
+        links[2].report_outcome(Outcome("done", ours.hosts[2]))
         assert ours.verdicts() == [Outcome("done", ours.hosts[0])] * 3
         assert ours.verdicts()[0].error(ours.hosts[1]) is None
 
@@ -117,8 +119,8 @@ def test_the_first_failure_is_everybodys(number: int):
     with job(3) as ours:
         links = ours.start_all()
         ending = failed(ours.hosts[number], "annotations: no images", 1)
-        links[number].end(ending)
-        links[number].end(Outcome("done", ours.hosts[number]))
+        links[number].report_outcome(ending)
+        links[number].report_outcome(Outcome("done", ours.hosts[number]))
         assert ours.verdicts(1) == [ending] * 3
         for other in ours.hosts:
             error = ending.error(other)
@@ -142,7 +144,7 @@ def test_waiting_ends_when_something_changes():
         began = time.monotonic()
         first.wait(0.2)
         assert 0.15 < time.monotonic() - began < 1
-        threading.Timer(0.2, second.end, [failed(ours.hosts[1])]).start()
+        threading.Timer(0.2, second.report_outcome, [failed(ours.hosts[1])]).start()
         began = time.monotonic()
         first.wait(10)
         assert time.monotonic() - began < 2
@@ -153,12 +155,12 @@ def test_close_delivers_the_verdict_and_leaves_when_the_others_have():
     with job(3) as ours:
         links = ours.start_all()
         for link, host in zip(links, ours.hosts, strict=True):
-            link.end(Outcome("done", host))
+            link.report_outcome(Outcome("done", host))
         until(lambda: links[0].verdict)
         closing = threading.Thread(target=links[0].close)
         closing.start()
         time.sleep(0.3)
-        assert closing.is_alive(), "the hub left before the others"
+        assert closing.is_alive(), "the coordinator left before the others"
         began = time.monotonic()
         for link in links[1:]:
             assert until(lambda link=link: link.verdict) == Outcome("done", ours.hosts[0])
@@ -171,7 +173,7 @@ def test_close_delivers_the_verdict_and_leaves_when_the_others_have():
 def test_close_waits_only_so_long():
     with job(2) as ours:
         first, second = ours.start_all()
-        first.end(failed(ours.hosts[0]))
+        first.report_outcome(failed(ours.hosts[0]))
         until(lambda: second.verdict)
         began = time.monotonic()
         first.close(0.5)
@@ -181,7 +183,7 @@ def test_close_waits_only_so_long():
 def test_a_member_that_failed_stays_until_the_others_know():
     with job(3) as ours:
         links = ours.start_all()
-        links[1].end(failed(ours.hosts[1]))
+        links[1].report_outcome(failed(ours.hosts[1]))
         until(lambda: links[1].verdict)
         links[1].close()
         assert ours.verdicts(1) == [failed(ours.hosts[1])] * 3
@@ -197,8 +199,8 @@ def test_closing_without_a_verdict_is_a_loss_for_the_others():
         verdict = until(lambda: first.verdict)
         assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[1], 2)
         for link in (first, second):  # without effect, and no error
-            link.end(Outcome("done", "x"))
-            link.ask_to_stop()
+            link.report_outcome(Outcome("done", "x"))
+            link.request_stop()
             link.close(0.1)
             link.close(0.1)
 
@@ -211,7 +213,7 @@ def test_an_unexpected_exception_ends_the_job(number: int, caplog: pytest.LogCap
     with job(2) as ours:
         links = ours.start_all()
         for link in links:
-            link.gather("value", 1, answer if link is links[number] else lambda values: None)
+            link.all_gather("value", 1, answer if link is links[number] else lambda values: None)
         for verdict in ours.verdicts():
             assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", "", 3)
             assert (

@@ -25,7 +25,7 @@ def test_a_killed_host_is_lost_at_once():
     with job(3, PATIENT) as ours:
         first, third = ours.start(ours.hosts[0]), ours.start(ours.hosts[2])
         child = ours.child(ours.hosts[1])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGKILL)
         for link in (first, third):
             lost(until(lambda link=link: link.verdict, 2), ours.hosts[1], "the connection to 127.0.0.1 broke off")
@@ -36,7 +36,7 @@ def test_a_killed_first_host_is_lost_at_once():
     with job(3, PATIENT) as ours:
         second, third = ours.start(ours.hosts[1]), ours.start(ours.hosts[2])
         child = ours.child(ours.hosts[0])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGKILL)
         for link, host in ((second, ours.hosts[1]), (third, ours.hosts[2])):
             lost(until(lambda link=link: link.verdict, 2), ours.hosts[0], f"the connection to {host} broke off")
@@ -45,9 +45,9 @@ def test_a_killed_first_host_is_lost_at_once():
 def test_a_host_that_failed_stays_until_the_first_one_has_passed_it_on():
     with job(2, PATIENT) as ours:
         child, second = ours.child(ours.hosts[0]), ours.start(ours.hosts[1])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGSTOP)
-        second.end(failed(ours.hosts[1]))
+        second.report_outcome(failed(ours.hosts[1]))
         assert until(lambda: second.verdict, 1) == failed(ours.hosts[1])
         closing = threading.Thread(target=second.close)
         closing.start()
@@ -63,13 +63,13 @@ def test_a_host_that_said_it_was_done_may_go():
     with job(2, PATIENT) as ours:
         first = ours.start(ours.hosts[0])
         child = ours.child(ours.hosts[1])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.tell("done")
         time.sleep(0.3)
         child.send_signal(signal.SIGKILL)
         time.sleep(0.3)
         assert first.verdict is None
-        first.end(Outcome("done", ours.hosts[0]))
+        first.report_outcome(Outcome("done", ours.hosts[0]))
         assert until(lambda: first.verdict, 1) == Outcome("done", ours.hosts[0])
 
 
@@ -77,7 +77,7 @@ def test_a_stopped_host_is_lost_and_reads_so_when_it_wakes():
     with job(3) as ours:
         first, third = ours.start(ours.hosts[0]), ours.start(ours.hosts[2])
         child = ours.child(ours.hosts[1])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         for link in (first, third):
@@ -95,9 +95,9 @@ def test_a_host_that_slept_through_the_job_reads_the_verdict_before_it_judges():
     with job(3) as ours:
         first, third = ours.start(ours.hosts[0]), ours.start(ours.hosts[2])
         child = ours.child(ours.hosts[1])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGSTOP)
-        third.end(failed(ours.hosts[2]))
+        third.report_outcome(failed(ours.hosts[2]))
         until(lambda: first.verdict)
         third.close()
         first.close(1.5 * SHORT.silence)
@@ -109,7 +109,7 @@ def test_a_stopped_first_host_is_lost_and_reads_so_when_it_wakes():
     with job(2) as ours:
         second = ours.start(ours.hosts[1])
         child = ours.child(ours.hosts[0])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGSTOP)
         verdict = until(lambda: second.verdict)
         lost(verdict, ours.hosts[0], f"127.0.0.2 heard nothing from {ours.hosts[0]} for 1 seconds")
@@ -123,12 +123,12 @@ def test_a_short_stop_changes_nothing(number: int):
     with job(2) as ours:
         other = ours.start(ours.hosts[1 - number])
         child = ours.child(ours.hosts[number])
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGSTOP)
         time.sleep(0.5 * SHORT.silence)
         child.send_signal(signal.SIGCONT)
         time.sleep(0.3)
-        other.end(Outcome("done", ours.hosts[1 - number]))
+        other.report_outcome(Outcome("done", ours.hosts[1 - number]))
         child.tell("done")
         assert child.verdict() == until(lambda: other.verdict) == Outcome("done", ours.hosts[0])
 
@@ -139,12 +139,12 @@ def test_a_host_that_sleeps_does_not_take_the_others_for_lost(number: int):
     with job(2) as ours:
         other = ours.start(ours.hosts[1 - number], deadlines=replace(SHORT, silence=2.5))
         child = ours.child(ours.hosts[number], replace(SHORT, silence=1))
-        child.saw("meeting")
+        child.saw("rendezvous")
         child.send_signal(signal.SIGSTOP)
         time.sleep(1.5)
         child.send_signal(signal.SIGCONT)
         time.sleep(0.4)
-        other.end(Outcome("done", ours.hosts[1 - number]))
+        other.report_outcome(Outcome("done", ours.hosts[1 - number]))
         child.tell("done")
         assert child.verdict() == until(lambda: other.verdict) == Outcome("done", ours.hosts[0])
 
@@ -155,13 +155,13 @@ def test_the_first_host_may_sleep_before_the_others_are_let_in():
         until(lambda: answers(ours.port))
         child.send_signal(signal.SIGSTOP)
         for _ in range(3):  # each leaves a connection behind that has greeted
-            ours.start(ours.hosts[1]).end(failed(ours.hosts[1]))
+            ours.start(ours.hosts[1]).report_outcome(failed(ours.hosts[1]))
             ours.links.pop(ours.hosts[1]).close(0)
         second = ours.start(ours.hosts[1])
         time.sleep(0.5)
         child.send_signal(signal.SIGCONT)
-        child.saw("meeting")
-        assert until(lambda: second.meeting)
+        child.saw("rendezvous")
+        assert until(lambda: second.rendezvous)
         assert second.verdict is None
 
 
@@ -201,7 +201,7 @@ def cabled() -> Iterator[tuple[Job, Cable]]:
         cable = Cable(ours.port)
         try:
             first, second = ours.start(ours.hosts[0]), ours.start(ours.hosts[1], port=cable.port)
-            until(lambda: first.meeting and second.meeting)
+            until(lambda: first.rendezvous and second.rendezvous)
             yield ours, cable
         finally:
             cable.close()

@@ -18,36 +18,36 @@ def test_all_learn_of_it_and_the_first_hosts_ending_counts(asked: list[int]):
     with job(3, replace(SHORT, stop=10)) as ours:
         links = ours.start_all()
         for number in asked:
-            links[number].ask_to_stop()
-            links[number].ask_to_stop()
+            links[number].request_stop()
+            links[number].request_stop()
         for link in links:
             until(lambda link=link: link.stopping, 1)
         first = Outcome("stopped", ours.hosts[0], 2, "stopped before the first model")
-        links[0].end(first)
-        links[1].end(Outcome("stopped", ours.hosts[1], 0))
+        links[0].report_outcome(first)
+        links[1].report_outcome(Outcome("stopped", ours.hosts[1], 0))
         time.sleep(0.3)
         assert [link.verdict for link in links] == [None] * 3
-        links[2].end(Outcome("done", ours.hosts[2]))
+        links[2].report_outcome(Outcome("done", ours.hosts[2]))
         assert ours.verdicts(1) == [first] * 3
 
 
 def test_the_first_hosts_ending_comes_late():
     with job(2, replace(SHORT, stop=10)) as ours:
         first, second = ours.start_all()
-        second.ask_to_stop()
-        second.end(saved(ours.hosts[1]))
+        second.request_stop()
+        second.report_outcome(saved(ours.hosts[1]))
         time.sleep(0.5)
         assert (first.verdict, second.verdict) == (None, None)
-        first.end(saved(ours.hosts[0]))
+        first.report_outcome(saved(ours.hosts[0]))
         assert ours.verdicts(0.5) == [saved(ours.hosts[0])] * 2
 
 
 def test_another_hosts_ending_never_comes():
     with job(2) as ours:
         first, _ = ours.start_all()
-        first.ask_to_stop()
+        first.request_stop()
         began = time.monotonic()
-        first.end(saved(ours.hosts[0]))
+        first.report_outcome(saved(ours.hosts[0]))
         assert ours.verdicts() == [saved(ours.hosts[0])] * 2
         assert time.monotonic() - began > 0.8 * SHORT.stop
 
@@ -55,9 +55,9 @@ def test_another_hosts_ending_never_comes():
 def test_the_first_hosts_ending_never_comes():
     with job(2) as ours:
         first, second = ours.start_all()
-        first.ask_to_stop()
+        first.request_stop()
         until(lambda: second.stopping)
-        second.end(saved(ours.hosts[1]))
+        second.report_outcome(saved(ours.hosts[1]))
         for verdict in ours.verdicts():
             assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[0], 2)
             assert "this host's part had not ended 0.6 seconds later" in verdict.sentence
@@ -66,11 +66,11 @@ def test_the_first_hosts_ending_never_comes():
 def test_a_failure_while_stopping_is_logged_and_is_none(caplog: pytest.LogCaptureFixture):
     with job(3, replace(SHORT, stop=10)) as ours:
         links = ours.start_all()
-        links[0].ask_to_stop()
+        links[0].request_stop()
         until(lambda: links[1].stopping and links[2].stopping)
-        links[1].end(failed(ours.hosts[1], "a crash at the end"))
+        links[1].report_outcome(failed(ours.hosts[1], "a crash at the end"))
         links[2].close()  # gone without a word
-        links[0].end(saved(ours.hosts[0]))
+        links[0].report_outcome(saved(ours.hosts[0]))
         assert [until(lambda link=link: link.verdict, 1) for link in links[:2]] == [saved(ours.hosts[0])] * 2
         assert f"While the job is stopping: host {ours.hosts[1]}: a crash at the end" in caplog.text
         assert f"While the job is stopping: host {ours.hosts[2]}: the connection to 127.0.0.1 broke off" in caplog.text
@@ -79,20 +79,20 @@ def test_a_failure_while_stopping_is_logged_and_is_none(caplog: pytest.LogCaptur
 def test_a_failure_of_the_first_host_while_stopping_is_one():
     with job(2, replace(SHORT, stop=10)) as ours:
         first, second = ours.start_all()
-        first.ask_to_stop()
+        first.request_stop()
         until(lambda: second.stopping)
-        first.end(failed(ours.hosts[0], "the model could not be written"))
-        second.end(saved(ours.hosts[1]))
+        first.report_outcome(failed(ours.hosts[0], "the model could not be written"))
+        second.report_outcome(saved(ours.hosts[1]))
         assert ours.verdicts(1) == [failed(ours.hosts[0], "the model could not be written")] * 2
 
 
 def test_a_stop_after_the_verdict_changes_nothing():
     with job(2) as ours:
         links = ours.start_all()
-        links[1].end(failed(ours.hosts[1]))
+        links[1].report_outcome(failed(ours.hosts[1]))
         ours.verdicts()
         for link in links:
-            link.ask_to_stop()
+            link.request_stop()
         time.sleep(0.2)
         assert ours.verdicts() == [failed(ours.hosts[1])] * 2
 
@@ -101,10 +101,10 @@ def test_the_first_host_is_gone_while_stopping():
     with job(2) as ours:
         child = ours.child(ours.hosts[0])
         second = ours.start(ours.hosts[1])
-        child.saw("meeting")
-        second.ask_to_stop()
+        child.saw("rendezvous")
+        second.request_stop()
         child.saw("stopping")
-        second.end(saved(ours.hosts[1]))
+        second.report_outcome(saved(ours.hosts[1]))
         child.tell("exit")
         verdict = until(lambda: second.verdict)
         assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[0], 2)

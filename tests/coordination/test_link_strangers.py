@@ -11,7 +11,7 @@ from link_hosts import Job, job, until
 
 from sagemaker_ssd.coordination.protocol import Outcome
 
-GREETING = {
+HANDSHAKE = {
     "kind": "greeting",
     "protocol": "sagemaker-ssd-hosts",
     "number": 1,
@@ -24,7 +24,7 @@ GREETING = {
 
 
 def line(**changes: object) -> bytes:
-    return json.dumps(GREETING | changes).encode() + b"\n"
+    return json.dumps(HANDSHAKE | changes).encode() + b"\n"
 
 
 def send(ours: Job, data: bytes) -> None:
@@ -49,7 +49,7 @@ def goes_on(ours: Job) -> None:
     ours.start(ours.hosts[1])
     ours.meet()
     for host, link in ours.links.items():
-        link.end(Outcome("done", host))
+        link.report_outcome(Outcome("done", host))
     assert ours.verdicts() == [Outcome("done", ours.hosts[0])] * 2
 
 
@@ -96,7 +96,7 @@ def test_an_endless_line_is_cut_off(caplog: pytest.LogCaptureFixture):
 
 
 def test_who_says_nothing_is_put_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr("sagemaker_ssd.coordination.listener.GREETING_SECONDS", 0.3)
+    monkeypatch.setattr("sagemaker_ssd.coordination.listener.HANDSHAKE_SECONDS", 0.3)
     with job(2) as ours:
         open_job(ours)
         began = time.monotonic()
@@ -108,7 +108,7 @@ def test_who_says_nothing_is_put_out(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 
 def test_a_greeting_alone_is_not_a_host(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sagemaker_ssd.coordination.listener.GREETING_SECONDS", 0.3)
+    monkeypatch.setattr("sagemaker_ssd.coordination.listener.HANDSHAKE_SECONDS", 0.3)
     with job(2) as ours:
         open_job(ours)
         send(ours, line())
@@ -135,7 +135,7 @@ def test_a_host_that_turns_to_nonsense_is_lost():
         host.connect(("127.0.0.1", ours.port))
         host.sendall(line() + b'{"kind": "here"}\n')
         first = ours.links[ours.hosts[0]]
-        until(lambda: first.meeting)
+        until(lambda: first.rendezvous)
         host.sendall(b'{"kind": "dance"}\n')
         verdict = until(lambda: first.verdict, 1)
         assert (verdict.host, verdict.exit_code) == (ours.hosts[1], 2)
@@ -143,11 +143,11 @@ def test_a_host_that_turns_to_nonsense_is_lost():
 
 
 def test_a_first_host_that_does_not_answer_at_once_is_tried_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sagemaker_ssd.coordination.participant.GREETING_SECONDS", 0.2)
+    monkeypatch.setattr("sagemaker_ssd.coordination.participant.HANDSHAKE_SECONDS", 0.2)
     with job(2) as ours:
         # Something that takes connections and says nothing, as a host that is paused does.
         with socket.create_server((ours.hosts[0], ours.port)):
             second = ours.start(ours.hosts[1])
             time.sleep(1)
         ours.start(ours.hosts[0])
-        assert until(lambda: second.meeting)
+        assert until(lambda: second.rendezvous)

@@ -1,4 +1,4 @@
-"""Two supervisors' company over a real link: a host whose part is done waits for one that is still at work."""
+"""The host group of two supervisors over a real link: a host whose part is done waits for one that is still at work."""
 
 import socket
 import threading
@@ -21,18 +21,20 @@ def test_a_host_that_is_done_waits_while_the_first_makes_its_report(monkeypatch:
     # The deadline for a bug of the link, which what follows the training may exceed by far.
     monkeypatch.setattr(host_group, "_LAST_SECONDS", 0.5)
     never = threading.Event()
-    first, second = (HostGroup(Cluster(hosts=HOSTS, current_host=host), "1", {}) for host in HOSTS)
+    first, second = (HostGroup(Cluster(hosts=HOSTS, current_host=host), "1", {}, never) for host in HOSTS)
     verdicts = {}
-    waiting = threading.Thread(target=lambda: verdicts.update(second=second.settle(Outcome("done", HOSTS[1]), never)))
+    waiting = threading.Thread(
+        target=lambda: verdicts.update(second=second.agree_on_outcome(Outcome("done", HOSTS[1])))
+    )
     try:
-        assert first.meet(never) is not None
-        assert second.meet(never) is not None
+        assert first.rendezvous() is not None
+        assert second.rendezvous() is not None
         waiting.start()
         time.sleep(2)
         assert verdicts == {}
-        verdicts["first"] = first.settle(Outcome("done", HOSTS[0]), never)
+        verdicts["first"] = first.agree_on_outcome(Outcome("done", HOSTS[0]))
         waiting.join(20)
         assert {name: verdict.kind for name, verdict in verdicts.items()} == {"first": "done", "second": "done"}
     finally:
-        first.close(never)
-        second.close(never)
+        first.close()
+        second.close()

@@ -1,1 +1,1 @@
-"""What the supervisors of a job's hosts say to one another. Needs no MXNet."""
+"""How the supervisors of a job's hosts meet, watch one another and agree how the job ends. Needs no MXNet."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.coordinator import Coordinator
 from sagemaker_ssd.coordination.participant import Participant
-from sagemaker_ssd.coordination.protocol import LONGEST_LINE, Greeting, Outcome
-from sagemaker_ssd.coordination.state import Answer, LinkState, Rendezvous
+from sagemaker_ssd.coordination.protocol import LONGEST_LINE, Handshake, Outcome
+from sagemaker_ssd.coordination.state import GatherCallback, LinkState, Rendezvous
 
 _log = logging.getLogger(__name__)
 # For the rest of the line that carries the values of all hosts.
@@ -29,16 +29,16 @@ class Link:
     deadlines: in seconds. port: where the first host listens, the same on all hosts.
     """
 
-    def __init__(self, greeting: Greeting, deadlines: Deadlines, port: int) -> None:
-        self._here, self._deadlines = greeting.host, deadlines
-        self._largest = (LONGEST_LINE - _ENVELOPE) // len(greeting.hosts)
-        self._board = LinkState()
-        side = Coordinator if greeting.host == greeting.hosts[0] else Participant
-        self._side: Coordinator | Participant = side(greeting, deadlines, port, self._board)
+    def __init__(self, handshake: Handshake, deadlines: Deadlines, port: int) -> None:
+        self._here, self._deadlines = handshake.host, deadlines
+        self._longest_value = (LONGEST_LINE - _ENVELOPE) // len(handshake.hosts)
+        self._state = LinkState()
+        side = Coordinator if handshake.host == handshake.hosts[0] else Participant
+        self._side: Coordinator | Participant = side(handshake, deadlines, port, self._state)
         self._loop = asyncio.new_event_loop()
         self._leave = asyncio.Event()
         self._leave_seconds = 0.0
-        self._asked_to_stop, self._ended, self._closing = False, False, False
+        self._stop_was_requested, self._outcome_was_reported, self._closing = False, False, False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def start(self) -> None:
@@ -46,47 +46,50 @@ class Link:
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait until meeting, stopping or verdict may have changed, at most so long."""
-        self._board.changed.wait(seconds)
-        self._board.changed.clear()
+        """Wait until rendezvous, stopping or verdict may have changed, at most so long."""
+        self._state.changed.wait(seconds)
+        self._state.changed.clear()
 
     @property
-    def meeting(self) -> Rendezvous | None:
+    def rendezvous(self) -> Rendezvous | None:
         """What is known once all hosts have met."""
-        return self._board.meeting
+        return self._state.rendezvous
 
     @property
     def stopping(self) -> bool:
         """Whether a host was asked to stop."""
-        return self._board.stopping
+        return self._state.stopping
 
     @property
     def verdict(self) -> Outcome | None:
         """How the job ends, None until that is settled; it never changes."""
-        return self._board.verdict
+        return self._state.verdict
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Tell all hosts that this one was asked to stop."""
-        if not self._asked_to_stop:
-            self._asked_to_stop = True
-            self._call(self._side.ask_to_stop)
+        if not self._stop_was_requested:
+            self._stop_was_requested = True
+            self._call(self._side.request_stop)
 
-    def end(self, ending: Outcome) -> None:
+    def report_outcome(self, outcome: Outcome) -> None:
         """Tell how this host's part ended; only the first time counts."""
-        if not self._ended:
-            self._ended = True
-            self._call(self._side.end, ending)
+        if not self._outcome_was_reported:
+            self._outcome_was_reported = True
+            self._call(self._side.report_outcome, outcome)
 
-    def gather(self, name: str, value: object, answer: Answer) -> None:
-        """Give this host's JSON value for `name`; `answer` gets all hosts' in their order, in the link's thread.
+    def all_gather(self, name: str, value: object, callback: GatherCallback) -> None:
+        """Give this host's JSON value for `name`; `callback` gets all hosts' in their order, in the link's thread.
 
         Raises TypeError or ValueError for a value that is not JSON, or whose share of a line of 1 MiB is too large.
         """
         text = json.dumps(value)
-        if len(text) + len(name) > self._largest:
-            raise ValueError(f"the value of {name} takes {len(text)} characters; at most {self._largest} are allowed")
+        if len(text) + len(name) > self._longest_value:
+            raise ValueError(
+                f"the value of {name} takes {len(text)} characters; at most {self._longest_value} are allowed"
+            )
+        self._call(self._state.expect_values, name, callback)
         # All hosts, this one too, get values as JSON gives them back.
-        self._call(self._side.gather, name, json.loads(text), answer)
+        self._call(self._side.all_gather, name, json.loads(text))
 
     def leave(self, seconds: float = 5) -> None:
         """Begin to leave: once the verdict is with the others, or after so long; without a verdict at once.
@@ -114,7 +117,7 @@ class Link:
 
     def _run(self) -> None:
         try:
-            self._loop.set_exception_handler(self._take_exception)
+            self._loop.set_exception_handler(self._handle_exception)
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._main())
         except Exception as error:
@@ -122,13 +125,13 @@ class Link:
 
     async def _main(self) -> None:
         work = asyncio.create_task(self._side.run())
-        work.add_done_callback(self._take_end)
+        work.add_done_callback(self._work_ended)
         await self._leave.wait()
         await self._side.leave(self._leave_seconds)
         self._closing = True
         work.cancel()
 
-    def _take_end(self, work: asyncio.Task[None]) -> None:
+    def _work_ended(self, work: asyncio.Task[None]) -> None:
         error: BaseException | None
         if work.cancelled():
             error = None if self._closing else RuntimeError("its work was cancelled")
@@ -137,7 +140,7 @@ class Link:
         if error is not None:
             self._break(error)
 
-    def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _handle_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(str(context["message"]))
         if str(context["message"]).startswith("socket.accept() out of system resource"):
             # asyncio tries again in a second.
@@ -158,4 +161,4 @@ class Link:
         try:
             self._side.fail(ending)
         finally:
-            self._board.settle(ending)
+            self._state.set_verdict(ending)

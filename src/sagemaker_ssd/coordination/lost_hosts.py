@@ -1,21 +1,17 @@
-"""Sentences about hosts that were lost or never came.
-
-Time as a process counts it that may have been stopped or paused.
-"""
+"""The sentences about hosts that were lost or never came."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, SILENCE_VARIABLE
 from sagemaker_ssd.coordination.addresses import is_address, resolve
 from sagemaker_ssd.coordination.protocol import Outcome
 
-_RESOLVE_SECONDS = 3.0
+_RESOLVE_SECONDS: Final = 3.0
 
 
-def broken_off(host: str, observer: str, reason: str, *, stopping: bool = False) -> Outcome:
+def connection_lost(host: str, observer: str, reason: str, *, stopping: bool = False) -> Outcome:
     """Return the end of a job whose `host` is gone without a word, as its connection's other side sees it."""
     when = "while the job was stopping, " if stopping else ""
     until = "before it had said how the job ended" if stopping else "before it had said how it ended"
@@ -26,7 +22,7 @@ def broken_off(host: str, observer: str, reason: str, *, stopping: bool = False)
     )
 
 
-def silent(host: str, observer: str, seconds: float, *, stopping: bool = False) -> Outcome:
+def heartbeat_timeout(host: str, observer: str, seconds: float, *, stopping: bool = False) -> Outcome:
     """Return the end of a job whose `host` was not heard from for too long."""
     when = "while the job was stopping, " if stopping else ""
     return _lost(
@@ -42,7 +38,11 @@ def never_stopped(host: str, seconds: float) -> Outcome:
     return _lost(host, f"the job was asked to stop, and this host's part had not ended {seconds:g} seconds later")
 
 
-def never_met(seconds: float, what_is_known: str) -> Outcome:
+def _lost(host: str, sentence: str) -> Outcome:
+    return Outcome("failed", host, 2, sentence)
+
+
+def rendezvous_timeout(seconds: float, what_is_known: str) -> Outcome:
     """Return the end of a job whose hosts have not met in time."""
     return Outcome(
         "failed",
@@ -53,11 +53,11 @@ def never_met(seconds: float, what_is_known: str) -> Outcome:
     )
 
 
-async def describe_missing(hosts: Sequence[str], refused: Mapping[str, str]) -> str:
-    """Say what the first host knows of hosts that have not come; `refused` holds why one was turned away."""
+async def describe_missing(hosts: Sequence[str], rejected: Mapping[str, str]) -> str:
+    """Say what the first host knows of hosts that have not come; `rejected` holds why one was turned away."""
     addresses = await asyncio.gather(*(resolve(host, _RESOLVE_SECONDS) for host in hosts))
     return "; ".join(
-        f"{host} was refused: {refused[host]}" if host in refused else _describe(host, address)
+        f"{host} was refused: {rejected[host]}" if host in rejected else _describe(host, address)
         for host, address in zip(hosts, addresses, strict=True)
     )
 
@@ -66,25 +66,3 @@ def _describe(host: str, address: str | None) -> str:
     if address is None:
         return f"{host} has not connected, and its name does not resolve"
     return f"{host} has not connected" + ("" if is_address(host) else f" (its name resolves to {address})")
-
-
-def _lost(host: str, sentence: str) -> Outcome:
-    return Outcome("failed", host, 2, sentence)
-
-
-# A tick that comes later than that comes late because this process was not awake, not because others were silent.
-_LONGEST: Final = 2
-
-
-async def ticks(interval: float) -> AsyncIterator[float]:
-    """Tick about every `interval` seconds for ever, with the seconds since the last that this process was awake."""
-    before = time.monotonic()
-    while True:
-        await asyncio.sleep(interval)
-        # On waking, timers can run before the sockets are looked at: after two rounds of the loop, what came in
-        # meanwhile (a verdict, signs of life) has been read, and only then is anything judged.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        now = time.monotonic()
-        yield min(now - before, _LONGEST * interval)
-        before = now

@@ -1,73 +1,120 @@
-"""How every other host reaches the first one.
-
-The side of every other host: it finds the first one, tells it of its own end, and hears how the job ends.
-"""
+"""Every other host's side of the link: it connects to the first one, reports its own outcome, and hears the verdict."""
 
 import asyncio
-import contextlib
 import logging
 import os
-from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.addresses import is_address, resolve
-from sagemaker_ssd.coordination.connection import Connection
-from sagemaker_ssd.coordination.listener import GREETING_SECONDS
-from sagemaker_ssd.coordination.lost_hosts import broken_off, never_met, silent, ticks
+from sagemaker_ssd.coordination.connection import Connection, ticks, wait_while
+from sagemaker_ssd.coordination.listener import HANDSHAKE_SECONDS
+from sagemaker_ssd.coordination.lost_hosts import connection_lost, heartbeat_timeout, rendezvous_timeout
 from sagemaker_ssd.coordination.protocol import (
-    Greeting,
+    Handshake,
     Message,
+    MessageKind,
     Outcome,
-    decode_ending,
+    decode_outcome,
     encode,
-    encode_ending,
-    encode_greeting,
+    encode_handshake,
+    encode_outcome,
 )
-from sagemaker_ssd.coordination.state import Answer, LinkState, PendingGathers, Rendezvous
+from sagemaker_ssd.coordination.state import LinkState, Rendezvous
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 5.0
+_FLUSH_SECONDS: Final = 1.0
+# After SIGTERM a container has 10 seconds (docker stop).
+_STOPPING_SECONDS: Final = 5.0
 
 
-class Approach:
-    """Hands the connection to `admitted` when the first host has let this one in, a refusal to `refused`."""
+class Participant:
+    """All methods run in the link's thread."""
 
-    def __init__(
-        self,
-        greeting: Greeting,
-        port: int,
-        admitted: Callable[[Connection], None],
-        refused: Callable[[Outcome], None],
-    ) -> None:
-        self._greeting, self._port = greeting, port
-        self._first, self._here = greeting.hosts[0], greeting.host
-        self._admitted, self._refused = admitted, refused
+    def __init__(self, handshake: Handshake, deadlines: Deadlines, port: int, state: LinkState) -> None:
+        self._handshake, self._port = handshake, port
+        self._here, self._first = handshake.host, handshake.hosts[0]
+        self._deadlines, self._state = deadlines, state
+        self._connection: Connection | None = None
+        # Why there is no connection yet, "" once there was one.
+        self._problem = f"{self._first} has not been looked for yet"
+        # What was said before there was one.
+        self._outbox: list[bytes] = []
+        self._outcome: Outcome | None = None
+        # Whether the first host can still say how the job ends, and whether it has.
+        self._first_responds, self._first_has_decided = False, False
 
-    async def attempt(self) -> str:
-        """Try once; return what stood in the way, "" when this host was let in."""
+    async def run(self) -> None:
+        """Reach the first host and watch it, for ever."""
+        await asyncio.gather(self._join(), self._watch())
+
+    def request_stop(self) -> None:
+        """Tell all hosts that this one was asked to stop."""
+        self._state.set_stopping()
+        self._send(encode(MessageKind.STOP))
+
+    def report_outcome(self, outcome: Outcome) -> None:
+        """Take this host's own outcome."""
+        self._outcome = outcome
+        self._send(encode_outcome(MessageKind.OUTCOME, outcome))
+        self._end_with_own_failure()
+
+    def fail(self, outcome: Outcome) -> None:
+        """End the job for a reason that is no host's outcome."""
+        self._send(encode_outcome(MessageKind.OUTCOME, outcome))
+        self._state.set_verdict(outcome)
+
+    def all_gather(self, name: str, value: object) -> None:
+        """Give this host's value."""
+        self._send(encode(MessageKind.GATHER, name=name, value=value))
+
+    async def leave(self, seconds: float) -> None:
+        """Leave when this host's own failure has been passed on to all, else after so long."""
+        own = self._outcome is not None and self._outcome == self._state.verdict
+        await wait_while(lambda: own and self._first_responds and not self._first_has_decided, seconds)
+        if self._connection is not None:
+            self._connection.ended = self._disconnected
+            self._connection.close()
+            await wait_while(lambda: self._connection is not None, _FLUSH_SECONDS)
+
+    def _disconnected(self, connection: Connection, reason: str) -> None:
+        self._connection, self._first_responds = None, False
+
+    # Connecting to the first host
+
+    async def _join(self) -> None:
+        while self._state.verdict is None and self._problem:
+            self._problem = await self._try_to_join()
+            if self._problem:
+                await asyncio.sleep(self._deadlines.beat)
+
+    async def _try_to_join(self) -> str:
+        """Connect and wait for an answer; return what stood in the way, "" when this host was admitted."""
         address = await resolve(self._first)
         if address is None:
             return f"{self._first} is not reached, because its name does not resolve"
         place = f"{address}:{self._port}" + ("" if is_address(self._first) else f", the address of {self._first}")
-        # Why there was no answer; "" when this host was let in.
-        answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # Why this host was not admitted; "" when it was.
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         connection = Connection(
-            lambda connection: connection.send(encode_greeting(self._greeting)),
-            lambda connection, message: self._take(connection, message, answered),
-            lambda connection, reason: None if answered.done() else answered.set_result(reason),
+            lambda connection: connection.send(encode_handshake(self._handshake)),
+            lambda connection, message: self._received_answer(connection, message, answer),
+            lambda connection, reason: None if answer.done() else answer.set_result(reason),
         )
         admitted = False
         try:
             reason = await self._connect(connection, address)
             if reason:
                 return f"nothing answers at {place} ({reason})"
-            reason = await self._answer(answered)
+            # Not by asyncio.timeout, which would cancel what is waited for.
+            await asyncio.wait({answer}, timeout=HANDSHAKE_SECONDS)
+            reason = answer.result() if answer.done() else f"no word in {HANDSHAKE_SECONDS:g} seconds"
             admitted = not reason
             return f"what answers at {place} does not let this host in ({reason})" if reason else ""
         finally:
             if not admitted:
-                connection.give_up("not let in")
+                connection.abort("not let in")
 
     async def _connect(self, connection: Connection, address: str) -> str:
         """Connect; return what stood in the way, "" when nothing did."""
@@ -83,171 +130,98 @@ class Approach:
             return os.strerror(error.errno) if error.errno else str(error)
         return ""
 
-    async def _answer(self, answered: asyncio.Future[str]) -> str:
-        # Not by asyncio.timeout, which would cancel what is waited for.
-        await asyncio.wait({answered}, timeout=GREETING_SECONDS)
-        return answered.result() if answered.done() else f"no word in {GREETING_SECONDS:g} seconds"
-
-    def _take(self, connection: Connection, message: Message, answered: asyncio.Future[str]) -> None:
-        if answered.done():
+    def _received_answer(self, connection: Connection, message: Message, answer: asyncio.Future[str]) -> None:
+        if answer.done():
             return
-        if message["kind"] == "welcome":
-            answered.set_result("")
-            connection.send(encode("here"))
-            _log.info("Connected to %s at %s", self._first, connection.other_side)
+        if message["kind"] == MessageKind.WELCOME:
+            answer.set_result("")
+            connection.send(encode(MessageKind.CONFIRMATION))
+            _log.info("Connected to %s at %s", self._first, connection.peer)
             self._admitted(connection)
-        elif message["kind"] == "refusal":
-            refusal = decode_ending(message)
-            answered.set_result(refusal.sentence)
-            self._refused(refusal)
+        elif message["kind"] == MessageKind.REJECTION:
+            rejection = decode_outcome(message)
+            answer.set_result(rejection.sentence)
+            self._end(rejection)
         else:
-            answered.set_result("it is not this program")
+            answer.set_result("it is not this program")
 
-
-_FLUSH_SECONDS: Final = 1.0
-# After SIGTERM a container has 10 seconds (docker stop).
-_STOPPED_SECONDS: Final = 5.0
-_LOOK_SECONDS: Final = 0.02
-
-
-class Participant:
-    """All methods run in the link's thread."""
-
-    def __init__(self, greeting: Greeting, deadlines: Deadlines, port: int, board: LinkState) -> None:
-        self._here, self._first = greeting.host, greeting.hosts[0]
-        self._deadlines, self._board = deadlines, board
-        self._approach = Approach(greeting, port, self._come_in, self._judge)
-        self._connection: Connection | None = None
-        self._problem = f"{self._first} has not been looked for yet"
-        self._outbox: list[bytes] = []
-        self._ending: Outcome | None = None
-        # Whether the first host can still say how the job ends, and whether it has.
-        self._open, self._told = False, False
-        self._answers = PendingGathers()
-
-    async def run(self) -> None:
-        """Reach the first host and watch it, for ever."""
-        await asyncio.gather(self._reach(), self._watch())
-
-    def ask_to_stop(self) -> None:
-        """Tell all hosts that this one was asked to stop."""
-        self._board.stop()
-        self._send(encode("stop"))
-
-    def end(self, ending: Outcome) -> None:
-        """Take this host's own end."""
-        self._ending = ending
-        self._send(encode_ending("end", ending))
-        self._settle_own()
-
-    def fail(self, ending: Outcome) -> None:
-        """End the job for a reason that is no host's ending."""
-        self._send(encode_ending("end", ending))
-        self._board.settle(ending)
-
-    def gather(self, name: str, value: object, answer: Answer) -> None:
-        """Give this host's value."""
-        self._answers.expect(name, answer)
-        self._send(encode("give", name=name, value=value))
-
-    async def leave(self, seconds: float) -> None:
-        """Leave when this host's own failure has been passed on to all, else after so long."""
-        own = self._ending is not None and self._ending == self._board.verdict
-        await self._wait_while(lambda: own and self._open and not self._told, seconds)
-        if self._connection is not None:
-            self._connection.ended = self._forget
-            self._connection.close()
-            await self._wait_while(lambda: self._connection is not None, _FLUSH_SECONDS)
-
-    def _forget(self, connection: Connection, reason: str) -> None:
-        self._connection, self._open = None, False
-
-    async def _reach(self) -> None:
-        while self._board.verdict is None and self._problem:
-            self._problem = await self._approach.attempt()
-            if self._problem:
-                await asyncio.sleep(self._deadlines.beat)
-
-    def _come_in(self, connection: Connection) -> None:
+    def _admitted(self, connection: Connection) -> None:
         connection.received, connection.ended = self._received, self._lost
-        self._connection, self._open = connection, True
+        self._connection, self._first_responds = connection, True
         for line in self._outbox:
             connection.send(line)
         self._outbox.clear()
-        self._settle_own()
+        self._end_with_own_failure()
+
+    # Once there is a connection
 
     def _received(self, connection: Connection, message: Message) -> None:
         kind = message["kind"]
-        if kind == "meeting":
+        if kind == MessageKind.RENDEZVOUS:
             address, port = message["scheduler"]
-            self._board.meet(Rendezvous(connection.own_address, (address, port)))
-        elif kind == "stop":
-            self._board.stop()
-        elif kind == "gathered":
-            asyncio.get_running_loop().call_soon(self._answers.take(message["name"]), message["values"])
-        elif kind == "verdict":
-            self._told = True
-            self._board.settle(decode_ending(message))
-        elif kind == "refusal":
-            self._judge(decode_ending(message))
-        elif kind != "beat":
-            connection.give_up("it sent a message that is not known here")
+            self._state.set_rendezvous(Rendezvous(connection.own_address, (address, port)))
+        elif kind == MessageKind.STOP:
+            self._state.set_stopping()
+        elif kind == MessageKind.GATHERED:
+            self._state.deliver_values(message["name"], message["values"])
+        elif kind == MessageKind.VERDICT:
+            self._first_has_decided = True
+            self._state.set_verdict(decode_outcome(message))
+        elif kind == MessageKind.REJECTION:
+            self._end(decode_outcome(message))
+        elif kind != MessageKind.HEARTBEAT:
+            connection.abort("it sent a message that is not known here")
 
     def _lost(self, connection: Connection, reason: str) -> None:
-        self._forget(connection, reason)
-        self._judge(broken_off(self._first, self._here, reason, stopping=self._board.stopping))
+        self._disconnected(connection, reason)
+        self._end(connection_lost(self._first, self._here, reason, stopping=self._state.stopping))
 
     async def _watch(self) -> None:
-        beat, limit = encode("beat"), self._deadlines.silence
-        waited = reported = ended = 0.0
+        heartbeat, limit = encode(MessageKind.HEARTBEAT), self._deadlines.silence
+        waited = reported = waited_with_outcome = 0.0
         async for seconds in ticks(self._deadlines.beat):
             if self._connection is not None:
-                self._connection.send(beat)
-                self._connection.quiet += seconds
-                within = min(limit, _STOPPED_SECONDS) if self._board.stopping else limit
-                if self._connection.quiet > within and self._board.verdict is None:
-                    self._lose_sight(silent(self._first, self._here, within, stopping=self._board.stopping))
-            elif self._board.verdict is None:
+                self._connection.send(heartbeat)
+                self._connection.silent_seconds += seconds
+                within = min(limit, _STOPPING_SECONDS) if self._state.stopping else limit
+                if self._connection.silent_seconds > within and self._state.verdict is None:
+                    self._timed_out(heartbeat_timeout(self._first, self._here, within, stopping=self._state.stopping))
+            elif self._state.verdict is None:
                 waited += seconds
-                ended += seconds if self._ending is not None else 0
-                if self._ending is not None and ended > self._patience(self._ending):
+                waited_with_outcome += seconds if self._outcome is not None else 0
+                if self._outcome is not None and waited_with_outcome > self._patience(self._outcome):
                     _log.warning("The other hosts could not be told: %s", self._problem)
-                    self._board.settle(self._ending)
+                    self._state.set_verdict(self._outcome)
                 elif waited > self._deadlines.hosts:
-                    self._judge(never_met(self._deadlines.hosts, self._problem))
+                    self._end(rendezvous_timeout(self._deadlines.hosts, self._problem))
                 elif waited - reported > self._deadlines.report:
                     reported = waited
                     _log.info("Waiting for other hosts: %s", self._problem)
 
-    def _patience(self, ending: Outcome) -> float:
+    def _patience(self, outcome: Outcome) -> float:
+        """Return how long this host tries to tell the others of its outcome."""
         late = self._deadlines.late
-        return late if ending.kind == "failed" and not self._board.stopping else min(late, _STOPPED_SECONDS)
+        return late if outcome.kind == "failed" and not self._state.stopping else min(late, _STOPPING_SECONDS)
 
-    def _lose_sight(self, ending: Outcome) -> None:
+    def _timed_out(self, outcome: Outcome) -> None:
         # Should the first host wake, it reads why nobody is there.
-        self._send(encode_ending("end", ending))
-        self._open = False
-        self._judge(ending)
+        self._send(encode_outcome(MessageKind.OUTCOME, outcome))
+        self._first_responds = False
+        self._end(outcome)
 
-    def _judge(self, ending: Outcome) -> None:
-        """Settle what this host has found out by itself; its own failure, if any, says more."""
-        own = self._ending
-        self._board.settle(own if own is not None and own.kind == "failed" else ending)
+    def _end(self, outcome: Outcome) -> None:
+        """End the job with what this host has found out by itself; its own failure, if any, says more."""
+        own = self._outcome
+        self._state.set_verdict(own if own is not None and own.kind == "failed" else outcome)
 
-    def _settle_own(self) -> None:
+    def _end_with_own_failure(self) -> None:
         # A failure while the job is stopping is none: the first host says how the job ends.
-        own = self._ending
-        if own is not None and own.kind == "failed" and self._open and not self._board.stopping:
-            self._board.settle(own)
+        own = self._outcome
+        if own is not None and own.kind == "failed" and self._first_responds and not self._state.stopping:
+            self._state.set_verdict(own)
 
     def _send(self, line: bytes) -> None:
         if self._connection is not None:
             self._connection.send(line)
-        elif self._board.verdict is None:
+        elif self._state.verdict is None:
             self._outbox.append(line)
-
-    async def _wait_while(self, condition: Callable[[], bool], seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while condition():
-                    await asyncio.sleep(_LOOK_SECONDS)

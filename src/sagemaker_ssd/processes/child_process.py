@@ -1,7 +1,4 @@
-"""A process that the supervisor starts: watched, and killed with whatever it has started.
-
-Ended processes that nobody waits for; process 1 of a container inherits them.
-"""
+"""A child process: its stderr passed on, its end waited for, and killed with whatever it has started."""
 
 import contextlib
 import os
@@ -10,72 +7,71 @@ import subprocess
 import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from typing import IO
+from typing import IO, Final
 
-_TAIL_BYTES = 16_384
-_STOP_SECONDS = 8.0
+_TAIL_BYTES: Final = 16_384
+# docker stop gives 10 seconds.
+_STOP_SECONDS: Final = 8.0
 
 
 class ChildProcess:
     """Runs `python -m MODULE --supervisor PID ARGUMENTS` in a session of its own; start it from the main thread.
 
+    PID is this process's, so that the child can end with it. pass_fds: file descriptors that the child inherits.
+
     Its stderr is passed on as it comes and its end is kept, because a C++ abort writes its reason there.
     """
 
     def __init__(
-        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], *, inherited: Sequence[int] = ()
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], *, pass_fds: Sequence[int] = ()
     ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "--supervisor", str(os.getpid()), *arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=tuple(inherited),
+            pass_fds=tuple(pass_fds),
             # Ctrl-C on a terminal reaches the supervisor alone, which then stops its children.
             start_new_session=True,
         )
         assert self._process.stderr is not None
         self._tail = bytearray()
-        self._listeners = [threading.Thread(target=self._pass_on, args=(self._process.stderr,), daemon=True)]
-        self._listeners[0].start()
+        self._readers = [threading.Thread(target=self._forward_stderr, args=(self._process.stderr,), daemon=True)]
+        self._readers[0].start()
 
-    def _pass_on(self, stream: IO[bytes]) -> None:
-        listening = True
+    def _forward_stderr(self, stream: IO[bytes]) -> None:
+        forwarding = True
         while chunk := os.read(stream.fileno(), 65_536):
             self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
             # Nobody may read our stderr any more; the child's must be read on, or it waits for ever.
             with contextlib.suppress(OSError, ValueError):
-                if listening:
-                    listening = False
+                if forwarding:
+                    forwarding = False
                     sys.stderr.buffer.write(chunk)
                     sys.stderr.buffer.flush()
-                    listening = True
+                    forwarding = True
 
-    def ended(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Wait up to `seconds` for the end of the process and say whether it came."""
         try:
             self._process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             return False
-        for listener in self._listeners:
-            listener.join(timeout=5)
+        for reader in self._readers:
+            reader.join(timeout=5)
         return True
 
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM."""
-        self._process.send_signal(signal.SIGTERM)
-
     def stop(self) -> None:
-        """Ask the process to end, and kill it when it has not after 8 seconds (docker stop gives 10)."""
-        self.ask_to_stop()
-        if not self.ended(_STOP_SECONDS):
+        """Send SIGTERM, and kill the process when it has not ended after 8 seconds."""
+        self._process.send_signal(signal.SIGTERM)
+        if not self.wait(_STOP_SECONDS):
             self.kill()
 
     def kill(self) -> None:
         """Kill the process and whatever it has started."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self.ended(_STOP_SECONDS)
+            self.wait(_STOP_SECONDS)
 
     @property
     def pid(self) -> int:
@@ -94,7 +90,10 @@ class ChildProcess:
 
 
 def reap_orphans(ours: Collection[int]) -> None:
-    """Collect every ended child but `ours`, whose ends their own waiters collect, so that none stays as a zombie."""
+    """Collect every ended child but `ours`, whose ends their own waiters collect, so that none stays as a zombie.
+
+    Process 1 of a container inherits the children of ended processes, and nobody else waits for them.
+    """
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -1,4 +1,4 @@
-"""Why a worker ended, as a sentence."""
+"""Why a child process ended, as a sentence."""
 
 import re
 import signal
@@ -8,50 +8,34 @@ from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserErro
 
 # MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
 _CAUGHT_BY_MXNET = "Segmentation fault: 11"
-# What ps-lite's check of its socket says.
-_CANNOT_LISTEN = "bind failed"
 _BY_CODE: dict[object, type[JobError]] = {1: UserError, 2: PlatformError, 3: ProgramError}
 
 
-def failure(
-    returncode: int, report: Mapping[str, object] | None, stderr_tail: str, mini_batch_size: int
+def exit_failure(
+    process: str, returncode: int, report: Mapping[str, object] | None, stderr_tail: str, memory_remedy: str
 ) -> JobError | None:
-    """Return the failure that an ended worker stands for, or None when it has done its work.
+    """Return the failure that an ended `process` stands for, or None when it has done its work.
 
-    returncode: as subprocess gives it, negative for a signal. report: the worker's own word, which counts more than
-    a crash while its libraries are unloaded.
+    returncode: as subprocess gives it, negative for a signal. report: what the process said of its end, which counts
+    more than a crash while its libraries are unloaded. memory_remedy: what to do where the machine had run out of
+    memory.
     """
     if report is not None:
         if report.get("exit_code") == 0:
             return None
         kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
         return kind(str(report.get("sentence")))
-    return ended_without_a_word("the training process", returncode, stderr_tail, mini_batch_size)
+    return unreported_exit(process, returncode, stderr_tail, memory_remedy)
 
 
-def serving_failure(process: str, returncode: int, stderr_tail: str, address: str, mini_batch_size: int) -> JobError:
-    """Return the failure of a `process` of the parameter server, which ends by itself only when it cannot go on.
-
-    address: where it was to listen.
-    """
-    if _CANNOT_LISTEN in stderr_tail:
-        return PlatformError(
-            f"{process} could not listen on {address}, the address of this host: its network is gone, or another "
-            "program took the port that was free a moment before. Start the job again"
-        )
-    return ended_without_a_word(process, returncode, stderr_tail, mini_batch_size)
-
-
-def ended_without_a_word(process: str, returncode: int, stderr_tail: str, mini_batch_size: int) -> JobError:
+def unreported_exit(process: str, returncode: int, stderr_tail: str, memory_remedy: str) -> JobError:
     """Return the failure of a `process` that ended before its work was done and did not say why."""
     if returncode == 255 and _CAUGHT_BY_MXNET in stderr_tail:
         returncode = -signal.SIGSEGV
     if returncode == -signal.SIGKILL:
-        half = mini_batch_size // 2
-        batch = f"mini_batch_size (now {mini_batch_size}; try {half}) or " if half else ""
         return PlatformError(
             f"{process} was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
-            f"lower {batch}image_shape, or choose an instance type with more memory"
+            f"{memory_remedy}, or choose an instance type with more memory"
         )
     if returncode < 0:
         return ProgramError(

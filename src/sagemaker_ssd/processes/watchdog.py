@@ -1,48 +1,49 @@
-"""What a worker does, and whether it has been quiet for longer than it said it would be."""
+"""A watchdog over a child process: whether it has been quiet for longer than it said it would be."""
 
 import threading
 from pathlib import Path
 from typing import Final
 
 # A process that was stopped, or whose container was paused, must not count the time that it slept through.
-_LONGEST_STEP_SECONDS: Final = 2.0
+_LONGEST_CHECK_SECONDS: Final = 2.0
 
 
 class Watchdog:
-    """What was done last, and the seconds since, of which `within` are allowed (None: any number).
+    """Expires when `timeout` seconds have passed since it was last kicked (None: never).
 
-    A worker that is busy alone shows by what it uses that it goes on; one that takes part in a step must say so, since
-    it may wait for others in vain.
+    A process that is busy alone shows by its use of resources that it goes on; one that takes part in a step of several
+    must kick, since it may wait for others in vain.
     """
 
     def __init__(self) -> None:
+        # Kicked in the thread that reads from the process, checked in another.
         self._lock = threading.Lock()
-        self._what, self._waited, self._busy = "", 0.0, False
-        self._within: float | None = None
-        self._used: object = None
+        self._activity, self._elapsed, self._busy = "", 0.0, False
+        self._timeout: float | None = None
+        self._usage: object = None
 
-    def made(self, what: str, within: float | None, *, busy: bool = False) -> None:
+    def kick(self, activity: str, timeout: float | None, *, busy: bool = False) -> None:
         """Note that something was done, and how soon the next thing will be."""
         with self._lock:
-            self._what, self._within, self._waited, self._busy = what, within, 0.0, busy
+            self._activity, self._timeout, self._elapsed, self._busy = activity, timeout, 0.0, busy
 
-    def step(self, seconds: float, used: object = None) -> str | None:
-        """Let time pass; return what was done last when nothing has followed in time, else None.
+    def check(self, seconds: float, usage: object = None) -> str | None:
+        """Let time pass; return how long nothing has followed and after what once it has expired, else None.
 
-        used: what the process has used so far, by which a busy one is seen to go on.
+        usage: what the process has used so far, by which a busy one is seen to go on.
         """
         with self._lock:
-            if self._busy and used != self._used:
-                self._waited = 0.0
-            self._used = used
-            self._waited += min(seconds, _LONGEST_STEP_SECONDS)
-            overdue = self._within is not None and self._waited > self._within
-            return f"nothing for {self._within:g} seconds after {self._what}" if overdue else None
+            if self._busy and usage != self._usage:
+                self._elapsed = 0.0
+            self._usage = usage
+            self._elapsed += min(seconds, _LONGEST_CHECK_SECONDS)
+            expired = self._timeout is not None and self._elapsed > self._timeout
+            return f"nothing for {self._timeout:g} seconds after {self._activity}" if expired else None
 
 
-def used_by(process: int) -> object:
+def resource_usage(pid: int) -> object:
     """Return a process's processor time and its reads and writes so far, None when it has ended (proc(5))."""
-    folder = Path("/proc") / str(process)
+    folder = Path("/proc") / str(pid)
     try:
         times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
         return times, (folder / "io").read_text()

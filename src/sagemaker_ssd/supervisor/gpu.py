@@ -1,7 +1,4 @@
-"""Whether the machine's GPUs can run the MXNet of the GPU image.
-
-What the machine has, as sagemaker-training sees it.
-"""
+"""The machine's GPUs: how many there are, and whether the GPU image's MXNet can run on them."""
 
 import ctypes
 import os
@@ -21,6 +18,8 @@ CPU_IMAGE: Final = "the CPU image, sagemaker-ssd:cpu"
 _MAJOR_VERSIONS: Final = range(5, 9)
 # Of the cards whose drivers do not tell the capability, the one that no instance but p2 has.
 _CAPABILITY_BY_NAME: Final = {"K80": (3, 7)}
+_COUNT_GPUS: Final = "from sagemaker_training.environment import num_gpus; print(num_gpus())"
+_COUNT_SECONDS: Final = 120
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,33 @@ def check_driver(library: str = "libcuda.so.1") -> None:
         ) from error
 
 
+def count_gpus(scratch: Path) -> int:
+    """Count the machine's GPUs, as sagemaker-training does.
+
+    Asked in a child process: importing sagemaker_training takes part of a second, makes a folder `code` below its
+    base directory (here `scratch`, so that a read-only one does not matter), and runs nvidia-smi without a deadline.
+    Raises PlatformError when there is no answer in time.
+    """
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(scratch)}
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", _COUNT_GPUS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_COUNT_SECONDS,
+            # A signal to the supervisor's group is the supervisor's to answer.
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _hanging_driver(_COUNT_SECONDS) from error
+    if answer.returncode != 0:
+        reason = answer.stderr.strip()[-300:] or f"exit code {answer.returncode}"
+        raise PlatformError(f"could not ask sagemaker-training for the GPUs: {reason}")
+    return int(answer.stdout.split()[-1])
+
+
 def check_cards(gpus: int, deadline_seconds: float = 60) -> None:
     """Raise UserError where there are no GPUs or one that the GPU image cannot use.
 
@@ -52,9 +78,28 @@ def check_cards(gpus: int, deadline_seconds: float = 60) -> None:
             "this is the GPU image, and nvidia-smi finds no GPU on this machine: choose an instance type with a GPU, "
             f"of the families {FAMILIES}, or use {CPU_IMAGE}"
         )
-    sentence = unsupported(_cards(deadline_seconds))
+    sentence = unsupported(_query_cards(deadline_seconds))
     if sentence is not None:
         raise UserError(sentence)
+
+
+def _query_cards(deadline_seconds: float) -> list[Card]:
+    # Drivers before 510 refuse a question for compute_cap.
+    for fields in ("name,compute_cap", "name"):
+        try:
+            answer = subprocess.run(
+                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=deadline_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _hanging_driver(deadline_seconds) from error
+        if answer.returncode == 0:
+            return read_cards(answer.stdout)
+    return []
 
 
 def read_cards(text: str) -> list[Card]:
@@ -89,59 +134,9 @@ def unsupported(cards: Sequence[Card]) -> str | None:
     )
 
 
-def hanging_driver(seconds: float) -> PlatformError:
+def _hanging_driver(seconds: float) -> PlatformError:
     """Return the failure of a GPU that does not answer."""
     return PlatformError(
         f"nvidia-smi gave no answer in {seconds:g} seconds, so the GPU or its driver hangs: start the job again on "
         "another instance"
     )
-
-
-def _cards(deadline_seconds: float) -> list[Card]:
-    # Drivers before 510 refuse a question for compute_cap.
-    for fields in ("name,compute_cap", "name"):
-        try:
-            answer = subprocess.run(
-                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=deadline_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise hanging_driver(deadline_seconds) from error
-        if answer.returncode == 0:
-            return read_cards(answer.stdout)
-    return []
-
-
-_ASK = "from sagemaker_training.environment import num_gpus; print(num_gpus())"
-_DEADLINE_SECONDS = 120
-
-
-def gpus(scratch: Path) -> int:
-    """Count the machine's GPUs.
-
-    Asked in a child process: importing sagemaker_training takes part of a second, makes a folder `code` below its
-    base directory (here `scratch`, so that a read-only one does not matter), and runs nvidia-smi without a deadline.
-    Raises PlatformError when there is no answer in time.
-    """
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(scratch)}
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _ASK],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_DEADLINE_SECONDS,
-            # A signal to the supervisor's group is the supervisor's to answer.
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise hanging_driver(_DEADLINE_SECONDS) from error
-    if answer.returncode != 0:
-        reason = answer.stderr.strip()[-300:] or f"exit code {answer.returncode}"
-        raise PlatformError(f"could not ask sagemaker-training for the GPUs: {reason}")
-    return int(answer.stdout.split()[-1])

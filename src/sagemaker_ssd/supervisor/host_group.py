@@ -1,4 +1,4 @@
-"""The other hosts of the job as the supervisor sees them; a host alone has none to meet, to ask or to tell."""
+"""The job's hosts as the supervisor of one of them sees them; a host alone has no others to wait for or to tell."""
 
 import hashlib
 import json
@@ -12,32 +12,35 @@ from typing import Final, TypeVar
 from sagemaker_ssd.contract.cluster import Cluster
 from sagemaker_ssd.contract.environment import CLOSING_SECONDS, DEFAULT_PORT, Deadlines, read_deadlines, read_port
 from sagemaker_ssd.coordination.link import Link
-from sagemaker_ssd.coordination.protocol import Greeting, Outcome
+from sagemaker_ssd.coordination.protocol import Handshake, Outcome
+from sagemaker_ssd.coordination.state import GatherCallback
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer
 
 _log = logging.getLogger(__name__)
-_LISTEN_SECONDS: Final = 0.2
-Value = TypeVar("Value")
+_POLL_SECONDS: Final = 0.2
 # The link has deadlines of its own for everything that it waits for; this one is for a bug of it.
 _LAST_SECONDS: Final = 600.0
+Value = TypeVar("Value")
 
 
 class HostGroup:
-    """What the hosts of a job know of one another.
+    """This host's membership in the group of the job's hosts, from their rendezvous to the outcome they agree on.
 
-    configuration: the job's hyperparameters, None where they could not be read. deadlines: the defaults where the
-    environment has faults, which `check_environment` tells.
+    configuration: the job's hyperparameters, None where they could not be read. stop: set when this host is asked to
+    stop. deadlines: the defaults where the environment has faults, which `check_environment` tells.
     """
 
-    def __init__(self, cluster: Cluster, version: str, configuration: Mapping[str, str] | None) -> None:
-        self._cluster = cluster
+    def __init__(
+        self, cluster: Cluster, version: str, configuration: Mapping[str, str] | None, stop: threading.Event
+    ) -> None:
+        self._cluster, self._stop = cluster, stop
         self.deadlines, self._faults = Deadlines(), list[str]()
-        self._link = self._open(version, configuration) if cluster.several else None
+        self._link = self._open_link(version, configuration) if cluster.several else None
 
-    def _open(self, version: str, configuration: Mapping[str, str] | None) -> Link:
+    def _open_link(self, version: str, configuration: Mapping[str, str] | None) -> Link:
         text = None if configuration is None else json.dumps(dict(configuration), sort_keys=True)
-        greeting = Greeting(
+        handshake = Handshake(
             job=os.environ.get("TRAINING_JOB_NAME", ""),
             hosts=self._cluster.hosts,
             host=self._cluster.current_host,
@@ -45,7 +48,7 @@ class HostGroup:
             configuration=None if text is None else hashlib.sha256(text.encode()).hexdigest(),
         )
         self.deadlines = self._read(read_deadlines, self.deadlines)
-        link = Link(greeting, self.deadlines, self._read(read_port, DEFAULT_PORT))
+        link = Link(handshake, self.deadlines, self._read(read_port, DEFAULT_PORT))
         link.start()
         return link
 
@@ -61,64 +64,71 @@ class HostGroup:
         if self._faults:
             raise UserError("\n".join(self._faults))
 
-    def meet(self, stop: threading.Event) -> ParameterServer | None:
+    def rendezvous(self) -> ParameterServer | None:
         """Wait for the other hosts; None on one host, and where the job is to stop. Raises JobError."""
         if self._link is None:
             return None
-        while (meeting := self._link.meeting) is None:
-            self.check()
-            if self.stopping(stop):
+        while (met := self._link.rendezvous) is None:
+            self.check_verdict()
+            if self.stop_requested:
+                self.relay_stop()
                 return None
-            self._link.wait(_LISTEN_SECONDS)
+            self._link.wait(_POLL_SECONDS)
         _log.info("All %d hosts are there: %s", len(self._cluster.hosts), ", ".join(self._cluster.hosts))
-        return ParameterServer(len(self._cluster.hosts), meeting.address, meeting.scheduler)
+        return ParameterServer(len(self._cluster.hosts), met.address, met.scheduler)
 
-    def stopping(self, stop: threading.Event) -> bool:
-        """Say whether this host, which `stop` tells, or any other was asked to stop; the others learn of it."""
-        if stop.is_set() and self._link is not None:
-            self._link.ask_to_stop()
-        return stop.is_set() or (self._link is not None and self._link.stopping)
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this host or any other was asked to stop."""
+        return self._stop.is_set() or (self._link is not None and self._link.stopping)
 
-    def check(self) -> None:
+    def relay_stop(self) -> None:
+        """Tell the other hosts that this one was asked to stop; without effect where it was not."""
+        if self._stop.is_set() and self._link is not None:
+            self._link.request_stop()
+
+    def check_verdict(self) -> None:
         """Raise JobError when another host has ended the job."""
         verdict = None if self._link is None else self._link.verdict
         error = None if verdict is None else verdict.error(self._cluster.current_host)
         if error is not None:
             raise error
 
-    def gather(self, name: str, value: object, answer: Callable[[list[object]], None]) -> None:
-        """Hand all hosts' values of a name to `answer`, in the order of the hosts, when the last has come."""
+    def all_gather(self, name: str, value: object, callback: GatherCallback) -> None:
+        """Hand all hosts' values of a name to `callback`, in the order of the hosts, when the last has come."""
         if self._link is None:
-            answer([value])
+            callback([value])
         else:
-            self._link.gather(name, value, answer)
+            self._link.all_gather(name, value, callback)
 
-    def settle(self, ending: Outcome, stop: threading.Event) -> Outcome:
-        """Tell how this host's part ended, and wait for how the job did."""
+    def agree_on_outcome(self, outcome: Outcome) -> Outcome:
+        """Tell the other hosts how this one's part ended, and wait for how the job did."""
         if self._link is None:
-            return ending
-        self._link.end(ending)
+            return outcome
+        if outcome.kind == "stopped":
+            # It may have come after the last look at it.
+            self.relay_stop()
+        self._link.report_outcome(outcome)
         # Where this host's part is done, the first host may still be at what follows the training.
-        seconds = _LAST_SECONDS + (CLOSING_SECONDS if ending.kind == "done" else 0)
+        seconds = _LAST_SECONDS + (CLOSING_SECONDS if outcome.kind == "done" else 0)
         deadline = time.monotonic() + seconds
         while (verdict := self._link.verdict) is None:
-            self.stopping(stop)
-            self._link.wait(_LISTEN_SECONDS)
+            self.relay_stop()
+            self._link.wait(_POLL_SECONDS)
             if time.monotonic() > deadline:
                 text = f"the hosts did not agree in {seconds:g} seconds on how the job ended; this is a bug"
                 return Outcome("failed", self._cluster.current_host, ProgramError.exit_code, text)
         return verdict
 
-    def tell(self, error: JobError, stop: threading.Event) -> None:
+    def report_failure(self, error: JobError) -> None:
         """Tell the other hosts why this one failed; without effect where they ended the job."""
-        failed = Outcome("failed", self._cluster.current_host, error.exit_code, error.sentence)
-        self.settle(failed, stop)
+        self.agree_on_outcome(Outcome("failed", self._cluster.current_host, error.exit_code, error.sentence))
 
-    def close(self, stop: threading.Event) -> None:
-        """Leave, when the others have heard the last word, or `stop` says to hurry."""
+    def close(self) -> None:
+        """Leave when the others have heard the verdict, or at once when this host is asked to stop meanwhile."""
         if self._link is None:
             return
         self._link.leave()
         deadline = time.monotonic() + _LAST_SECONDS
-        while not self._link.left(_LISTEN_SECONDS) and time.monotonic() < deadline:
-            self.stopping(stop)
+        while not self._link.left(_POLL_SECONDS) and time.monotonic() < deadline:
+            self.relay_stop()

@@ -1,28 +1,196 @@
-"""The worker as a child process, and the channel through which it talks to the supervisor.
-
-The processes of this host: the worker, and on several hosts those of MXNet's parameter server beside it.
-"""
+"""The processes of this host: the worker, and on several hosts those of MXNet's parameter server."""
 
 import contextlib
 import json
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE
+from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.coordination.state import GatherCallback
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError
 from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans
-from sagemaker_ssd.processes.exit_reason import failure, serving_failure
-from sagemaker_ssd.processes.watchdog import Watchdog, used_by
-from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
+from sagemaker_ssd.processes.exit_reason import exit_failure
+from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
+from sagemaker_ssd.supervisor.host_group import HostGroup
+from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment, role_failure
 
 _log = logging.getLogger(__name__)
-Answer = Callable[[list[object]], None]
-Gather = Callable[[str, object, Answer], None]
+_WORKER: Final = "sagemaker_ssd.worker"
+_PARAMETER_SERVER: Final = "sagemaker_ssd.worker.parameter_server"
+AllGather = Callable[[str, object, GatherCallback], None]
+
+
+class HostProcesses:
+    """Started together, killed together; make it in the main thread.
+
+    parameter_server: where it is, None on one host. scratch: the folder for temporary files. gpus: how many the machine
+    has.
+    """
+
+    def __init__(
+        self, job: Job, host_group: HostGroup, parameter_server: ParameterServer | None, *, scratch: Path, gpus: int
+    ) -> None:
+        self._memory_remedy = memory_remedy(job.hyperparameters.mini_batch_size)
+        self._parameter_server = parameter_server
+        self._servers: dict[Role, ChildProcess] = {}
+        self._last_check = time.monotonic()
+        patience = host_group.deadlines.progress
+        environment: Mapping[str, str] = os.environ
+        try:
+            if parameter_server is not None:
+                roles: tuple[Role, ...] = ("scheduler", "server") if job.cluster.is_first else ("server",)
+                for role in roles:
+                    its_environment = role_environment(os.environ, role, parameter_server)
+                    self._servers[role] = ChildProcess(_PARAMETER_SERVER, [], its_environment)
+                environment = role_environment(os.environ, "worker", parameter_server)
+            self._worker = WorkerProcess(
+                _worker_arguments(job, scratch, gpus, patience),
+                worker_environment(environment, usable_cores()),
+                host_group.all_gather,
+            )
+            if parameter_server is not None:
+                # The other hosts wait for this one's worker.
+                self._worker.watchdog.kick("its start", patience, busy=True)
+        except BaseException:
+            self._kill_servers()
+            raise
+
+    def wait(self, seconds: float) -> bool:
+        """Wait up to `seconds` for the worker to have done its work, and say whether it has; raises JobError."""
+        ended = self._worker.wait(seconds)
+        reap_orphans([self._worker.pid, *(process.pid for process in self._servers.values())])
+        if ended:
+            self._check_end_of_worker()
+            return True
+        self._check_servers()
+        self._check_watchdog()
+        return False
+
+    def _check_end_of_worker(self) -> None:
+        worker = self._worker
+        error = exit_failure(
+            "the training process", worker.returncode or 0, worker.report, worker.stderr_tail, self._memory_remedy
+        )
+        if error is not None:
+            raise error
+        if worker.returncode:
+            _log.warning(
+                "The training is done and its model is whole, but the training process ended with %d while it made "
+                "what follows: report, deploy form or ONNX model may be missing",
+                worker.returncode,
+            )
+
+    def _check_servers(self) -> None:
+        for role, process in self._servers.items():
+            if process.wait(0):
+                # They end by themselves only when all workers have left.
+                assert self._parameter_server is not None
+                raise role_failure(
+                    role, process.returncode or 0, process.stderr_tail, self._parameter_server, self._memory_remedy
+                )
+
+    def _check_watchdog(self) -> None:
+        now = time.monotonic()
+        expired = self._worker.watchdog.check(now - self._last_check, resource_usage(self._worker.pid))
+        self._last_check = now
+        if expired is not None:
+            raise PlatformError(
+                f"the training process on this host made no progress: {expired}. It hangs, or another host that it "
+                "waits for, or the network between them: start the job again; or, if a host is only slow, raise "
+                f"{PROGRESS_VARIABLE}"
+            )
+
+    def stop(self) -> None:
+        """Send the worker SIGTERM, and kill it when it has not ended after 8 seconds."""
+        self._worker.stop()
+
+    def _kill_servers(self) -> None:
+        for process in self._servers.values():
+            process.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._worker.kill()
+        self._kill_servers()
+
+
+class WorkerProcess(ChildProcess):
+    """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
+
+    {"report": {"exit_code", "sentence"}} says how it ended: `report`, None when it had no chance to say.
+    {"progress": text, "within": seconds or null, "busy": whether} says what it does, and kicks the `watchdog`.
+    {"gather": name, "value": value} is handed to `all_gather`; the values of all hosts go back as
+    {"gathered": name, "values": [...]}.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], all_gather: AllGather) -> None:
+        ours, theirs = socket.socketpair()
+        channel = ["--channel", str(theirs.fileno())]
+        try:
+            super().__init__(_WORKER, [*channel, *arguments], environment, pass_fds=(theirs.fileno(),))
+        finally:
+            theirs.close()
+        self.report: dict[str, object] | None = None
+        self.watchdog = Watchdog()
+        self._all_gather = all_gather
+        self._channel, self._writing = ours, threading.Lock()
+        reader = threading.Thread(target=self._read_channel, daemon=True)
+        self._readers.append(reader)
+        reader.start()
+
+    def _read_channel(self) -> None:
+        with self._channel, self._channel.makefile("rb") as lines:
+            for line in lines:
+                # A process that is killed can leave half a line.
+                with contextlib.suppress(json.JSONDecodeError):
+                    self._receive(json.loads(line))
+
+    def _receive(self, message: dict[str, object]) -> None:
+        try:
+            report, name, within = message.get("report"), message.get("gather"), message.get("within")
+            if isinstance(report, dict):
+                self.report = report
+            elif "progress" in message:
+                timeout = within if isinstance(within, int | float) else None
+                self.watchdog.kick(str(message["progress"]), timeout, busy=bool(message.get("busy")))
+            elif isinstance(name, str):
+                self._all_gather(name, message.get("value"), lambda values: self._answer(name, values))
+        except Exception as error:
+            # The worker would wait for an answer for ever.
+            _log.exception("unexpected error")
+            text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
+            self.report = {"exit_code": 3, "sentence": text}
+            self.kill()
+
+    def _answer(self, name: str, values: list[object]) -> None:
+        line = json.dumps({"gathered": name, "values": values}).encode() + b"\n"
+        # The worker may have ended meanwhile.
+        with self._writing, contextlib.suppress(OSError):
+            self._channel.sendall(line)
+
+
+def _worker_arguments(job: Job, scratch: Path, gpus: int, patience: float) -> list[str]:
+    """Return the worker's arguments; patience: seconds in which it must make progress where other hosts wait for it."""
+    arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(gpus)]
+    arguments += ["--patience", str(patience)]
+    # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
+    if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
+        arguments.append("--progress-bar")
+    return arguments
 
 
 def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -41,160 +209,7 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
     return {**defaults, **environment}
 
 
-class WorkerProcess(ChildProcess):
-    """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
-
-    {"report": {"exit_code", "sentence"}} is its own word on its end: `report`, None when it had no chance to.
-    {"progress": text, "within": seconds or null, "busy": whether} says what it does: `progress`.
-    {"gather": name, "value": value} is handed to `gather`; the answer goes back as {"gathered": name, "values": [...]}.
-    """
-
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], gather: Gather | None = None) -> None:
-        ours, theirs = socket.socketpair()
-        channel = ["--channel", str(theirs.fileno())]
-        try:
-            super().__init__("sagemaker_ssd.worker", [*channel, *arguments], environment, inherited=(theirs.fileno(),))
-        finally:
-            theirs.close()
-        self.report: dict[str, object] | None = None
-        self.progress = Watchdog()
-        self._gather = gather
-        self._channel, self._writing = ours, threading.Lock()
-        listener = threading.Thread(target=self._listen, daemon=True)
-        self._listeners.append(listener)
-        listener.start()
-
-    def _listen(self) -> None:
-        with self._channel, self._channel.makefile("rb") as lines:
-            for line in lines:
-                # A process that is killed can leave half a line.
-                with contextlib.suppress(json.JSONDecodeError):
-                    self._take_line(json.loads(line))
-
-    def _take_line(self, message: dict[str, object]) -> None:
-        try:
-            self._take(message)
-        except Exception as error:
-            # The worker would wait for an answer for ever.
-            _log.exception("unexpected error")
-            text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
-            self.report = {"exit_code": 3, "sentence": text}
-            self.kill()
-
-    def _take(self, message: dict[str, object]) -> None:
-        report, name, within = message.get("report"), message.get("gather"), message.get("within")
-        if isinstance(report, dict):
-            self.report = report
-        elif "progress" in message:
-            seconds = within if isinstance(within, int | float) else None
-            self.progress.made(str(message["progress"]), seconds, busy=bool(message.get("busy")))
-        elif isinstance(name, str) and self._gather is not None:
-            self._gather(name, message.get("value"), lambda values: self._answer(name, values))
-
-    def _answer(self, name: str, values: list[object]) -> None:
-        line = json.dumps({"gathered": name, "values": values}).encode() + b"\n"
-        # The worker may have ended meanwhile.
-        with self._writing, contextlib.suppress(OSError):
-            self._channel.sendall(line)
-
-
-_SERVES: Final = "sagemaker_ssd.worker.parameter_server"
-_SHOWN_AS: Final[dict[Role, str]] = {"scheduler": "the parameter server's scheduler", "server": "the parameter server"}
-
-
-class HostProcesses:
-    """Started together, killed together; make it in the main thread.
-
-    patience: seconds in which the worker must make progress where other hosts wait for it. place: where the parameter
-    server is, None on one host. first: whether this host runs the scheduler too.
-    """
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        *,
-        cpus: int,
-        mini_batch_size: int,
-        patience: float,
-        place: ParameterServer | None,
-        first: bool,
-        gather: Gather,
-    ) -> None:
-        self._mini_batch_size = mini_batch_size
-        self._address = "" if place is None else place.address
-        self._serving: dict[Role, ChildProcess] = {}
-        self._looked = time.monotonic()
-        environment: dict[str, str] = dict(os.environ)
-        try:
-            if place is not None:
-                roles: tuple[Role, ...] = ("scheduler", "server") if first else ("server",)
-                for role in roles:
-                    self._serving[role] = ChildProcess(_SERVES, [], role_environment(os.environ, role, place))
-                environment = role_environment(os.environ, "worker", place)
-            self._worker = WorkerProcess(arguments, worker_environment(environment, cpus), gather)
-            if place is not None:
-                self._worker.progress.made("its start", patience, busy=True)
-        except BaseException:
-            self._kill_serving()
-            raise
-
-    def work(self, seconds: float) -> bool:
-        """Wait up to `seconds` for the worker to have done its work, and say whether it has; raises JobError."""
-        done = self._worker.ended(seconds)
-        reap_orphans([self._worker.pid, *(process.pid for process in self._serving.values())])
-        if done:
-            error = failure(
-                self._worker.returncode or 0, self._worker.report, self._worker.stderr_tail, self._mini_batch_size
-            )
-            if error is not None:
-                raise error
-            if self._worker.returncode:
-                _log.warning(
-                    "The training is done and its model is whole, but the training process ended with %d while it made "
-                    "what follows: report, deploy form or ONNX model may be missing",
-                    self._worker.returncode,
-                )
-            return True
-        self._watch_serving()
-        self._watch_progress()
-        return False
-
-    def _watch_serving(self) -> None:
-        for role, process in self._serving.items():
-            if process.ended(0):
-                # They end by themselves only when all workers have left.
-                raise serving_failure(
-                    _SHOWN_AS[role],
-                    process.returncode or 0,
-                    process.stderr_tail,
-                    self._address,
-                    self._mini_batch_size,
-                )
-
-    def _watch_progress(self) -> None:
-        now = time.monotonic()
-        overdue = self._worker.progress.step(now - self._looked, used_by(self._worker.pid))
-        self._looked = now
-        if overdue is not None:
-            raise PlatformError(
-                f"the training process on this host made no progress: {overdue}. It hangs, or another host that it "
-                "waits for, or the network between them: start the job again; or, if a host is only slow, raise "
-                "SAGEMAKER_SSD_PROGRESS_SECONDS"
-            )
-
-    def stop(self) -> None:
-        """Ask the worker to end, and kill it when it has not after 8 seconds."""
-        self._worker.stop()
-
-    def _kill_serving(self) -> None:
-        for process in self._serving.values():
-            process.kill()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._worker.kill()
-        self._kill_serving()
+def memory_remedy(mini_batch_size: int) -> str:
+    """Return which hyperparameters to lower where the machine had run out of memory."""
+    half = mini_batch_size // 2
+    return f"lower mini_batch_size (now {mini_batch_size}; try {half}) or image_shape" if half else "lower image_shape"

@@ -1,108 +1,97 @@
-"""A host's part of the job: its processes from their start to their end, and what they leave in the model folder.
-
-The folders that the job writes its results into.
-"""
+"""A host's part of the job, from its folders and processes to what they leave in the model folder."""
 
 import contextlib
 import logging
-import os
-import sys
-import threading
 from typing import Final
 
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import finish_publication, model_state
 from sagemaker_ssd.coordination.protocol import Outcome
-from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
-from sagemaker_ssd.supervisor.gpu import check_cards, gpus
+from sagemaker_ssd.supervisor.gpu import check_cards, count_gpus
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_processes import HostProcesses
 from sagemaker_ssd.supervisor.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
-_LISTEN_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.2
 
 
-def run_host(job: Job, stop: threading.Event, company: HostGroup, *, gpu_build: bool) -> Outcome:
-    """Train what is this host's, and on the first host keep the model; say how it ended, or raise JobError.
+def run_host(job: Job, host_group: HostGroup, *, gpu_build: bool) -> Outcome:
+    """Train what is this host's, and on the first host keep the model; return how it ended, or raise JobError.
 
     gpu_build: whether this is the GPU image, which does not train on a CPU.
     """
+    if job.cluster.is_first:
+        return _run_first_host(job, host_group, gpu_build)
+    # The first host writes the model, in local mode of SageMaker's SDK into the very same folder.
+    host = job.cluster.current_host
+    _train(job, host_group, gpu_build)
+    if not host_group.stop_requested:
+        return Outcome("done", host)
+    # Counts only where the first host cannot tell how the stop ended.
+    text = f"stopped on request before {job.cluster.hosts[0]}, which writes the model, was heard from"
+    return Outcome("stopped", host, PlatformError.exit_code, text)
+
+
+def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome:
     host, model = job.cluster.current_host, job.paths.model
-    if not job.cluster.is_first:
-        # The first host writes the model, in local mode of SageMaker's SDK into the very same folder.
-        _work(job, stop, company, gpu_build)
-        if not company.stopping(stop):
-            return Outcome("done", host)
-        # Counts only where the first host cannot tell how the stop ended.
-        text = f"stopped on request before {job.cluster.hosts[0]}, which writes the model, was heard from"
-        return Outcome("stopped", host, PlatformError.exit_code, text)
-    make_output_folders(job)
+    _make_output_folders(job)
     finish_publication(model)
     before = model_state(model)
     if before is not None:
         _log.warning("%s holds a model already; the first one of this run replaces it", model)
     try:
-        _work(job, stop, company, gpu_build)
+        _train(job, host_group, gpu_build)
     except JobError:
-        # What went wrong first is what is told.
+        # The first failure is the one to report.
         with contextlib.suppress(OSError):
             finish_publication(model)
         raise
     finish_publication(model)
     saved = model_state(model) not in (None, before)
-    if company.stopping(stop):
-        sentence = "" if saved else _stopped_early(job, before is not None)
-        return Outcome("stopped", host, 0 if saved else PlatformError.exit_code, sentence)
+    if host_group.stop_requested:
+        if saved:
+            return Outcome("stopped", host)
+        sentence = _stopped_early(job, model_is_there=before is not None)
+        return Outcome("stopped", host, PlatformError.exit_code, sentence)
     if not saved:
         raise ProgramError("training ended without a model; this is a bug of this program")
     return Outcome("done", host)
 
 
-def _stopped_early(job: Job, model_is_there: bool) -> str:
+def _stopped_early(job: Job, *, model_is_there: bool) -> str:
     text = "stopped on request before the first model was saved, "
     text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
     return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
 
 
-def _work(job: Job, stop: threading.Event, company: HostGroup, gpu_build: bool) -> None:
+def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> None:
     """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
     with scratch_folder() as scratch:
-        cpus, graphics = usable_cores(), gpus(scratch)
+        gpus = count_gpus(scratch)
         if gpu_build:
-            check_cards(graphics)
-        arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(graphics)]
-        arguments += ["--patience", str(company.deadlines.progress)]
-        # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
-        if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
-            arguments.append("--progress-bar")
-        place = company.meet(stop)
-        if company.stopping(stop):
+            check_cards(gpus)
+        parameter_server = host_group.rendezvous()
+        if host_group.stop_requested:
             return
-        with HostProcesses(
-            arguments,
-            cpus=cpus,
-            mini_batch_size=job.hyperparameters.mini_batch_size,
-            patience=company.deadlines.progress,
-            place=place,
-            first=job.cluster.is_first,
-            gather=company.gather,
-        ) as processes:
+        with HostProcesses(job, host_group, parameter_server, scratch=scratch, gpus=gpus) as processes:
             try:
-                while not processes.work(_LISTEN_SECONDS):
-                    if company.stopping(stop):
+                while not processes.wait(_POLL_SECONDS):
+                    if host_group.stop_requested:
+                        host_group.relay_stop()
                         _log.info("Asked to stop")
                         processes.stop()
                         return
-                    company.check()
+                    host_group.check_verdict()
             except JobError:
                 # What goes wrong while the job is being stopped is no failure.
-                if not company.stopping(stop):
+                if not host_group.stop_requested:
                     raise
+                host_group.relay_stop()
 
 
-def make_output_folders(job: Job) -> None:
+def _make_output_folders(job: Job) -> None:
     """Make the folders for the model, the metrics and the checkpoints; raises UserError when one is not writable."""
     wanted = {job.paths.model: "its results", job.paths.output_data: "its results"}
     if job.checkpoints is not None:

@@ -1,7 +1,4 @@
-"""The program behind `train`: checks the job, runs the worker, and says how it ended. It never imports MXNet.
-
-output/failure, whose first 1,024 characters SageMaker shows as the job's FailureReason.
-"""
+"""The supervisor's story from the signals to the exit code: reads the job, runs this host's part, says how it ended."""
 
 import logging
 import os
@@ -25,7 +22,7 @@ from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
 _ARGUMENTS: Final[tuple[list[str], ...]] = ([], ["train"])
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,44 +30,39 @@ def main(arguments: Sequence[str]) -> int:
     logs.configure()
     stop = threading.Event()
 
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
 
     for number in _STOP_SIGNALS:
-        signal.signal(number, ask_to_stop)
+        signal.signal(number, request_stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
     paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
-    remove_failure(paths.failure)
-    company = None
+    _remove_failure(paths.failure)
+    host_group = None
     try:
-        _refuse_unknown(arguments)
-        job = _read(paths)
-        company = HostGroup(job.cluster, version(), job.hyperparameters.final_configuration())
-        _run(job, stop, company)
+        _check_arguments(arguments)
+        if is_gpu_build():
+            check_driver()
+        job = read_job(paths.base)
+        host_group = HostGroup(job.cluster, version(), job.hyperparameters.final_configuration(), stop)
+        _run(job, host_group)
     except Exception as error:
-        failure = _as_failure(error)
-        code = _failed(paths, failure)
-        company = company or _company_of_faulty_job(paths, arguments)
+        failure = _as_job_error(error)
+        _log.error("%s", failure.sentence)
+        _write_failure(paths.failure, failure.sentence)
+        host_group = host_group or _group_of_faulty_job(paths, arguments, stop)
         # They wait for this host, or train without knowing.
-        if company is not None:
-            company.tell(failure, stop)
-        return code
+        if host_group is not None:
+            host_group.report_failure(failure)
+        return failure.exit_code
     finally:
-        if company is not None:
-            company.close(stop)
+        if host_group is not None:
+            host_group.close()
     return 0
 
 
-def _as_failure(error: Exception) -> JobError:
-    if isinstance(error, JobError):
-        return error
-    _log.exception("unexpected error")
-    text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
-    return ProgramError(text)
-
-
-def _refuse_unknown(arguments: Sequence[str]) -> None:
+def _check_arguments(arguments: Sequence[str]) -> None:
     if list(arguments) not in _ARGUMENTS:
         given = " ".join(arguments)
         raise UserError(
@@ -79,35 +71,15 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
         )
 
 
-def _failed(paths: Paths, error: JobError) -> int:
-    _log.error("%s", error.sentence)
-    write_failure(paths.failure, error.sentence)
-    return error.exit_code
-
-
-def _read(paths: Paths) -> Job:
-    if is_gpu_build():
-        check_driver()
-    return read_job(paths.base)
-
-
-def _company_of_faulty_job(paths: Paths, arguments: Sequence[str]) -> HostGroup | None:
-    """Find the other hosts of a job whose files have faults; None on one host, and where it cannot be told."""
-    if list(arguments) not in _ARGUMENTS:
-        return None
-    cluster = find_cluster(paths)
-    return HostGroup(cluster, version(), None) if cluster is not None and cluster.several else None
-
-
-def _run(job: Job, stop: threading.Event, company: HostGroup) -> None:
+def _run(job: Job, host_group: HostGroup) -> None:
     """Train together with the other hosts, if any; raises JobError."""
     _log_configuration(job)
-    company.check_environment()
-    ending = company.settle(run_host(job, stop, company, gpu_build=is_gpu_build()), stop)
-    failure = ending.error(job.cluster.current_host)
+    host_group.check_environment()
+    outcome = host_group.agree_on_outcome(run_host(job, host_group, gpu_build=is_gpu_build()))
+    failure = outcome.error(job.cluster.current_host)
     if failure is not None:
         raise failure
-    stopped = ending.kind == "stopped"
+    stopped = outcome.kind == "stopped"
     message = "Stopped on request, the best model so far is in place" if stopped else "Training is done"
     if job.cluster.is_first:
         metrics, report = (job.paths.output_data / name for name in ("metrics.json", "report.html"))
@@ -129,8 +101,27 @@ def _log_configuration(job: Job) -> None:
         _log.warning("%s", notice)
 
 
-def write_failure(path: Path, sentence: str) -> None:
-    """Write the sentence, cut at 1,024 characters; when the file cannot be written, say so in the log."""
+def _as_job_error(error: Exception) -> JobError:
+    if isinstance(error, JobError):
+        return error
+    _log.exception("unexpected error")
+    text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
+    return ProgramError(text)
+
+
+def _group_of_faulty_job(paths: Paths, arguments: Sequence[str], stop: threading.Event) -> HostGroup | None:
+    """Find the other hosts of a job whose files have faults; None on one host, and where it cannot be told."""
+    if list(arguments) not in _ARGUMENTS:
+        return None
+    cluster = find_cluster(paths)
+    return HostGroup(cluster, version(), None, stop) if cluster is not None and cluster.several else None
+
+
+def _write_failure(path: Path, sentence: str) -> None:
+    """Write output/failure, whose first 1,024 characters SageMaker shows as the job's FailureReason.
+
+    When it cannot be written, the log says so.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(shorten(sentence), encoding="utf-8", errors="backslashreplace")
@@ -138,7 +129,7 @@ def write_failure(path: Path, sentence: str) -> None:
         _log.error("could not write %s: %s", path, error.strerror)
 
 
-def remove_failure(path: Path) -> None:
+def _remove_failure(path: Path) -> None:
     """Remove what an earlier job on this machine left."""
     try:
         path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from link_hosts import SHORT, failed, greeting, job, names, port_that_is_free, until
+from link_hosts import SHORT, failed, handshake, job, names, port_that_is_free, until
 
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.link import Link
@@ -22,7 +22,7 @@ def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture)
     hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "no-such-host.invalid")
     deadlines = replace(IMPATIENT, hosts=1)
     first, second = (
-        Link(greeting(host, hosts), deadlines, port) for port in [port_that_is_free()] for host in hosts[:2]
+        Link(handshake(host, hosts), deadlines, port) for port in [port_that_is_free()] for host in hosts[:2]
     )
     try:
         for link in (first, second):
@@ -53,7 +53,7 @@ def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture)
 def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: str, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     port = port_that_is_free()
-    link = Link(greeting("127.0.0.2", (first, "127.0.0.2")), IMPATIENT, port)
+    link = Link(handshake("127.0.0.2", (first, "127.0.0.2")), IMPATIENT, port)
     link.start()
     try:
         verdict = until(lambda: link.verdict)
@@ -66,7 +66,9 @@ def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: st
 
 
 def test_a_first_host_without_an_address_says_so():
-    link = Link(greeting("no-such-host.invalid", ("no-such-host.invalid", "127.0.0.2")), IMPATIENT, port_that_is_free())
+    link = Link(
+        handshake("no-such-host.invalid", ("no-such-host.invalid", "127.0.0.2")), IMPATIENT, port_that_is_free()
+    )
     link.start()
     try:
         sentence = until(lambda: link.verdict).sentence
@@ -79,7 +81,7 @@ def test_a_first_host_without_an_address_says_so():
 def test_the_first_host_fails_and_a_late_host_learns_of_it():
     with job(3, replace(SHORT, late=10)) as ours:
         first = ours.start(ours.hosts[0])
-        first.end(failed(ours.hosts[0]))
+        first.report_outcome(failed(ours.hosts[0]))
         until(lambda: first.verdict)
         second = ours.start(ours.hosts[1])
         assert until(lambda: second.verdict) == failed(ours.hosts[0])
@@ -98,7 +100,7 @@ def test_the_first_host_fails_and_a_late_host_learns_of_it():
 def test_the_first_host_waits_for_late_hosts_only_so_long():
     with job(2) as ours:
         first = ours.start(ours.hosts[0])
-        first.end(failed(ours.hosts[0]))
+        first.report_outcome(failed(ours.hosts[0]))
         until(lambda: first.verdict)
         began = time.monotonic()
         first.close()
@@ -108,7 +110,7 @@ def test_the_first_host_waits_for_late_hosts_only_so_long():
 def test_another_host_fails_before_all_have_met():
     with job(3, replace(SHORT, late=10)) as ours:
         first, second = ours.start(ours.hosts[0]), ours.start(ours.hosts[1])
-        second.end(failed(ours.hosts[1]))
+        second.report_outcome(failed(ours.hosts[1]))
         assert ours.verdicts(3) == [failed(ours.hosts[1])] * 2
         second.close()
         third = ours.start(ours.hosts[2])
@@ -122,7 +124,7 @@ def test_another_host_fails_before_all_have_met():
 def test_another_host_fails_before_the_first_is_there():
     with job(2, replace(SHORT, late=10)) as ours:
         second = ours.start(ours.hosts[1])
-        second.end(failed(ours.hosts[1]))
+        second.report_outcome(failed(ours.hosts[1]))
         time.sleep(0.7)
         assert second.verdict is None
         first = ours.start(ours.hosts[0])
@@ -137,7 +139,7 @@ def test_another_host_fails_and_the_first_never_comes():
     with job(2) as ours:
         second = ours.start(ours.hosts[1])
         began = time.monotonic()
-        second.end(failed(ours.hosts[1]))
+        second.report_outcome(failed(ours.hosts[1]))
         assert until(lambda: second.verdict) == failed(ours.hosts[1])
         assert SHORT.late * 0.8 < time.monotonic() - began < SHORT.late + 1
 
@@ -145,7 +147,7 @@ def test_another_host_fails_and_the_first_never_comes():
 def test_hosts_that_fail_each_for_themselves_keep_their_own_sentences():
     with job(2) as ours:
         for host in ours.hosts:
-            ours.start(host).end(failed(host, f"fault of {host}"))
+            ours.start(host).report_outcome(failed(host, f"fault of {host}"))
         assert ours.verdicts() == [failed(host, f"fault of {host}") for host in ours.hosts]
 
 
@@ -211,7 +213,7 @@ def test_unknown_hyperparameters_are_not_compared(digests: tuple[str | None, str
 def test_a_second_host_of_the_same_name_is_refused():
     with job(2) as ours:
         first, second = ours.start_all()
-        twin = Link(greeting(ours.hosts[1], ours.hosts), SHORT, ours.port)
+        twin = Link(handshake(ours.hosts[1], ours.hosts), SHORT, ours.port)
         twin.start()
         refused(twin, 2, "a host of the name '127.0.0.2' is connected to 127.0.0.1 already")
         twin.close()
@@ -231,7 +233,7 @@ def test_a_port_in_use_ends_the_job_at_once():
 
 
 def test_an_address_that_is_not_this_machines_ends_the_job_at_once():
-    link = Link(greeting("192.0.2.1", ("192.0.2.1", "192.0.2.2")), SHORT, port_that_is_free())
+    link = Link(handshake("192.0.2.1", ("192.0.2.1", "192.0.2.2")), SHORT, port_that_is_free())
     link.start()
     try:
         assert "Cannot assign requested address" in until(lambda: link.verdict, 1).sentence
@@ -269,11 +271,11 @@ def test_stopped_before_all_have_met():
     with job(3, replace(SHORT, stop=60)) as ours:
         first, second = ours.start(ours.hosts[0]), ours.start(ours.hosts[1])
         time.sleep(0.3)
-        second.ask_to_stop()
+        second.request_stop()
         until(lambda: first.stopping)
         ending = Outcome("stopped", ours.hosts[0], 2, "stopped before the first model")
-        second.end(Outcome("stopped", ours.hosts[1], 2, "stopped too"))
-        first.end(ending)
+        second.report_outcome(Outcome("stopped", ours.hosts[1], 2, "stopped too"))
+        first.report_outcome(ending)
         assert ours.verdicts(1) == [ending] * 2
         second.close()
         began = time.monotonic()
@@ -289,8 +291,8 @@ def test_stopped_before_all_have_met():
 def test_stopped_before_the_first_host_is_there():
     with job(2) as ours:
         second = ours.start(ours.hosts[1])
-        second.ask_to_stop()
+        second.request_stop()
         until(lambda: second.stopping)
         ending = Outcome("stopped", ours.hosts[1], 2, "stopped")
-        second.end(ending)
+        second.report_outcome(ending)
         assert until(lambda: second.verdict, SHORT.late + 1) == ending

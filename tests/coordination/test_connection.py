@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 
-from sagemaker_ssd.coordination.lost_hosts import ticks
+from sagemaker_ssd.coordination.connection import ticks
 
 
 def test_what_came_in_is_read_before_a_tick():

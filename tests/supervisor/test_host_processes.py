@@ -1,0 +1,36 @@
+"""The sentence for every way in which a process of this host can end that training and its parameter server know of."""
+
+import signal
+
+from sagemaker_ssd.processes.exit_reason import exit_failure
+from sagemaker_ssd.supervisor.host_processes import memory_remedy
+from sagemaker_ssd.supervisor.parameter_server import ParameterServer, role_failure
+
+PARAMETER_SERVER = ParameterServer(hosts=2, address="10.0.0.7", scheduler=("10.0.0.4", 9100))
+
+
+def test_signal_9_is_memory_with_a_batch_size_to_try():
+    error = exit_failure("the training process", -signal.SIGKILL, None, "", memory_remedy(32))
+    assert error is not None
+    assert error.exit_code == 2
+    assert "killed by signal 9" in error.sentence
+    assert "lower mini_batch_size (now 32; try 16)" in error.sentence
+
+
+def test_a_batch_of_one_is_not_halved_to_nothing():
+    error = exit_failure("the training process", -signal.SIGKILL, None, "", memory_remedy(1))
+    assert error is not None
+    assert "out of memory: lower image_shape, or" in error.sentence
+
+
+def test_a_server_without_its_network_is_no_bug():
+    tail = "mxnet.base.MXNetError: Check failed: my_node_.port != -1 (-1 vs. -1) : bind failed\n"
+    error = role_failure("server", 1, tail, PARAMETER_SERVER, memory_remedy(8))
+    assert error.exit_code == 2
+    assert error.sentence.startswith("the parameter server could not listen on 10.0.0.7, the address of this host")
+
+
+def test_a_server_that_is_killed_is_named():
+    error = role_failure("scheduler", -signal.SIGKILL, "", PARAMETER_SERVER, memory_remedy(8))
+    assert error.exit_code == 2
+    assert error.sentence.startswith("the parameter server's scheduler was killed by signal 9 (SIGKILL)")
