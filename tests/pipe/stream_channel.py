@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_channels import BOX, write_rec
 from feeding import Feeders
 
+from drawn_channels import BOX, write_rec
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import JobError, UserError

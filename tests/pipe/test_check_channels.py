@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_channels import BOX, encoded, json_box, noise, png, snapshot, write_annotation, write_image, write_rec
 from feeding import Feeders, wait_for
 
+from drawn_channels import BOX, encoded, json_box, noise, png, snapshot, write_annotation, write_image, write_rec
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.contract.job import read_job

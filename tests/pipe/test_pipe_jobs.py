@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from feeding import Feeders, folder_manifest, wait_for
-from job_runner import Job, Watched, draw
 
 from ended_job import Ended
+from job_runner import Job, Watched, draw
 
 pytestmark = pytest.mark.long
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_channels import BOX, HEIGHT, WIDTH, encoded, json_box, noise, png, read_rec, write_annotation, write_image
 from feeding import manifest, wait_for
 from PIL import Image
 from stream_channel import Channel
 
+from drawn_channels import BOX, HEIGHT, WIDTH, encoded, json_box, noise, png, read_rec, write_annotation, write_image
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -164,7 +164,7 @@ def test_a_stream_in_parts_of_every_size(channel: Channel) -> None:
 
 def test_what_the_log_says(channel: Channel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("sagemaker_ssd.channels.check._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("sagemaker_ssd.channels.findings._SECONDS_BETWEEN_LINES", 0)
     data = channel.records([encoded(noise(number)) for number in range(20)])
     file = channel.check(data)
     size = f"{len(data) / 1e6:.1f} MB"
