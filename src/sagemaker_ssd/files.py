@@ -56,7 +56,7 @@ def _no_room(what: str, folder: Path, *, needed: int, free: int) -> UserError:
 def _no_room_in_scratch(what: str, folder: Path, *, needed: int | None, free: int, written: int) -> UserError:
     """Return the error for `what` in scratch space; needed None: a stream, of which only what was written is known."""
     if needed is None:
-        # What is on the disk beside this file, twice what was written so far, and a GiB: the least that can do.
+        # What else is on the disk, twice what was written so far, and a GiB: the least that can do.
         least = shutil.disk_usage(folder).total - free + 2 * written + _GIB
         found = (
             f"had {bytes_in_words(written)} written when it came to the end of the {bytes_in_words(free)} that was free"
@@ -91,7 +91,7 @@ def sync(path: Path) -> None:
 def atomic_write(path: Path, part: Path | None = None) -> Iterator[Path]:
     """Give `part` to be written, and put it into place at `path` when the block ends; without a trace if it raises.
 
-    part: a hidden file beside `path` unless given.
+    part: a hidden file in the folder of `path` unless given.
     """
     part = path.with_name(f".{path.name}.part") if part is None else part
     try:
@@ -146,7 +146,7 @@ class ScratchFile:
         self._file = path.open("wb", buffering=_BUFFER)
 
     def write(self, data: bytes) -> None:
-        """Append bytes; `length` tells how many there are."""
+        """Append bytes; `length` is how many there are."""
         try:
             self._file.write(data)
         except OSError as error:

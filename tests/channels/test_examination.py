@@ -73,8 +73,8 @@ def test_all_hosts_come_to_the_file_that_one_alone_comes_to(tmp_path: Path, capl
     for file in files:
         assert file.path.read_bytes() == alone.path.read_bytes()
         assert (file.offsets == alone.offsets).all()
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert sorted(told) == sorted(warnings * HOSTS)
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(logged) == sorted(warnings * HOSTS)
     assert len(warnings) == 3
 
 

@@ -35,7 +35,7 @@ _REPORT_SECONDS = 30
 _Kind = Literal["image", "JSON", "RecordIO", "other"]
 # The beginnings of what OpenCV decodes: JPEG, PNG, GIF, BMP, TIFF in both orders of bytes, JPEG 2000.
 _IMAGE_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-# Bytes that tell all of them.
+# The first bytes that identify any kind.
 _SIGNATURE_BYTES: Final = 12
 _AGAIN = "start the job again, and if it stops at the same record, pack or upload the data again"
 _STREAM_ADVICE = Advice(
@@ -158,9 +158,9 @@ def check_stream(
 ) -> RecordFile:
     """Read the FIFO of the channel `name` once, count and check it, and return the file to train on.
 
-    It holds image records, or image and JSON by turns: which, its beginning tells. patience: the seconds until the
-    FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte. examiner: None for
-    a channel that this host alone examines.
+    It holds image records, or image and JSON by turns: its first two records show which. patience: the seconds until
+    the FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte. examiner: None
+    for a channel that this host alone examines.
     Raises UserError with the first ten faults and their number, and PlatformError when nothing comes.
     """
     with RecordFileWriter(
@@ -189,7 +189,7 @@ def check_stream(
 
 
 def _begin(stream: Stream, name: str, if_empty: str) -> tuple[Sequence[Record], Iterator[Record]]:
-    """Take up to two records, which tell what the stream is, and the rest; raises UserError for what is none."""
+    """Take up to two records, which show what the stream is, and the rest; raises UserError for what is none."""
     shown = f"{name}'s stream"
     beginning = stream.peek(_SIGNATURE_BYTES)
     if not beginning:

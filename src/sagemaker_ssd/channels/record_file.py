@@ -140,7 +140,7 @@ class RecordFileWriter:
         """Return the new file; where records stayed in place so far, it begins with those before the one `changing`."""
         if self._file is None:
             assert self._in_place is not None
-            assert changing is not None, "beside records in place none is appended"
+            assert changing is not None, "records that have no source are appended to a new file alone"
             self._file = ScratchFile(self._target, what=self._what, needed=self._needed)
             self._file.copy_pieces(self._in_place, [(0, changing.offset)])
         return self._file

@@ -171,7 +171,7 @@ def _aligned_magic(payload: bytes) -> Iterator[int]:
 
 
 class LabelError(ValueError):
-    """A record without a label that MXNet's reader could read; the text tells why."""
+    """A record without a label that MXNet's reader could read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
