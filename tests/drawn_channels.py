@@ -1,4 +1,4 @@
-"""Channels drawn for these tests: images of one colour each, so that every one can be told from the others."""
+"""Channels drawn for these tests: images of one colour each, so that every one can be distinguished from the others."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their checksums, and what a person is told when a disk is full."""
+"""Files on disk: their checksums, atomic writes, files in scratch space, and the error for a full disk."""
 
 import contextlib
 import errno
@@ -29,11 +29,49 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def file_size(path: Path) -> int:
+    """Return the length of a file that is to be read; 0 where it cannot be found out, since reading will say why."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Say whether an error means that the disk or a quota has no more room, for Python's files and for MXNet's."""
     if isinstance(error, OSError):
         return error.errno in _NO_ROOM
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MXNET_NO_ROOM)
+
+
+def _no_room(what: str, folder: Path, *, needed: int, free: int) -> UserError:
+    """Return the error for `what` that stays in `folder` after the job: a quota can be reached with room to spare."""
+    reason = "the disk is full" if free < needed else "a quota, or the limit on a file's size (ulimit -f), is reached"
+    return UserError(
+        f"{reason}: {what} in {folder} needs {needed:,} bytes, and {free:,} were free. What was there before is whole. "
+        "Raise VolumeSizeInGB; outside SageMaker make room on that disk"
+    )
+
+
+def _no_room_in_scratch(what: str, folder: Path, *, needed: int | None, free: int, written: int) -> UserError:
+    """Return the error for `what` in scratch space; needed None: a stream, of which only what was written is known."""
+    if needed is None:
+        # What else is on the disk, twice what was written so far, and a GiB: the least that can do.
+        least = shutil.disk_usage(folder).total - free + 2 * written + _GIB
+        found = (
+            f"had {bytes_in_words(written)} written when it came to the end of the {bytes_in_words(free)} that was free"
+        )
+        size = (
+            f" to {math.ceil(least / _GIB):,} at the very least: twice the size of the data in S3 and some more, since "
+            "the training images of each epoch are written once more, in its order"
+        )
+    else:
+        found = f"needs about {bytes_in_words(needed)}, and {bytes_in_words(free)} was free"
+        size = ""
+    return UserError(
+        f"The disk is full: {what} in {folder} {found}. Raise VolumeSizeInGB in the job's ResourceConfig{size}; "
+        "outside SageMaker set TMPDIR to a folder with more room"
+    )
 
 
 def sync(path: Path) -> None:
@@ -53,7 +91,7 @@ def sync(path: Path) -> None:
 def atomic_write(path: Path, part: Path | None = None) -> Iterator[Path]:
     """Give `part` to be written, and put it into place at `path` when the block ends; without a trace if it raises.
 
-    part: a hidden file beside `path` unless given.
+    part: a hidden file in the folder of `path` unless given.
     """
     part = path.with_name(f".{path.name}.part") if part is None else part
     try:
@@ -67,6 +105,12 @@ def atomic_write(path: Path, part: Path | None = None) -> Iterator[Path]:
         raise
 
 
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file at once, so that a reader or a kill never finds half of it."""
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
 @contextmanager
 def durable_file(path: Path, *, part: Path, what: str, needed: int) -> Iterator[Path]:
     """Give `part` to be written, and put it into place at `path` when the block ends; without a trace if it raises.
@@ -78,21 +122,15 @@ def durable_file(path: Path, *, part: Path, what: str, needed: int) -> Iterator[
         with atomic_write(path, part):
             yield part
     except BaseException as error:
-        if not is_disk_full(error):
-            raise
-        reason = (
-            "the disk is full" if free < needed else "a quota, or the limit on a file's size (ulimit -f), is reached"
-        )
-        raise UserError(
-            f"{reason}: {what} in {path.parent} needs {needed:,} bytes, and {free:,} were free. What was "
-            "there before is whole. Raise VolumeSizeInGB; outside SageMaker make room on that disk"
-        ) from error
+        if is_disk_full(error):
+            raise _no_room(what, path.parent, needed=needed, free=free) from error
+        raise
 
 
 class ScratchFile:
     """A new file at `path` for `what`, `needed` bytes long by estimate, gone again if the block raises.
 
-    needed: None for a stream, whose length nobody knows before its end. free: the disk's free bytes at the begin.
+    needed: None for a stream, whose length nobody knows before its end. `free`: what the disk had at the begin, bytes.
     Raises UserError if the disk or a quota has no room for it.
     """
 
@@ -108,7 +146,7 @@ class ScratchFile:
         self._file = path.open("wb", buffering=_BUFFER)
 
     def write(self, data: bytes) -> None:
-        """Append bytes; `length` tells how many there are."""
+        """Append bytes; `length` is how many there are."""
         try:
             self._file.write(data)
         except OSError as error:
@@ -153,37 +191,6 @@ class ScratchFile:
     def _explained(self, error: OSError) -> Exception:
         if not is_disk_full(error):
             return error
-        free = bytes_in_words(self.free)
-        if self._needed is None:
-            found = f"had {bytes_in_words(self.length)} written when it came to the end of the {free} that was free"
-            remedy = self._volume()
-        else:
-            found = f"needs about {bytes_in_words(self._needed)}, and {free} was free"
-            remedy = "Raise VolumeSizeInGB in the job's ResourceConfig"
-        return UserError(
-            f"The disk is full: {self._what} in {self.path.parent} {found}. {remedy}; outside SageMaker set TMPDIR to "
-            "a folder with more room"
+        return _no_room_in_scratch(
+            self._what, self.path.parent, needed=self._needed, free=self.free, written=self.length
         )
-
-    def _volume(self) -> str:
-        # What is on the disk beside this file, twice what was written so far, and a GiB: the least that can do.
-        least = shutil.disk_usage(self.path.parent).total - self.free + 2 * self.length + _GIB
-        return (
-            f"Raise VolumeSizeInGB in the job's ResourceConfig to {math.ceil(least / _GIB):,} at the very least: twice "
-            "the size of the data in S3 and some more, since the training images of each epoch are written once more, "
-            "in its order"
-        )
-
-
-def bytes_of(path: Path) -> int:
-    """Return the length of a file that is to be copied; 0 where it cannot be told, since reading it will say why."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a JSON file at once, so that a reader or a kill never finds half of it."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")

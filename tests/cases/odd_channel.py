@@ -60,7 +60,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a case; `wrong` tells where the reader's pixels are not what a viewer shows."""
+    """What became of a case; `wrong` says where the reader's pixels are not what a viewer shows."""
 
     case: Case
     outcome: str

@@ -274,7 +274,7 @@ def test_a_long_pass_shows_how_far_it_is(
     channel: Channel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("sagemaker_ssd.channels.check._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("sagemaker_ssd.channels.findings._SECONDS_BETWEEN_LINES", 0)
     channel.check([(BOX, png(0)), (BOX, png(1))])
     assert caplog.messages[:2] == ["train: 1 images checked so far", "train: 2 images checked so far"]
 

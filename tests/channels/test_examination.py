@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from drawn_channels import BOX, encoded, noise, picture, png, write_rec
-from sagemaker_ssd.channels.check import Examiner, SharedOut, check_recordio
-from sagemaker_ssd.channels.images import ImageFacts, Judge, examine_image
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner
+from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
 
@@ -27,8 +28,8 @@ class Meeting:
         self._values: list[Any] = [None] * hosts
         self.rounds = [0] * hosts
 
-    def examiner(self, host: int) -> SharedOut:
-        def exchange(value: Any) -> list[Any]:
+    def examiner(self, host: int) -> DistributedExaminer:
+        def all_gather(value: Any) -> list[Any]:
             self.rounds[host] += 1
             self._values[host] = value
             self._barrier.wait()
@@ -36,9 +37,9 @@ class Meeting:
             self._barrier.wait()
             return values
 
-        return SharedOut(exchange, host=host, hosts=len(self.rounds))
+        return DistributedExaminer(all_gather, host=host, hosts=len(self.rounds))
 
-    def run(self, work: Callable[[int, SharedOut], Any]) -> list[Any]:
+    def run(self, work: Callable[[int, DistributedExaminer], Any]) -> list[Any]:
         hosts = range(len(self.rounds))
         with ThreadPoolExecutor(len(hosts)) as pool:
             return list(pool.map(lambda host: work(host, self.examiner(host)), hosts))
@@ -72,8 +73,8 @@ def test_all_hosts_come_to_the_file_that_one_alone_comes_to(tmp_path: Path, capl
     for file in files:
         assert file.path.read_bytes() == alone.path.read_bytes()
         assert (file.offsets == alone.offsets).all()
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert sorted(told) == sorted(warnings * HOSTS)
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(logged) == sorted(warnings * HOSTS)
     assert len(warnings) == 3
 
 
@@ -81,16 +82,16 @@ def test_each_image_is_decoded_on_one_host(tmp_path: Path) -> None:
     # What a host is not to decode is damaged on it alone, behind the digest's back.
     items = [(number, png(number)) for number in range(20)]
 
-    def on(host: int, examiner: SharedOut) -> list[ImageFacts]:
-        def work(item: tuple[int, bytes], judge: Judge) -> ImageFacts:
+    def on(host: int, examiner: DistributedExaminer) -> list[ExaminedImage]:
+        def work(item: tuple[int, bytes], decode: Decode) -> ExaminedImage:
             number, image = item
             damaged = image[:60] + bytes(len(image) - 72) + image[-12:]
-            return examine_image(image if number % HOSTS == host else damaged, judge=judge)
+            return examine_image(image if number % HOSTS == host else damaged, decode=decode)
 
-        return list(examiner.in_order(work, items, lambda item: item[1]))
+        return list(examiner.map(work, items, lambda item: item[1]))
 
-    for facts in Meeting(HOSTS).run(on):
-        assert [fact.fault for fact in facts] == [""] * 20
+    for examined in Meeting(HOSTS).run(on):
+        assert [image.fault for image in examined] == [""] * 20
     damaged = png(1)[:60] + bytes(len(png(1)) - 72) + png(1)[-12:]
     assert examine_image(damaged).fault
 
@@ -119,7 +120,7 @@ def test_all_hosts_tell_the_same_faults(tmp_path: Path) -> None:
     path = tmp_path / "drawn.rec"
     write_rec(path, [*records(20), ([2, 5, 9, 0.1, 0.1, 0.5, 0.5], png(1))])
 
-    def on(host: int, examiner: SharedOut) -> str:
+    def on(host: int, examiner: DistributedExaminer) -> str:
         with pytest.raises(UserError) as error:
             checked(path, tmp_path / f"host-{host}", examiner)
         return error.value.sentence

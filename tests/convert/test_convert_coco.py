@@ -101,8 +101,8 @@ def test_crowds_are_left_out_with_images_of_nothing_else(coco, tmp_path, capsys,
     assert coco.run(tmp_path / "out", "--train", train, "--validation", validation) == 0
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == ["empty.jpg", "mixed.jpg"]
     assert len(read_json(tmp_path / "out/train_annotation/mixed.json")["annotations"]) == 1
-    told = capsys.readouterr().out
-    assert f"{train}: left out 2 annotations of crowds (iscrowd), and of images that have no others 1" in told
+    printed = capsys.readouterr().out
+    assert f"{train}: left out 2 annotations of crowds (iscrowd), and of images that have no others 1" in printed
 
 
 def test_one_file_is_split(coco, tmp_path):

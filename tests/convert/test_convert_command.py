@@ -64,8 +64,8 @@ def test_an_output_that_holds_something_is_left_alone(pair, capsys, tmp_path):
     (output / "mine.txt").write_text("mine")
     words = [str(word) for word in pair.arguments("--as", "images", "--output", output)]
     assert main(words) == 1
-    told = capsys.readouterr().err
-    assert told == f"--output: {output} is not an empty folder; name a new one, or empty it first\n"
+    printed = capsys.readouterr().err
+    assert printed == f"--output: {output} is not an empty folder; name a new one, or empty it first\n"
     assert [path.name for path in output.iterdir()] == ["mine.txt"]
     (output / "mine.txt").unlink()
     assert main(words) == 0

@@ -62,15 +62,15 @@ def test_images_with_json(small, convert, tmp_path, read_json):
 def test_what_the_end_says(small, capsys, tmp_path):
     lists = ("--train", small.write_list("train.txt", "a", "b"), "--validation", small.write_list("val.txt", "sub/c"))
     assert run(small, tmp_path / "out", *lists, "--as", "images") == 0
-    told = capsys.readouterr().out
-    lines = [" ".join(line.split()) for line in told.splitlines()]
+    printed = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "train: images 2, boxes 2, classes 2 of 3, images without objects 1" in lines
     assert "validation: images 1, boxes 2, classes 2 of 3, images without objects 0" in lines
     assert "0 cat train 1 validation 1" in lines
     assert "num_classes=3" in lines
     assert "num_training_samples=2" in lines
-    assert "boxes without area: 1, first in sub/c.JPG" in told
-    assert "label_width" not in told
+    assert "boxes without area: 1, first in sub/c.JPG" in printed
+    assert "label_width" not in printed
 
 
 def test_one_rec_a_channel(small, convert, tmp_path, read_records):
@@ -137,9 +137,9 @@ def test_lines_of_a_list(voc, tmp_path, capsys):
     train = voc.write_list("train.txt", *lines)
     assert run(voc, tmp_path / "out", "--train", train, "--validation", train, "--as", "images") == 0
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == sorted(names)
-    told = capsys.readouterr().out
-    assert f"{train}: lines that repeat an image: 1, left out" in told
-    assert "images both in train and in validation: 4, first a.b.jpg" in told
+    printed = capsys.readouterr().out
+    assert f"{train}: lines that repeat an image: 1, left out" in printed
+    assert "images both in train and in validation: 4, first a.b.jpg" in printed
 
 
 def test_without_lists_a_fifth_becomes_validation(voc, tmp_path):
@@ -192,10 +192,10 @@ def test_sizes(voc, tmp_path, capsys, read_json):
     for name, size in {"none": (100, 50), "zero": (100, 50), "resized": (200, 100), "turned": (100, 50)}.items():
         (found,) = read_json(tmp_path / f"out/train_annotation/{name}.json")["image_size"]
         assert (found["width"], found["height"]) == size
-    told = capsys.readouterr().out
-    assert "images of another size than their annotation says: 1, first" in told
-    assert "resized.jpg (200x100 stated, 100x50 found)" in told
-    assert "images with an EXIF orientation: 1, first" in told
+    printed = capsys.readouterr().out
+    assert "images of another size than their annotation says: 1, first" in printed
+    assert "resized.jpg (200x100 stated, 100x50 found)" in printed
+    assert "images with an EXIF orientation: 1, first" in printed
 
 
 def test_a_label_wider_than_the_default_is_told(voc, tmp_path, capsys):

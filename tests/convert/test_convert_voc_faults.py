@@ -1,4 +1,4 @@
-"""`convert voc` on data that cannot be converted: everything is told at once, and nothing is written."""
+"""`convert voc` on data that cannot be converted: all faults are reported at once, and nothing is written."""
 
 import pytest
 
@@ -9,7 +9,7 @@ LAUGHS = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;">
 
 
 @pytest.fixture
-def told(voc, tmp_path, capsys):
+def reported(voc, tmp_path, capsys):
     """Run and return the lines of stderr, after checking that the run failed as it should."""
 
     def run(*more):
@@ -23,7 +23,7 @@ def told(voc, tmp_path, capsys):
     return run
 
 
-def test_everything_at_once(voc, told):
+def test_everything_at_once(voc, reported):
     voc.add("good.jpg", [DOG])
     voc.add("far.jpg", [DOG, ("dog", 10, 5, 103, 45)])
     voc.add("words.jpg", [("dog", "ten", 5, 60, 45), ("dog", "nan", 5, 60, 45), ("dog", 1)])
@@ -37,7 +37,7 @@ def test_everything_at_once(voc, told):
     (voc.images / "broken.jpg").write_bytes(b"no image")
     stems = ["good", "far", "words", "nameless", "turned", "alone", "good2", "laughs", "other", "broken", "missing"]
     train = voc.write_list("train.txt", *stems)
-    lines = told("--train", train, "--validation", voc.write_list("val.txt", "good"))
+    lines = reported("--train", train, "--validation", voc.write_list("val.txt", "good"))
     xml = voc.annotations
     expected = [
         f"- {train}, line 11: there is no {xml}/missing.xml",
@@ -69,47 +69,47 @@ def test_two_pixels_past_the_border_are_let_through(voc, tmp_path):
 
 
 @pytest.mark.parametrize("corners", [(-3, 0, 10, 10), (0, -3, 10, 10), (103, 0, 90, 10), (0, 0, 10, 53)])
-def test_three_are_not(voc, told, corners):
+def test_three_are_not(voc, reported, corners):
     voc.add("a.jpg", [("dog", *corners)])
     voc.add("b.jpg", [DOG])
-    (line,) = told()
+    (line,) = reported()
     assert "is 3 px past the border of 100x50" in line
 
 
-def test_a_class_that_is_not_among_classes(voc, told):
+def test_a_class_that_is_not_among_classes(voc, reported):
     voc.add("a.jpg", [DOG, ("owl", 1, 1, 2, 2)])
     voc.add("b.jpg", [DOG, ("owl", 1, 1, 2, 2)])
-    (line,) = told("--classes", "dog,cat")
+    (line,) = reported("--classes", "dog,cat")
     assert line.endswith("xml: box 1 has the class 'owl', which is not in --classes (dog, cat)")
 
 
-def test_two_images_of_one_stem(voc, told):
+def test_two_images_of_one_stem(voc, reported):
     voc.add("a.jpg", [DOG])
     voc.add("a.png", [DOG])
     voc.add("b.jpg", [DOG])
-    (line,) = told()
+    (line,) = reported()
     assert line.endswith("has a.jpg and a.png: remove all but one")
 
 
-def test_a_name_that_leaves_the_folder(voc, told):
+def test_a_name_that_leaves_the_folder(voc, reported):
     voc.add("a.jpg", [DOG])
     train = voc.write_list("train.txt", "../annotations/a")
-    (line,) = told("--train", train, "--validation", voc.write_list("val.txt", "a"))
+    (line,) = reported("--train", train, "--validation", voc.write_list("val.txt", "a"))
     assert line.startswith(f"{train}, line 1: there is no ")
 
 
-def test_missing_folders_and_lists(voc, told, tmp_path):
+def test_missing_folders_and_lists(voc, reported, tmp_path):
     voc.add("a.jpg", [DOG])
-    (line,) = told("--train", tmp_path / "nowhere.txt")
+    (line,) = reported("--train", tmp_path / "nowhere.txt")
     assert line == f"{tmp_path}/nowhere.txt cannot be read: No such file or directory"
     binary = tmp_path / "binary.txt"
     binary.write_bytes(b"\xff\xfe\x00")
-    (line,) = told("--train", binary)
+    (line,) = reported("--train", binary)
     assert line == f"{binary} cannot be read: it is not UTF-8 text"
     gone = [
         word for option in ("--images", "--validation-images", "--annotations") for word in (option, tmp_path / "gone")
     ]
-    assert told(*gone) == [
+    assert reported(*gone) == [
         "3 problems:",
         f"- --images: there is no folder {tmp_path}/gone",
         f"- --validation-images: there is no folder {tmp_path}/gone",
@@ -117,11 +117,11 @@ def test_missing_folders_and_lists(voc, told, tmp_path):
     ]
 
 
-def test_sets_without_images_or_objects(voc, told):
-    assert told() == ["2 problems:", "- the train split has no image", "- the validation split has no image"]
+def test_sets_without_images_or_objects(voc, reported):
+    assert reported() == ["2 problems:", "- the train split has no image", "- the validation split has no image"]
     voc.add("a.jpg")
-    (line,) = told()
+    (line,) = reported()
     assert line == "the train split has no image"  # one image cannot be split
     voc.add("b.jpg")
-    (line,) = told()
+    (line,) = reported()
     assert line == f"{voc.annotations}: not one object in the images listed"

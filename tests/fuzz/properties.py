@@ -108,7 +108,7 @@ def _warnings_written() -> Iterator[None]:
         logger.propagate = propagates
 
 
-def judge(sentence: str, *names: str) -> None:
+def check_sentence(sentence: str, *names: str) -> None:
     """Check that every fault of a sentence is one for a person: it names a file, and is no piece of a program."""
     lines = [line for line in sentence.splitlines() if not re.fullmatch(r"\d+ problems:|\.\.\. and [\d,]+ more", line)]
     assert lines, f"says nothing: {sentence!r}"
@@ -190,7 +190,7 @@ def job(name: str) -> Callable[[bytes, Path], None]:
         try:
             read_job(folder)
         except (UserError, PlatformError) as error:
-            judge(error.sentence, *(f"{file}.json" for file in usual), "input/data/")
+            check_sentence(error.sentence, *(f"{file}.json" for file in usual), "input/data/")
 
     return attempt
 
@@ -256,7 +256,7 @@ def _check_rec(content: bytes, folder: Path) -> RecordFile | None:
     try:
         return check_recordio(folder / "train.rec", scratch=folder / "scratch", **SETTINGS)
     except (UserError, PlatformError) as error:
-        judge(error.sentence, "train/train.rec: ", "train: ")
+        check_sentence(error.sentence, "train/train.rec: ", "train: ")
         return None
 
 
@@ -293,7 +293,7 @@ def pack(content: bytes, folder: Path) -> RecordFile | None:
     try:
         return pack_images(images, jsons, scratch=folder / "scratch", **SETTINGS)
     except (UserError, PlatformError) as error:
-        judge(error.sentence, "train_annotation/b.json: ", "train: ")
+        check_sentence(error.sentence, "train_annotation/b.json: ", "train: ")
         return None
 
 
@@ -304,7 +304,7 @@ def _check_stream(content: bytes, folder: Path) -> RecordFile | None:
     try:
         return check_stream(folder / "train_0", scratch=folder / "scratch", patience=5, **SETTINGS)
     except (UserError, PlatformError) as error:
-        judge(error.sentence, "train's stream", "train: ")
+        check_sentence(error.sentence, "train's stream", "train: ")
         return None
 
 

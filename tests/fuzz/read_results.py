@@ -73,7 +73,7 @@ def _failed(groups: list[list[Facts]]) -> list[tuple[int, str]]:
 
 
 def main() -> None:
-    """Read every group, and tell of each before and after."""
+    """Read every group, and report on each before and after."""
     with tempfile.TemporaryDirectory() as scratch:
         for number, group in enumerate(json.load(sys.stdin)):
             print(json.dumps([number, ""]), flush=True)

@@ -15,9 +15,9 @@ from properties import (
     RESOURCES,
     Property,
     Results,
+    check_sentence,
     explore,
     job,
-    judge,
     pack,
 )
 from read_results import misread
@@ -70,4 +70,4 @@ def test_no_depth_of_nesting_is_too_much(
 @pytest.mark.parametrize("sentence", ["", "2 problems:", "train.rec:\x00", "something is wrong", 'a.json: File "x.py"'])
 def test_a_sentence_for_no_person_is_noticed(sentence: str) -> None:
     with pytest.raises(AssertionError):
-        judge(sentence, "a.json", "train.rec")
+        check_sentence(sentence, "a.json", "train.rec")

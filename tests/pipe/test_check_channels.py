@@ -1,4 +1,4 @@
-"""A job's channels as the worker takes them: what the log says of each, and which fault is told."""
+"""A job's channels as the worker takes them: what the log says of each, and which fault is reported."""
 
 import json
 import logging

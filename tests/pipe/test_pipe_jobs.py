@@ -1,4 +1,4 @@
-"""Whole jobs in Pipe mode, held against File mode with the same data: `./train`, fed as the platform feeds it."""
+"""Whole jobs in Pipe mode, compared with File mode with the same data: `./train`, fed as the platform feeds it."""
 
 import json
 import re

@@ -164,7 +164,7 @@ def test_a_stream_in_parts_of_every_size(channel: Channel) -> None:
 
 def test_what_the_log_says(channel: Channel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("sagemaker_ssd.channels.check._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("sagemaker_ssd.channels.findings._SECONDS_BETWEEN_LINES", 0)
     data = channel.records([encoded(noise(number)) for number in range(20)])
     file = channel.check(data)
     size = f"{len(data) / 1e6:.1f} MB"

@@ -157,7 +157,7 @@ def test_attributes_out_of_turn(channel: Channel, payloads: list[bytes], said: s
     ],
 )
 def test_other_labels_of_ground_truth(channel: Channel, text: bytes, said: str) -> None:
-    # The first pair tells that the stream is one of pairs, whatever the second annotation is.
+    # The first pair shows that the stream is one of pairs, whatever the second annotation is.
     sentence = channel.failure(wrapped([png(0), label([DRAWN]), png(1), text]))
     assert sentence.startswith(f"train's stream: record 3 (pair 1): {said}")
     assert "Each annotation must be that of a bounding box job for images, " in sentence

@@ -1,10 +1,6 @@
-"""One JSON annotation: the format that AWS publishes for Object Detection's image channels, read and checked.
+"""The JSON annotations of images: read and checked, paired with their images, and the names of classes they give.
 
-Source: Amazon SageMaker developer guide, `object-detection.md`, "Train with the Image Format".
-
-Which JSON belongs to which image of a channel in image format.
-
-The names of classes, where a channel's JSONs give them.
+Source of the format: Amazon SageMaker developer guide, `object-detection.md`, "Train with the Image Format".
 """
 
 import json
@@ -22,7 +18,9 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd.boxes import id_range, valid_class_ids
 
-_KEYS = ("class_id", "left", "top", "width", "height")
+_KEYS: Final = ("class_id", "left", "top", "width", "height")
+# Names of classes stand in every JSON; a few thousand show all that there are.
+_READ_FOR_NAMES: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,79 +184,71 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
 class Pairing:
     """The annotation of each image, in the images' order, and what is left over on either side.
 
-    `second` holds the JSONs whose image has another JSON already, each with that image.
+    `duplicates` are the JSONs whose image has another JSON already, each with that image.
     """
 
     annotations: dict[str, Annotation]
     images_without_json: list[str]
     jsons_without_image: list[str]
-    second: list[tuple[str, str]]
+    duplicates: list[tuple[str, str]]
 
 
-def pair(images: Sequence[str], annotations: Sequence[Annotation]) -> Pairing:
+def pair_images(images: Sequence[str], annotations: Sequence[Annotation]) -> Pairing:
     """Give each annotation its image: by `file`, else by the JSON's own name, else by the name at the end of `file`.
 
-    Where two JSONs want one image, it goes to the one that is named like it.
+    Where two JSONs mean one image, it goes to the one that is named like it.
     """
-    candidates = _Candidates(images)
-    wanted = [(annotation, list(candidates.of(annotation))) for annotation in annotations]
-    # Stable, so otherwise in order: first the JSONs that want the image they are named like.
-    wanted.sort(key=lambda pair: not pair[1] or _stem(pair[1][0]) != _stem(pair[0].path))
-    taken: dict[str, Annotation] = {}
-    without_image: list[str] = []
-    second: list[tuple[str, str]] = []
-    for annotation, choices in wanted:
-        free = [image for image in choices if image not in taken]
-        if free:
-            taken[free[0]] = annotation
-        elif choices:
-            second.append((annotation.path, choices[0]))
-        else:
-            without_image.append(annotation.path)
-    return Pairing(
-        annotations={image: taken[image] for image in images if image in taken},
-        images_without_json=[image for image in images if image not in taken],
-        jsons_without_image=without_image,
-        second=second,
-    )
+    paths = frozenset(images)
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        by_stem[_stem(image)].append(image)
+        by_name[posixpath.basename(image)].append(image)
 
-
-class _Candidates:
-    def __init__(self, images: Sequence[str]) -> None:
-        self._images = frozenset(images)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        for image in images:
-            self._by_stem[_stem(image)].append(image)
-            self._by_name[posixpath.basename(image)].append(image)
-
-    def of(self, annotation: Annotation) -> Iterator[str]:
+    def candidates(annotation: Annotation) -> Iterator[str]:
         """Yield the images that an annotation may mean, the likeliest first."""
         file = annotation.file.replace("\\", "/")
         file = posixpath.normpath(file).lstrip("/") if file else ""
         name = posixpath.basename(file)
-        if file in self._images:
+        if file in paths:
             yield file
-        # dog.jpg beside dog.png: `file` tells which.
-        namesakes = self._by_stem.get(_stem(annotation.path), [])
+        # dog.jpg and dog.png: `file` says which.
+        namesakes = by_stem.get(_stem(annotation.path), [])
         yield from sorted(namesakes, key=lambda image: posixpath.basename(image) != name)[:1]
-        if len(self._by_name.get(name, [])) == 1:
-            yield self._by_name[name][0]
+        if len(by_name.get(name, [])) == 1:
+            yield by_name[name][0]
+
+    choices = [(annotation, list(candidates(annotation))) for annotation in annotations]
+    # Stable, so otherwise in order: first the JSONs that mean the image they are named like.
+    choices.sort(key=lambda choice: not choice[1] or _stem(choice[1][0]) != _stem(choice[0].path))
+    paired: dict[str, Annotation] = {}
+    without_image: list[str] = []
+    duplicates: list[tuple[str, str]] = []
+    for annotation, meant in choices:
+        free = [image for image in meant if image not in paired]
+        if free:
+            paired[free[0]] = annotation
+        elif meant:
+            duplicates.append((annotation.path, meant[0]))
+        else:
+            without_image.append(annotation.path)
+    return Pairing(
+        annotations={image: paired[image] for image in images if image in paired},
+        images_without_json=[image for image in images if image not in paired],
+        jsons_without_image=without_image,
+        duplicates=duplicates,
+    )
 
 
 def _stem(path: str) -> str:
     return posixpath.splitext(path)[0]
 
 
-# Names stand in every JSON; a few thousand show all that there are.
-_LOOKED_AT: Final = 2000
-
-
 def class_names(annotations: Path | None, num_classes: int) -> list[str]:
     """Return the name of each class id: from `categories` of the JSONs in a folder, else the number itself."""
     names: dict[int, str] = {}
     if annotations is not None:
-        for path in find_files(annotations, (".json",))[:_LOOKED_AT]:
+        for path in find_files(annotations, (".json",))[:_READ_FOR_NAMES]:
             names |= {number: name for number, name in _named(annotations / path) if number not in names}
             if len(names) == num_classes:
                 break

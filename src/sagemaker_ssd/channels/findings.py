@@ -1,31 +1,57 @@
-"""What is wrong with a channel: faults stop the job, warnings do not; ten of a kind are named, all counted."""
+"""What the check of a channel finds: faults stop the job, warnings do not; ten of a kind are named, all are counted."""
 
 import logging
 import math
+import time
+from collections.abc import Callable
+from typing import Final
 
-from sagemaker_ssd.errors import UserError, problems
+import numpy as np
+from numpy.typing import NDArray
 
-_NAMED = 10
+from sagemaker_ssd import boxes
+from sagemaker_ssd.channels.images import ExaminedImage
+from sagemaker_ssd.channels.record_file import RecordFileWriter
+from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
+
+_NAMED: Final = 10
+_SECONDS_BETWEEN_LINES = 10
+# A hint: numbers of records, pairs and boxes are those of a program, not of a person.
+COUNTED_FROM_0: Final = "Counting starts at 0"
 _log = logging.getLogger(__name__)
 
 
 class ChannelFindings:
-    """Faults and warnings of the channel `name`, collected while it is read."""
+    """Faults and warnings of the channel `name`, collected while it is read, with a log line about it now and then.
 
-    def __init__(self, name: str) -> None:
+    bytes_read: for a stream, whose images alone do not say how far it is.
+    """
+
+    def __init__(self, name: str, bytes_read: Callable[[], int] | None = None) -> None:
         self.name = name
+        self.images = 0
         self._faults = _Sample()
         self._hints: list[str] = []
         self._warnings: dict[str, _Sample] = {}
         self._bad_images = _Sample()
+        self._bytes_read = bytes_read
+        self._last_line = time.monotonic()
 
     @property
     def faulty(self) -> bool:
         """Whether anything found so far stops the job."""
         return self._faults.count > 0
 
+    def count_image(self) -> None:
+        """Count one more image, and log the count every ten seconds, so that a long pass does not look stuck."""
+        self.images += 1
+        if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            read = "" if self._bytes_read is None else f", {bytes_in_words(self._bytes_read())} read"
+            _log.info("%s: %s images checked so far%s", self.name, f"{self.images:,}", read)
+
     def fault(self, text: str, *hints: str) -> None:
-        """Note a fault; each of the hints is told once, with the first fault that it helps with."""
+        """Note a fault; each of the hints is given once, with the first fault that it helps with."""
         new = [hint for hint in hints if hint not in self._hints]
         self._hints += new
         self._faults.add(". ".join([text, *new]))
@@ -34,35 +60,69 @@ class ChannelFindings:
         """Note one more case of a kind of warning."""
         self._warnings.setdefault(kind, _Sample()).add(where)
 
-    def bad_image(self, where: str, reason: str) -> None:
-        """Note an image that the reader could not decode."""
-        self._bad_images.add(f"{where} ({reason})")
+    def usable_image(self, image: ExaminedImage, where: str) -> bool:
+        """Note what is odd about an image, and return whether the reader can decode it."""
+        if image.fault:
+            self._bad_images.add(f"{where} ({image.fault})")
+            return False
+        if image.truncated:
+            self.warn("JPEG that is cut off, used as far as it goes", where)
+        if image.changed:
+            self.warn(f"image changed: {image.changed}", where)
+        return True
 
-    def weigh_bad_images(self, images: int, max_bad_images: float) -> None:
-        """Make the bad images a fault if they are more than the fraction `max_bad_images`, else a warning."""
-        count = self._bad_images.count
-        if count > max_bad_images * images:
+    def usable_boxes(
+        self,
+        corners: NDArray[np.float32],
+        numbers: NDArray[np.int64],
+        clipped: NDArray[np.bool_],
+        where: str,
+    ) -> NDArray[np.bool_] | None:
+        """Note which boxes of an image were clipped and which have no area; return which of them have one.
+
+        corners: (n, 4). numbers: the boxes' own in their file, (n,). clipped: (n,). None: not one box has an area, so
+        the image is left out; to train on it as one without objects would teach that its objects are background.
+        """
+        with_area = boxes.with_area(corners)
+        for kind, mask in ((boxes.CLIPPED, clipped), (boxes.NO_AREA, ~with_area)):
+            for number in numbers[mask]:
+                self.warn(kind, f"{where} box {number}")
+        if with_area.any():
+            return with_area
+        self.warn(boxes.ONLY_NO_AREA, where)
+        return None
+
+    def conclude(self, writer: RecordFileWriter, *, max_bad_images: float, label_width: int) -> None:
+        """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job.
+
+        More bad images than the fraction `max_bad_images` of all are a fault, fewer a warning.
+        """
+        bad = self._bad_images.count
+        if bad > max_bad_images * self.images:
             self.fault(
-                f"{self.name}: {count:,} of {images:,} images cannot be used, and max_bad_images "
-                f"({max_bad_images:g}) allows {math.floor(max_bad_images * images):,}: {self._bad_images}",
+                f"{self.name}: {bad:,} of {self.images:,} images cannot be used, and max_bad_images "
+                f"({max_bad_images:g}) allows {math.floor(max_bad_images * self.images):,}: {self._bad_images}",
                 "Replace these images or leave them out, or raise max_bad_images",
             )
-        elif count:
+        elif bad:
             self._warnings["image that cannot be used, left out"] = self._bad_images
-
-    def log_warnings(self) -> None:
-        """Write each kind of warning in one line, with its number of cases."""
+        if not self.faulty and self.images == 0:
+            self.fault(f"{self.name}: holds no image with an annotation")
+        elif not self.faulty and writer.boxes == 0:
+            self.fault(
+                f"{self.name}: not one box in {in_words(self.images, 'image', 'images')}, so there is nothing to "
+                + ("compute the mAP with, which chooses the model" if self.name == "validation" else "learn")
+            )
         for kind, sample in self._warnings.items():
             _log.warning("%s: %s (%s): %s", self.name, kind, f"{sample.count:,}", sample)
-
-    def stop_if_faulty(self) -> None:
-        """Raise UserError with the faults, if there are any."""
-        if not self.faulty:
-            return
-        text = problems(self._faults.named)
-        if self._faults.left_out:
-            text += f"\n... and {self._faults.left_out:,} more"
-        raise UserError(text)
+        if self.faulty:
+            more = f"\n... and {self._faults.left_out:,} more" if self._faults.left_out else ""
+            raise UserError(problems(self._faults.named) + more)
+        if label_width < writer.label_floats:
+            _log.warning(
+                "%s: label_width is %d, but the fullest image needs %d; %d is used",
+                *(self.name, label_width, writer.label_floats, writer.label_floats),
+            )
 
 
 class _Sample:

@@ -1,6 +1,6 @@
-"""Images with an annotation each, checked and packed as image records, wherever they come from.
+"""A channel of image files with one JSON each: paired, checked, and packed into one RecordIO file.
 
-A channel of image files with one JSON each, checked and packed into one RecordIO file.
+`pack_annotated` takes images and annotations that come in another way, too.
 """
 
 import logging
@@ -12,19 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
-from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair, read_annotation
-from sagemaker_ssd.channels.check import COUNTED_FROM_0, Alone, CheckProgress, Examiner, conclude, usable_image
-from sagemaker_ssd.channels.findings import ChannelFindings
-from sagemaker_ssd.channels.images import ImageFacts, Judge, examine_image
-from sagemaker_ssd.channels.record_file import CopiedRecords, RecordFile, Tally
+from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
+from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
+from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image
+from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
 from sagemaker_ssd.errors import bytes_in_words, in_words
-from sagemaker_ssd.files import bytes_of
+from sagemaker_ssd.files import file_size
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageFile:
+    """An image file as read: its path below the channel, and its annotation, which `where` names in a sentence."""
+
+    path: str
+    where: str
+    annotation: Annotation
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """An image that was looked at, with its annotation.
+    """An image that was examined, with its annotation.
 
     name: the image's in a list. where: the annotation's in a sentence; its `path` is its name in a list.
     """
@@ -32,74 +44,7 @@ class AnnotatedImage:
     name: str
     where: str
     annotation: Annotation
-    facts: ImageFacts
-
-
-def pack_annotated(
-    images: Iterable[AnnotatedImage],
-    target: CopiedRecords,
-    findings: ChannelFindings,
-    tally: Tally,
-    progress: CheckProgress,
-) -> None:
-    """Write the images as records in the order they come, count them, and note what is wrong."""
-    for image in images:
-        progress.step()
-        label = _check(image, findings)
-        if label is None or findings.faulty:
-            continue
-        class_ids = label[2::5] if len(image.annotation.boxes) else np.empty(0, np.float32)
-        offset = target.append(join_payload(Payload(tally.images, label, image.facts.image)))
-        tally.add(offset, class_ids, len(label), image.name)
-
-
-def _check(image: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float32] | None:
-    """Return the label of an image, or None for one to leave out or with a fault."""
-    annotation, facts = image.annotation, image.facts
-    if not usable_image(facts, image.name, findings):
-        return None
-    own_size = float(facts.width), float(facts.height)
-    size = annotation.size or own_size
-    if size != own_size:
-        findings.warn(
-            "image_size is not the image's own size, boxes are scaled by image_size",
-            f"{annotation.path} ({size[0]:g}x{size[1]:g} for {facts.width}x{facts.height} px)",
-        )
-    if not len(annotation.boxes):
-        return label_of(annotation.boxes.astype(np.float32))
-    left_top, sides = annotation.boxes[:, 1:3], annotation.boxes[:, 3:5]
-    corners = np.hstack([left_top, left_top + sides]) / (*size, *size)
-    outside = boxes.pixels_outside(corners, *size)
-    far = np.flatnonzero(boxes.too_far_outside(outside))
-    for number in far:
-        _, left, top, width, height = annotation.boxes[number]
-        findings.fault(
-            f"{image.where}: box {number} (left {left:g}, top {top:g}, width "
-            f"{width:g}, height {height:g}) is {outside[number]:,.0f} px past the border of {size[0]:g}x{size[1]:g}",
-            COUNTED_FROM_0,
-        )
-    return None if len(far) else _correct(annotation, corners, outside, findings)
-
-
-def _correct(
-    annotation: Annotation, corners: NDArray[np.float64], outside: NDArray[np.float64], findings: ChannelFindings
-) -> NDArray[np.float32] | None:
-    """Clip what lies past the border and drop boxes without area; None if that leaves none."""
-    fractions = corners.clip(0, 1).astype(np.float32)
-    for number in np.flatnonzero(outside):
-        findings.warn(boxes.CLIPPED, f"{annotation.path} box {number}")
-    with_area = boxes.with_area(fractions)
-    for number in np.flatnonzero(~with_area):
-        findings.warn(boxes.NO_AREA, f"{annotation.path} box {number}")
-    if not with_area.any():
-        findings.warn(boxes.ONLY_NO_AREA, annotation.path)
-        return None
-    class_ids = annotation.boxes[:, :1].astype(np.float32)
-    return label_of(np.hstack([class_ids, fractions])[with_area])
-
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
-_log = logging.getLogger(__name__)
+    image: ExaminedImage
 
 
 def pack_images(
@@ -119,17 +64,23 @@ def pack_images(
     examiner: None for a channel that this host alone examines. Raises UserError with the first ten faults and their
     number.
     """
-    findings, tally, progress = ChannelFindings(name), Tally(num_classes, keep_names=keep_names), CheckProgress(name)
+    findings = ChannelFindings(name)
     pairing = _pair(images, annotations, findings, num_classes)
-    needed = sum(bytes_of(images / path) for path in pairing.annotations)
+    needed = sum(file_size(images / path) for path in pairing.annotations)
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
-    with CopiedRecords(scratch / f"{name}.rec", what=f"{name}'s images in one file", needed=needed) as target:
-        read = _read_in_turn(images, pairing, findings)
-        examined = (examiner or Alone()).in_order(_examine, read, lambda item: item[3])
-        pack_annotated(examined, target, findings, tally, progress)
-        conclude(findings, tally, images=progress.images, max_bad_images=max_bad_images, label_width=label_width)
-        file = target.finish(tally)
+    with RecordFileWriter(
+        scratch / f"{name}.rec",
+        what=f"{name}'s images in one file",
+        needed=needed,
+        num_classes=num_classes,
+        keep_names=keep_names,
+    ) as writer:
+        read = _read_all(images, pairing, findings)
+        examined = (examiner or LocalExaminer()).map(_examine, read, lambda image: image.content)
+        pack_annotated(examined, writer, findings)
+        findings.conclude(writer, max_bad_images=max_bad_images, label_width=label_width)
+        file = writer.finish()
     _log.info("%s", file.summary(name))
     return file
 
@@ -148,28 +99,71 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classe
         findings.fault(f"{name}: no image ({', '.join(IMAGE_ENDINGS)}) in the channel")
     if not read:
         findings.fault(f"{name}_annotation: no .json in the channel; every image needs one of the same name")
-    pairing = pair(found, read)
+    pairing = pair_images(found, read)
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
     for path in pairing.jsons_without_image:
         findings.warn("JSON without image, skipped", path)
-    for path, image in pairing.second:
+    for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
     return pairing
 
 
-def _read_in_turn(
-    root: Path, pairing: Pairing, findings: ChannelFindings
-) -> Iterator[tuple[str, str, Annotation, bytes]]:
+def _read_all(root: Path, pairing: Pairing, findings: ChannelFindings) -> Iterator[_ImageFile]:
     for path, annotation in pairing.annotations.items():
         try:
-            image = (root / path).read_bytes()
+            content = (root / path).read_bytes()
         except OSError as error:
             findings.fault(f"{findings.name}/{path}: cannot be read: {error.strerror}")
             continue
-        yield path, f"{findings.name}_annotation/{annotation.path}", annotation, image
+        yield _ImageFile(path, f"{findings.name}_annotation/{annotation.path}", annotation, content)
 
 
-def _examine(read: tuple[str, str, Annotation, bytes], judge: Judge) -> AnnotatedImage:
-    name, where, annotation, image = read
-    return AnnotatedImage(name, where, annotation, examine_image(image, annotation.size, judge))
+def _examine(read: _ImageFile, decode: Decode) -> AnnotatedImage:
+    image = examine_image(read.content, read.annotation.size, decode)
+    return AnnotatedImage(read.path, read.where, read.annotation, image)
+
+
+def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, findings: ChannelFindings) -> None:
+    """Write the images as records in the order they come, and note what is wrong."""
+    for each in images:
+        findings.count_image()
+        label = _check(each, findings)
+        if label is None or findings.faulty:
+            continue
+        class_ids = label[2::5] if len(each.annotation.boxes) else np.empty(0, np.float32)
+        writer.append(join_payload(Payload(writer.images, label, each.image.content)), label, class_ids, each.name)
+
+
+def _check(each: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float32] | None:
+    """Return the label of an image, whose boxes all have an area; None for an image to leave out or with a fault."""
+    annotation, image = each.annotation, each.image
+    if not findings.usable_image(image, each.name):
+        return None
+    own_size = float(image.width), float(image.height)
+    size = annotation.size or own_size
+    if size != own_size:
+        findings.warn(
+            "image_size is not the image's own size, boxes are scaled by image_size",
+            f"{annotation.path} ({size[0]:g}x{size[1]:g} for {image.width}x{image.height} px)",
+        )
+    if not len(annotation.boxes):
+        return label_of(annotation.boxes.astype(np.float32))
+    left_top, sides = annotation.boxes[:, 1:3], annotation.boxes[:, 3:5]
+    corners = np.hstack([left_top, left_top + sides]) / (*size, *size)
+    outside = boxes.pixels_outside(corners, *size)
+    far = np.flatnonzero(boxes.too_far_outside(outside))
+    for number in far:
+        _, left, top, width, height = annotation.boxes[number]
+        findings.fault(
+            f"{each.where}: box {number} (left {left:g}, top {top:g}, width "
+            f"{width:g}, height {height:g}) is {outside[number]:,.0f} px past the border of {size[0]:g}x{size[1]:g}",
+            COUNTED_FROM_0,
+        )
+    if len(far):
+        return None
+    fractions = corners.clip(0, 1).astype(np.float32)
+    with_area = findings.usable_boxes(fractions, np.arange(len(fractions)), outside > 0, annotation.path)
+    if with_area is None:
+        return None
+    return label_of(np.hstack([annotation.boxes[:, :1].astype(np.float32), fractions])[with_area])

@@ -1,8 +1,4 @@
-"""What a file that cannot be decoded is instead, for the person who has to replace it.
-
-What a JPEG or PNG file says of itself: size, how it is coded, and how EXIF wants it turned; of WebP only that.
-
-Whether MXNet's reader can decode an image, and bytes that it can decode where the file's own will not do.
+"""An image file as the reader will see it: what its header says, whether it decodes, and bytes that decode if not.
 
 MXNet 1.9.1 decodes with an OpenCV 3.4.2 of its own, which differs from the cv2 module: it knows neither WebP
 nor JPEG 2000, and takes a baseline JPEG that is cut off (its last row fills the rest) where newer ones refuse.
@@ -14,13 +10,43 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
-_PAGES = (b"<!doctype html", b"<html")
-_BEGINNINGS = (
+# Of the files of a channel of images; what they hold can be something else.
+IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
+# EXIF's tag of the orientation.
+ORIENTATION_TAG: Final = 0x0112
+# A random crop keeps at least 0.09 of a side; below 12 px none of it can be left, and the reader fails.
+MIN_SIDE = 12
+# A RecordIO record holds 512 MB; the rest of it is for the label.
+MAX_BYTES = 500_000_000
+# Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
+MAX_PIXELS = 250_000_000
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# SOF markers are C0-CF without DHT (C4), JPG (C8) and DAC (CC): ITU-T T.81, table B.1.
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE = frozenset({0xC0, 0xC1})
+_NOT_KNOWN = "coded as PNG, since it is neither JPEG nor PNG inside"
+_RARE = "coded as PNG, since it is a JPEG of a rare kind"
+_TURNED = "coded anew, turned as its EXIF orientation says"
+_AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
+# What undoes EXIF's orientations.
+_UNDO_ORIENTATION: dict[int, Callable[[Any], Any]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.transpose(cv2.rotate(pixels, cv2.ROTATE_180)),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+_HTML = (b"<!doctype html", b"<html")
+_SIGNATURES = (
     (b"GIF8", "a GIF: save it as JPEG or PNG"),
     (b"%PDF", "a PDF: save it as JPEG or PNG"),
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the image itself with git lfs pull"),
@@ -28,26 +54,6 @@ _BEGINNINGS = (
 )
 # Of ISO 14496-12's file type box: the brands of HEIF and AV1 images.
 _BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
-
-
-def undecodable(image: bytes) -> str:
-    """Say what a file is that no decoder takes, and what to do about it."""
-    if image[:64].lstrip().lower().startswith(_PAGES):
-        return "an HTML page: download the image again"
-    for beginning, text in _BEGINNINGS:
-        if image.startswith(beginning):
-            return text
-    if image[4:8] == b"ftyp" and image[8:12] in _BRANDS:
-        return f"{_BRANDS[image[8:12]]}: save it as JPEG or PNG"
-    return "damaged or not an image"
-
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-# SOF markers are C0-CF without DHT (C4), JPG (C8) and DAC (CC): ITU-T T.81, table B.1.
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_BASELINE = frozenset({0xC0, 0xC1})
-_ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +71,10 @@ class ImageHeader:
     orientation_at: int = 0
     complete: bool = True
 
-    @property
-    def sideways(self) -> bool:
-        """Whether EXIF swaps the sides."""
-        return self.orientation >= 5
+
+def swaps_sides(orientation: int) -> bool:
+    """Return whether an image of this EXIF orientation, 1 to 8, is upright only with width and height swapped."""
+    return orientation >= 5
 
 
 def read_header(image: bytes) -> ImageHeader | None:
@@ -155,102 +161,85 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
         (count,) = struct.unpack_from(f"{order}H", exif, directory)
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if tag == _ORIENTATION_TAG and 1 <= value <= 8:
+            if tag == ORIENTATION_TAG and 1 <= value <= 8:
                 return int(value), entry + 8
     except struct.error:
         pass
     return 1, 0
 
 
-# A random crop keeps at least 0.09 of a side; below 12 px none of it can be left, and the reader fails.
-MIN_SIDE = 12
-# A RecordIO record holds 512 MB; the rest of it is for the label.
-MAX_BYTES = 500_000_000
-# Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
-MAX_PIXELS = 250_000_000
-_END_OF_IMAGE_of_images = b"\xff\xd9"
-_NOT_KNOWN = "coded as PNG, since it is neither JPEG nor PNG inside"
-_RARE = "coded as PNG, since it is a JPEG of a rare kind"
-_TURNED = "coded anew, turned as its EXIF orientation says"
-_AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
-# What undoes EXIF's orientations.
-_UPRIGHT: dict[int, Callable[[Any], Any]] = {
-    1: lambda pixels: pixels,
-    2: lambda pixels: cv2.flip(pixels, 1),
-    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
-    4: lambda pixels: cv2.flip(pixels, 0),
-    5: cv2.transpose,
-    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
-    7: lambda pixels: cv2.transpose(cv2.rotate(pixels, cv2.ROTATE_180)),
-    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
-}
-
-
 @dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """An image for the reader: its bytes, and the size in pixels that it decodes to.
+class ExaminedImage:
+    """An image for the reader: the bytes of its file, and the size in pixels that it decodes to.
 
-    `fault` says why it cannot be used, else it is empty. `cut` marks a JPEG without its end; `changed` says how
+    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG without its end; `changed` says how
     and why the bytes are not the file's own.
     """
 
-    image: bytes
+    content: bytes
     width: int = 0
     height: int = 0
     fault: str = ""
-    cut: bool = False
+    truncated: bool = False
     changed: str = ""
 
 
-class Verdict(StrEnum):
+class DecodeResult(StrEnum):
     """What decoding a file whose header is in order has shown."""
 
-    WHOLE = "w"
-    CUT = "c"
+    COMPLETE = "c"
+    TRUNCATED = "t"
     DAMAGED = "d"
 
 
-# Says what becomes of an image with a header when it is decoded.
-Judge = Callable[[bytes, ImageHeader], Verdict]
+# Says what comes of an image with a header when it is decoded: `try_decode`, or another host's result of it.
+Decode = Callable[[bytes, ImageHeader], DecodeResult]
 
 
-def judge_image(image: bytes, header: ImageHeader) -> Verdict:
+def try_decode(image: bytes, header: ImageHeader) -> DecodeResult:
     """Decode an image as the reader would."""
     if _decodes(image):
-        return Verdict.WHOLE
-    return Verdict.CUT if header.coding == "baseline" and _decodes(image + _END_OF_IMAGE_of_images) else Verdict.DAMAGED
+        return DecodeResult.COMPLETE
+    if header.coding == "baseline" and _decodes(image + bytes([0xFF, _END_OF_IMAGE])):
+        return DecodeResult.TRUNCATED
+    return DecodeResult.DAMAGED
 
 
 def examine_image(
-    image: bytes, drawn_size: tuple[float, float] | None = None, judge: Judge = judge_image
-) -> ImageFacts:
-    """Look at an image as the reader would; `drawn_size` is the width and height its boxes were drawn on."""
+    image: bytes, drawn_size: tuple[float, float] | None = None, decode: Decode = try_decode
+) -> ExaminedImage:
+    """Look at an image as the reader would; `drawn_size`: the width and height that its boxes were drawn on.
+
+    decode: how to find out whether an image with a header decodes, where another host may have done it.
+    """
     if not image:
-        return ImageFacts(image, fault="empty, 0 bytes")
+        return ExaminedImage(image, fault="empty, 0 bytes")
     if len(image) > MAX_BYTES:
-        return ImageFacts(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
+        return ExaminedImage(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
     header = read_header(image)
     if header is not None and (fault := _size_fault(header.width, header.height)):
-        return ImageFacts(image, fault=fault)
+        return ExaminedImage(image, fault=fault)
     if header is None or header.coding == "other":
-        return _code_anew(image, webp_orientation(image), drawn_size, _NOT_KNOWN if header is None else _RARE)
-    verdict = judge(image, header) if header.complete else Verdict.DAMAGED
-    if verdict is Verdict.DAMAGED:
-        return ImageFacts(image, fault="damaged or cut off")
-    return _turned(image, header, drawn_size, cut=verdict is Verdict.CUT)
+        return _reencoded(image, webp_orientation(image), drawn_size, _NOT_KNOWN if header is None else _RARE)
+    result = decode(image, header) if header.complete else DecodeResult.DAMAGED
+    if result is DecodeResult.DAMAGED:
+        return ExaminedImage(image, fault="damaged or cut off")
+    return _upright(image, header, drawn_size, truncated=result is DecodeResult.TRUNCATED)
 
 
-def _turned(image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, *, cut: bool) -> ImageFacts:
+def _upright(
+    image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, *, truncated: bool
+) -> ExaminedImage:
     """Leave the turning to the reader, which knows only JPEG's, unless the boxes were drawn on the pixels as stored."""
     stored, turned = (header.width, header.height), (header.height, header.width)
-    as_drawn = header.sideways and drawn_size == stored != turned
+    as_drawn = swaps_sides(header.orientation) and drawn_size == stored != turned
     if header.coding == "png":
         if header.orientation == 1 or as_drawn:
-            return ImageFacts(image, *stored)
-        return _code_anew(image, header.orientation, drawn_size, _TURNED)
+            return ExaminedImage(image, *stored)
+        return _reencoded(image, header.orientation, drawn_size, _TURNED)
     if as_drawn:
-        return ImageFacts(without_orientation(image, header), *stored, cut=cut, changed=_AS_DRAWN)
-    return ImageFacts(image, *(turned if header.sideways else stored), cut=cut)
+        return ExaminedImage(without_orientation(image, header), *stored, truncated=truncated, changed=_AS_DRAWN)
+    return ExaminedImage(image, *(turned if swaps_sides(header.orientation) else stored), truncated=truncated)
 
 
 def _decodes(image: bytes) -> bool:
@@ -265,17 +254,17 @@ def _decode(image: bytes, flags: int) -> Any:
         return None
 
 
-def _code_anew(image: bytes, orientation: int, drawn_size: tuple[float, float] | None, changed: str) -> ImageFacts:
+def _reencoded(image: bytes, orientation: int, drawn_size: tuple[float, float] | None, changed: str) -> ExaminedImage:
     pixels = _decode(image, cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if orientation > 1 else 0))
     if pixels is None:
-        return ImageFacts(image, fault=undecodable(image))
+        return ExaminedImage(image, fault=_describe_undecodable(image))
     height, width = pixels.shape[:2]
     if fault := _size_fault(width, height):
-        return ImageFacts(image, fault=fault)
-    if not (orientation >= 5 and drawn_size == (width, height) != (height, width)):
-        pixels = _UPRIGHT[orientation](pixels)
+        return ExaminedImage(image, fault=fault)
+    if not (swaps_sides(orientation) and drawn_size == (width, height) != (height, width)):
+        pixels = _UNDO_ORIENTATION[orientation](pixels)
         height, width = pixels.shape[:2]
-    return ImageFacts(cv2.imencode(".png", pixels)[1].tobytes(), width, height, changed=changed)
+    return ExaminedImage(cv2.imencode(".png", pixels)[1].tobytes(), width, height, changed=changed)
 
 
 def _size_fault(width: int, height: int) -> str:
@@ -286,10 +275,22 @@ def _size_fault(width: int, height: int) -> str:
     return ""
 
 
+def _describe_undecodable(image: bytes) -> str:
+    """Say what a file is that no decoder takes, and what to do about it."""
+    if image[:64].lstrip().lower().startswith(_HTML):
+        return "an HTML page: download the image again"
+    for signature, text in _SIGNATURES:
+        if image.startswith(signature):
+            return text
+    if image[4:8] == b"ftyp" and image[8:12] in _BRANDS:
+        return f"{_BRANDS[image[8:12]]}: save it as JPEG or PNG"
+    return "damaged or not an image"
+
+
 def displayed_size(image: bytes) -> tuple[int, int]:
     """Return width and height of an image that has been checked, as a viewer shows it."""
     header = read_header(image)
     assert header is not None, "an image of a checked channel is JPEG or PNG"
     sides = header.width, header.height
     # A PNG of a checked channel is upright.
-    return sides[::-1] if header.sideways and header.coding != "png" else sides
+    return sides[::-1] if swaps_sides(header.orientation) and header.coding != "png" else sides

@@ -1,30 +1,28 @@
-"""The bytes of a FIFO that the platform feeds, read once, with an end to every wait.
+"""A channel that comes by Pipe mode: a FIFO read once and checked, while what is kept is written to a file in scratch.
 
-Source: Amazon SageMaker developer guide, `your-algorithms-training-algo-running-container.md`, "Pipe mode".
-
-An augmented manifest: image and JSON by turns in one stream, checked and packed as image records.
-
-Source: Amazon SageMaker developer guide, `augmented-manifest.md` and `object-detection.md`.
-
-The check of a channel that comes by Pipe mode: one pass, while what is kept is written to a file in scratch.
+The stream is that of .rec files, or of an augmented manifest: image and JSON by turns, each a record.
+Sources: Amazon SageMaker developer guide, `your-algorithms-training-algo-running-container.md`, "Pipe mode";
+`augmented-manifest.md` and `object-detection.md`.
 """
 
 import itertools
 import logging
 import os
 import select
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Literal, Self
 
 from sagemaker_ssd.channels.annotations import parse_annotation
-from sagemaker_ssd.channels.check import COUNTED_FROM_0, Alone, CheckProgress, Examiner, check_records, conclude
-from sagemaker_ssd.channels.findings import ChannelFindings
+from sagemaker_ssd.channels.check import check_records
+from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
+from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings
 from sagemaker_ssd.channels.image_files import AnnotatedImage, pack_annotated
-from sagemaker_ssd.channels.images import Judge, examine_image
-from sagemaker_ssd.channels.record_file import CopiedRecords, RecordFile, Tally
-from sagemaker_ssd.channels.recordio import BEGINNING, MAGIC, Advice, Record, kind_of, split_records
+from sagemaker_ssd.channels.images import Decode, examine_image
+from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
+from sagemaker_ssd.channels.recordio import MAGIC, Advice, Record, split_records
 from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
 
 PIPE_VARIABLE = "SAGEMAKER_SSD_PIPE_SECONDS"
@@ -34,6 +32,28 @@ _CHUNK = 1 << 16
 _STEP_SECONDS = 0.2
 # From one log line about a wait to the next.
 _REPORT_SECONDS = 30
+_Kind = Literal["image", "JSON", "RecordIO", "other"]
+# The beginnings of what OpenCV decodes: JPEG, PNG, GIF, BMP, TIFF in both orders of bytes, JPEG 2000.
+_IMAGE_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+# The first bytes that identify any kind.
+_SIGNATURE_BYTES: Final = 12
+_AGAIN = "start the job again, and if it stops at the same record, pack or upload the data again"
+_STREAM_ADVICE = Advice(
+    "stream",
+    "every object of the channel is part of its stream, so each must be a .rec file, and an .idx or .lst beside them "
+    "must not be below its S3Uri; or the data are damaged, then pack them again with im2rec.py --pack-label",
+    f"the stream is damaged; {_AGAIN}",
+    f"a file is not whole, or its feeder was stopped; {_AGAIN}",
+)
+_TWO_ATTRIBUTES = (
+    "AttributeNames must name two attributes of each line of the manifest, first the image and then its annotations, "
+    'such as ["source-ref", "bounding-box"]'
+)
+_BOUNDING_BOXES = (
+    "Each annotation must be that of a bounding box job for images, "
+    '{"image_size": [{"width": ..., "height": ...}], "annotations": [{"class_id": 0, "left": ..., "top": ..., '
+    '"width": ..., "height": ...}]}; other output of Ground Truth, such as that for video frames, is none'
+)
 _log = logging.getLogger(__name__)
 
 
@@ -123,94 +143,6 @@ class Stream:
         os.close(self._file)
 
 
-TWO_ATTRIBUTES = (
-    "AttributeNames must name two attributes of each line of the manifest, first the image and then its annotations, "
-    'such as ["source-ref", "bounding-box"]'
-)
-BOUNDING_BOXES = (
-    "Each annotation must be that of a bounding box job for images, "
-    '{"image_size": [{"width": ..., "height": ...}], "annotations": [{"class_id": 0, "left": ..., "top": ..., '
-    '"width": ..., "height": ...}]}; other output of Ground Truth, such as that for video frames, is none'
-)
-
-
-def pack_pairs(
-    records: Iterable[Record],
-    target: CopiedRecords,
-    findings: ChannelFindings,
-    tally: Tally,
-    progress: CheckProgress,
-    *,
-    num_classes: int,
-    examiner: Examiner,
-) -> None:
-    """Pack the images of a stream in which each is followed by its JSON, in the order they come.
-
-    What is out of turn is a fault, after which nothing more is read.
-    """
-    items = examiner.in_order(
-        lambda pair, judge: _examine(*pair, num_classes, judge),
-        _in_pairs(records, findings),
-        lambda pair: pair[0].payload,
-    )
-    pack_annotated(_without_faults(items, findings), target, findings, tally, progress)
-
-
-def _in_pairs(records: Iterable[Record], findings: ChannelFindings) -> Iterator[tuple[Record, Record]]:
-    image: Record | None = None
-    for record in records:
-        kind = kind_of(record.payload)
-        if image is None and kind == "JSON":
-            wrong = "and so is the one before" if record.number else "but an image must come first"
-            findings.fault(f"{record.where} is JSON, {wrong}", TWO_ATTRIBUTES, COUNTED_FROM_0)
-            return
-        if image is None:
-            image = record
-        elif kind == "image":
-            findings.fault(
-                f"{record.where} is an image, and so is the one before: its annotations are missing",
-                TWO_ATTRIBUTES,
-                COUNTED_FROM_0,
-            )
-            return
-        else:
-            yield image, record
-            image = None
-    if image is not None and not findings.faulty:
-        findings.fault(
-            f"{image.where} is the last one, an image without annotations behind it", TWO_ATTRIBUTES, COUNTED_FROM_0
-        )
-
-
-def _examine(image: Record, text: Record, num_classes: int, judge: Judge) -> tuple[AnnotatedImage, list[str]]:
-    number = image.number // 2
-    annotation, faults = parse_annotation(text.payload, f"pair {number}", num_classes=num_classes)
-    where = f"{text.where} (pair {number})"
-    facts = examine_image(image.payload, annotation.size, judge)
-    return AnnotatedImage(f"pair {number}", where, annotation, facts), faults
-
-
-def _without_faults(
-    items: Iterable[tuple[AnnotatedImage, list[str]]], findings: ChannelFindings
-) -> Iterator[AnnotatedImage]:
-    """Note what is wrong with the annotations, and pass on the images, which are counted and checked all the same."""
-    for image, faults in items:
-        for fault in faults:
-            hint = COUNTED_FROM_0 if fault.startswith("box") else BOUNDING_BOXES
-            findings.fault(f"{image.where}: {fault}", hint)
-        yield image
-
-
-_AGAIN = "start the job again, and if it stops at the same record, pack or upload the data again"
-STREAM_ADVICE = Advice(
-    "stream",
-    "every object of the channel is part of its stream, so each must be a .rec file, and an .idx or .lst beside them "
-    "must not be below its S3Uri; or the data are damaged, then pack them again with im2rec.py --pack-label",
-    f"the stream is damaged; {_AGAIN}",
-    f"a file is not whole, or its feeder was stopped; {_AGAIN}",
-)
-
-
 def check_stream(
     path: Path,
     *,
@@ -226,52 +158,56 @@ def check_stream(
 ) -> RecordFile:
     """Read the FIFO of the channel `name` once, count and check it, and return the file to train on.
 
-    It holds image records, or image and JSON by turns: which, its beginning tells. patience: the seconds until the
-    FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte. examiner: None for
-    a channel that this host alone examines.
+    It holds image records, or image and JSON by turns: its first two records show which. patience: the seconds until
+    the FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte. examiner: None
+    for a channel that this host alone examines.
     Raises UserError with the first ten faults and their number, and PlatformError when nothing comes.
     """
-    findings, tally = ChannelFindings(name), Tally(num_classes, keep_names=keep_names)
-    with CopiedRecords(scratch / f"{name}.rec", what=f"the stream of {name}", needed=None) as target:
-        free = bytes_in_words(target.file.free)
+    with RecordFileWriter(
+        scratch / f"{name}.rec",
+        what=f"the stream of {name}",
+        needed=None,
+        num_classes=num_classes,
+        keep_names=keep_names,
+    ) as writer:
+        free = bytes_in_words(shutil.disk_usage(scratch).free)
         _log.info("%s: reading %s once, into %s, where %s are free", name, path, scratch, free)
         with Stream(path, name=name, patience=patience) as stream:
-            progress = CheckProgress(name, lambda: stream.count)
+            findings = ChannelFindings(name, bytes_read=lambda: stream.count)
             begin, rest = _begin(stream, name, if_empty)
             records = _until_broken(itertools.chain(begin, rest), findings)
-            check = pack_pairs if _is_annotated(begin) else check_records
-            check(records, target, findings, tally, progress, num_classes=num_classes, examiner=examiner or Alone())
-            conclude(findings, tally, images=progress.images, max_bad_images=max_bad_images, label_width=label_width)
-        file = target.finish(tally)
-    _log.info("%s: the stream is read, %s in %s", name, bytes_in_words(stream.count), _records(stream))
+            # An image that is damaged has its JSON all the same.
+            annotated = any(_kind_of(record.payload) in ("image", "JSON") for record in begin)
+            check = _pack_pairs if annotated else check_records
+            check(records, writer, findings, num_classes=num_classes, examiner=examiner or LocalExaminer())
+            findings.conclude(writer, max_bad_images=max_bad_images, label_width=label_width)
+        file = writer.finish()
+    found = in_words(stream.records, "record", "records")
+    _log.info("%s: the stream is read, %s in %s", name, bytes_in_words(stream.count), found)
     _log.info("%s", file.summary(name))
     return file
 
 
-def _records(stream: Stream) -> str:
-    return in_words(stream.records, "record", "records")
-
-
 def _begin(stream: Stream, name: str, if_empty: str) -> tuple[Sequence[Record], Iterator[Record]]:
-    """Take up to two records, which tell what the stream is, and the rest; raises UserError for what is none."""
+    """Take up to two records, which show what the stream is, and the rest; raises UserError for what is none."""
     shown = f"{name}'s stream"
-    beginning = stream.peek(BEGINNING)
+    beginning = stream.peek(_SIGNATURE_BYTES)
     if not beginning:
         raise UserError(f"{shown} ended before its first byte, the channel has no data: {if_empty}")
-    kind = kind_of(beginning)
+    kind = _kind_of(beginning)
     if not beginning.startswith(MAGIC) and kind in ("image", "JSON"):
         raise UserError(
             f"{shown} begins with {'an image file' if kind == 'image' else kind}, not with RecordIO's magic number: it "
             "was not wrapped. Set the channel's RecordWrapperType to RecordIO (record_wrapping in SageMaker's SDK), "
             "with S3DataType AugmentedManifestFile; or use File mode"
         )
-    records = _counted(stream, split_records(stream, shown, STREAM_ADVICE))
+    records = _counted(stream, split_records(stream, shown, _STREAM_ADVICE))
     try:
         begin = list(itertools.islice(records, 2))
     except UserError as error:
         raise UserError(f"{error.sentence}. {COUNTED_FROM_0}") from error
     for record in begin:
-        if kind_of(record.payload) == "RecordIO":
+        if _kind_of(record.payload) == "RecordIO":
             raise UserError(
                 f"{record.where} is a whole .rec file, wrapped once more: leave the channel's RecordWrapperType out, "
                 "or set it to None"
@@ -285,14 +221,86 @@ def _counted(stream: Stream, records: Iterator[Record]) -> Iterator[Record]:
         yield record
 
 
-def _is_annotated(begin: Sequence[Record]) -> bool:
-    """Whether images and JSON come by turns; an image that is damaged has its JSON all the same."""
-    return any(kind_of(record.payload) in ("image", "JSON") for record in begin)
-
-
 def _until_broken(records: Iterator[Record], findings: ChannelFindings) -> Iterator[Record]:
     """Yield the records up to broken framing, after which none can be found, and note that as a fault."""
     try:
         yield from records
     except UserError as error:
         findings.fault(error.sentence, COUNTED_FROM_0)
+
+
+def _kind_of(payload: bytes) -> _Kind:
+    """Return what a payload is by its first bytes; an image record is other, and RecordIO is a whole .rec file."""
+    if payload.startswith(MAGIC):
+        return "RecordIO"
+    if payload.startswith(_IMAGE_SIGNATURES) or (payload[:4] == b"RIFF" and payload[8:12] == b"WEBP"):
+        return "image"
+    # An image record begins with the number of its labels, whose last byte is 0 in any that fits into memory.
+    if 0 not in payload[:4] and payload[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return "JSON"
+    return "other"
+
+
+def _pack_pairs(
+    records: Iterable[Record],
+    writer: RecordFileWriter,
+    findings: ChannelFindings,
+    *,
+    num_classes: int,
+    examiner: Examiner,
+) -> None:
+    """Pack the images of a stream in which each is followed by its JSON, in the order they come.
+
+    What is out of turn is a fault, after which nothing more is read.
+    """
+    examined = examiner.map(
+        lambda pair, decode: _examine(*pair, num_classes, decode),
+        _in_pairs(records, findings),
+        lambda pair: pair[0].payload,
+    )
+    pack_annotated(_without_faults(examined, findings), writer, findings)
+
+
+def _in_pairs(records: Iterable[Record], findings: ChannelFindings) -> Iterator[tuple[Record, Record]]:
+    image: Record | None = None
+    for record in records:
+        kind = _kind_of(record.payload)
+        if image is None and kind == "JSON":
+            wrong = "and so is the one before" if record.number else "but an image must come first"
+            findings.fault(f"{record.where} is JSON, {wrong}", _TWO_ATTRIBUTES, COUNTED_FROM_0)
+            return
+        if image is None:
+            image = record
+        elif kind == "image":
+            findings.fault(
+                f"{record.where} is an image, and so is the one before: its annotations are missing",
+                _TWO_ATTRIBUTES,
+                COUNTED_FROM_0,
+            )
+            return
+        else:
+            yield image, record
+            image = None
+    if image is not None and not findings.faulty:
+        findings.fault(
+            f"{image.where} is the last one, an image without annotations behind it", _TWO_ATTRIBUTES, COUNTED_FROM_0
+        )
+
+
+def _examine(image: Record, text: Record, num_classes: int, decode: Decode) -> tuple[AnnotatedImage, list[str]]:
+    number = image.number // 2
+    annotation, faults = parse_annotation(text.payload, f"pair {number}", num_classes=num_classes)
+    where = f"{text.where} (pair {number})"
+    examined = examine_image(image.payload, annotation.size, decode)
+    return AnnotatedImage(f"pair {number}", where, annotation, examined), faults
+
+
+def _without_faults(
+    items: Iterable[tuple[AnnotatedImage, list[str]]], findings: ChannelFindings
+) -> Iterator[AnnotatedImage]:
+    """Note what is wrong with the annotations, and pass on the images, which are counted and checked all the same."""
+    for image, faults in items:
+        for fault in faults:
+            hint = COUNTED_FROM_0 if fault.startswith("box") else _BOUNDING_BOXES
+            findings.fault(f"{image.where}: {fault}", hint)
+        yield image

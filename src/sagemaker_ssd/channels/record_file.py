@@ -1,13 +1,10 @@
-"""A checked channel: one RecordIO file that MXNet's reader takes, and what is in it.
-
-Where a channel's checked records go: into a copy, or nowhere for as long as all may stay in their own file.
-"""
+"""A checked channel: one RecordIO file with only records that can be trained on, how it comes about, what is in it."""
 
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,16 +51,38 @@ class RecordFile:
         )
 
 
-class Tally:
-    """Counts the records of a channel as they are kept; keep_names: in memory, for a channel that is not large."""
+# dmlc-core, which opens the file for MXNet, takes these as separators: list of files, arguments, cache file.
+_URI_CHARACTERS: Final = frozenset(";?#")
 
-    def __init__(self, num_classes: int, *, keep_names: bool = False) -> None:
+
+class RecordFileWriter:
+    """Puts the records that passed the check of a channel into one file, and counts what is in them.
+
+    target: a new file for them, which `what` names in the error for a full disk, `needed` bytes long by estimate (None
+    for a stream). in_place: the file that the records are read from, which stays the channel's file, without any
+    `target`, for as long as no record is replaced or left out; it is never written to. keep_names: keep the images'
+    names in memory, for a channel that is not large. `label_floats` is the widest label so far.
+    Every method raises UserError if the disk is full; then, and where the block raises, `target` is gone again.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        *,
+        what: str,
+        needed: int | None,
+        num_classes: int,
+        keep_names: bool = False,
+        in_place: Path | None = None,
+    ) -> None:
+        self.label_floats = 0
+        self._target, self._what, self._needed, self._in_place = target, what, needed, in_place
+        self._file = None if in_place else ScratchFile(target, what=what, needed=needed)
         self._names: list[str] | None = [] if keep_names else None
         self._offsets = array("q")
         self._per_class = np.zeros(num_classes, np.int64)
         self._without_objects = 0
         self._max_objects = 0
-        self.label_floats = 0
 
     @property
     def images(self) -> int:
@@ -72,21 +91,40 @@ class Tally:
 
     @property
     def boxes(self) -> int:
-        """Boxes kept so far."""
+        """Boxes with an area of the images kept so far."""
         return int(self._per_class.sum())
 
-    def add(self, offset: int, class_ids: NDArray[np.floating[Any]], label_floats: int, name: str = "") -> None:
-        """Count a record at `offset`, with the class ids (boxes,) of its boxes that have an area."""
-        if self._names is not None:
-            self._names.append(name)
-        self._offsets.append(offset)
-        self._per_class += np.bincount(class_ids.astype(np.int64), minlength=len(self._per_class))
-        self._without_objects += len(class_ids) == 0
-        self._max_objects = max(self._max_objects, len(class_ids))
-        self.label_floats = max(self.label_floats, label_floats)
+    def append(self, payload: bytes, label: NDArray[np.float32], class_ids: NDArray[np.float32], name: str) -> None:
+        """Write a record with this label; class_ids: (boxes,), of its boxes that have an area. name: the image's."""
+        self._count(self._write(self._open_file(), payload), label, class_ids, name)
 
-    def finish(self, path: Path, end: int) -> RecordFile:
-        """Return what was counted, for the file at `path` that is `end` bytes long."""
+    def keep(self, record: Record, label: NDArray[np.float32], class_ids: NDArray[np.float32]) -> None:
+        """Keep a record of a source as it is, in place where that is possible."""
+        offset = record.offset if self._file is None else self._write(self._file, record.payload)
+        self._count(offset, label, class_ids, record.brief)
+
+    def replace(
+        self, record: Record, payload: bytes, label: NDArray[np.float32], class_ids: NDArray[np.float32]
+    ) -> None:
+        """Put another payload in place of a record of a source."""
+        self._count(self._write(self._open_file(record), payload), label, class_ids, record.brief)
+
+    def leave_out(self, record: Record) -> None:
+        """Do without a record of a source."""
+        self._open_file(record)
+
+    def finish(self) -> RecordFile:
+        """Return the checked file."""
+        if self._file is not None:
+            path, end = self._file.path, self._file.length
+        else:
+            assert self._in_place is not None
+            path, end = self._in_place, self._in_place.stat().st_size
+            if not _URI_CHARACTERS.isdisjoint(str(path)):
+                self._target.parent.mkdir(parents=True, exist_ok=True)
+                self._target.unlink(missing_ok=True)
+                self._target.symlink_to(path.resolve())
+                path = self._target
         return RecordFile(
             path=path,
             offsets=np.append(np.array(self._offsets, np.int64), end),
@@ -98,37 +136,30 @@ class Tally:
             names=tuple(self._names or ()),
         )
 
+    def _open_file(self, changing: Record | None = None) -> ScratchFile:
+        """Return the new file; where records stayed in place so far, it begins with those before the one `changing`."""
+        if self._file is None:
+            assert self._in_place is not None
+            assert changing is not None, "records that have no source are appended to a new file alone"
+            self._file = ScratchFile(self._target, what=self._what, needed=self._needed)
+            self._file.copy_pieces(self._in_place, [(0, changing.offset)])
+        return self._file
 
-# dmlc-core, which opens the file for MXNet, takes these as separators: list of files, arguments, cache file.
-URI_CHARACTERS = frozenset(";?#")
-
-
-class CopiedRecords:
-    """A new file `target` with the records that are kept, of files or a stream that are read once."""
-
-    def __init__(self, target: Path, *, what: str, needed: int | None) -> None:
-        self.file = ScratchFile(target, what=what, needed=needed)
-
-    def keep(self, record: Record) -> int:
-        """Keep a record as it is and return its offset in the resulting file."""
-        return self.append(record.payload)
-
-    def replace(self, record: Record, payload: bytes) -> int:
-        """Put another payload in place of a record and return its offset in the resulting file."""
-        return self.append(payload)
-
-    def leave_out(self, record: Record) -> None:
-        """Do without a record."""
-
-    def append(self, payload: bytes) -> int:
-        """Write a payload and return its offset in the resulting file."""
-        offset = self.file.length
-        self.file.write(frame(payload))
+    @staticmethod
+    def _write(file: ScratchFile, payload: bytes) -> int:
+        """Write a payload and return its offset."""
+        offset = file.length
+        file.write(frame(payload))
         return offset
 
-    def finish(self, tally: Tally) -> RecordFile:
-        """Return the checked file with the counts of `tally`."""
-        return tally.finish(self.file.path, self.file.length)
+    def _count(self, offset: int, label: NDArray[np.float32], class_ids: NDArray[np.float32], name: str) -> None:
+        if self._names is not None:
+            self._names.append(name)
+        self._offsets.append(offset)
+        self._per_class += np.bincount(class_ids.astype(np.int64), minlength=len(self._per_class))
+        self._without_objects += len(class_ids) == 0
+        self._max_objects = max(self._max_objects, len(class_ids))
+        self.label_floats = max(self.label_floats, len(label))
 
     def __enter__(self) -> Self:
         return self
@@ -136,57 +167,5 @@ class CopiedRecords:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.file.__exit__(kind, error, trace)
-
-
-class RecordsInPlace:
-    """The checked records of `source`: in `source` itself, or in a new file `target` if one had to change."""
-
-    def __init__(self, source: Path, target: Path) -> None:
-        self._source = source
-        self._target = target
-        self._copy: CopiedRecords | None = None
-
-    def keep(self, record: Record) -> int:
-        """Keep a record as it is and return its offset in the resulting file."""
-        return record.offset if self._copy is None else self._copy.keep(record)
-
-    def replace(self, record: Record, payload: bytes) -> int:
-        """Put another payload in place of a record and return its offset in the resulting file."""
-        return self._copied(record).append(payload)
-
-    def leave_out(self, record: Record) -> None:
-        """Do without a record."""
-        self._copied(record)
-
-    def _copied(self, record: Record) -> CopiedRecords:
-        """Return the copy, which begins with what stands before the first record that changes."""
-        if self._copy is None:
-            self._copy = CopiedRecords(
-                self._target,
-                what=f"a corrected copy of {self._source.name}",
-                needed=self._source.stat().st_size,
-            )
-            self._copy.file.copy_pieces(self._source, [(0, record.offset)])
-        return self._copy
-
-    def finish(self, tally: Tally) -> RecordFile:
-        """Return the checked file with the counts of `tally`."""
-        if self._copy is not None:
-            return self._copy.finish(tally)
-        length = self._source.stat().st_size
-        if URI_CHARACTERS.isdisjoint(str(self._source)):
-            return tally.finish(self._source, length)
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._target.unlink(missing_ok=True)
-        self._target.symlink_to(self._source.resolve())
-        return tally.finish(self._target, length)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._copy is not None:
-            self._copy.__exit__(kind, error, trace)
+        if self._file is not None:
+            self._file.__exit__(kind, error, trace)

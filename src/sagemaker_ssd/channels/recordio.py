@@ -1,13 +1,10 @@
-"""RecordIO framing: byte strings, each behind a magic word and a length word, padded to words of 4 bytes.
+"""RecordIO: the framing of records in a file or stream, and inside a record an image with its label.
 
-Layout: dmlc-core, `include/dmlc/recordio.h`. The length word holds a 3-bit flag and a 29-bit length. A
-payload with the magic word at an aligned place is cut there into parts, and the word itself is left out.
-
-The payload of an image record, and its label: a header, then class_id, xmin, ymin, xmax, ymax of each box.
-
-Layout: MXNet, `src/io/image_recordio.h` (the payload) and `src/io/image_det_aug_default.cc` (the label).
-
-What a record of a stream holds, told by its first bytes.
+Framing: dmlc-core, `include/dmlc/recordio.h`. A payload stands behind a magic word and a length word, and is padded to
+words of 4 bytes. The length word holds a 3-bit flag and a 29-bit length. A payload with the magic word at an aligned
+place is cut there into parts, and the word itself is left out.
+Image record: MXNet, `src/io/image_recordio.h`. Its label: MXNet, `src/io/image_det_aug_default.cc`: a header, then
+class_id, xmin, ymin, xmax, ymax of each box.
 """
 
 import io
@@ -15,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +23,19 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 _LENGTH_BITS = (1 << 29) - 1
 MAX_LENGTH = _LENGTH_BITS
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-_HEAD = struct.Struct("<4sI")
+_FRAME_HEAD = struct.Struct("<4sI")
 _BUFFER = 1 << 20
+# MXNet's IRHeader: the number of label floats, a label of one number, id and id2.
+_IMAGE_HEADER = struct.Struct("<IfQQ")
+# MXNet's reader aborts on a label without a box, but drops a box without area.
+NO_OBJECT: NDArray[np.float32] = np.array([2, 5, 0, 0.5, 0.5, 0.5, 0.5], np.float32)
+_SHORTEST_LABEL = 7
+# Up to here a float32 represents every whole number; numpy takes no array much wider, not even an empty one.
+_WIDEST_OBJECT: Final = 1 << 24
+NO_LABEL_HINT = (
+    "A label is header_width (2 or more), object_width (5 or more), then class_id, xmin, ymin, xmax, ymax of "
+    "each box; most often the .rec was packed without --pack-label, or its .lst has no boxes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Advice:
-    """What is read, `a file` or `a stream`, and what to do where it is no RecordIO, is damaged, or is cut off."""
+    """`what` is read, `file` or `stream`, and what to do where it is no RecordIO, is damaged, or is cut off."""
 
     what: str
     no_recordio: str
@@ -81,61 +89,50 @@ def read_records(path: Path, shown: str, prefix: str = "") -> Iterator[Record]:
 def split_records(source: Source, shown: str, advice: Advice, prefix: str = "") -> Iterator[Record]:
     """Yield the records of any source, as `read_records` does those of a file."""
     offset, number = 0, 0
-    while head := source.read(_HEAD.size):
-        reader = _Reader(source, f"{shown}: record {number} (at byte {offset:,})", advice)
-        payload, length = reader.record(head)
+    while head := source.read(_FRAME_HEAD.size):
+        payload, length = _read_record(source, head, f"{shown}: record {number} (at byte {offset:,})", advice)
         yield Record(number, offset, payload, f"{shown}: record {number}", f"{prefix}record {number}")
         offset += length
         number += 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads one record, which is `where`."""
+def _read_record(source: Source, head: bytes, where: str, advice: Advice) -> tuple[bytes, int]:
+    """Read the frames of the record `where`, whose first head is read; return payload and length in the source."""
+    parts: list[bytes] = []
+    used = joined = 0
+    while True:
+        flag, part, length = _read_frame(source, head, where, advice)
+        if (flag in (_WHOLE, _FIRST)) != (not parts):
+            raise UserError(f"{where} has its parts in the wrong order: {advice.damaged}")
+        parts.append(part)
+        used += length
+        joined += len(part) + (len(MAGIC) if parts[1:] else 0)
+        # A damaged flag would join the records that follow until the memory is full.
+        if joined > MAX_LENGTH:
+            raise UserError(f"{where} is longer than the {MAX_LENGTH:,} bytes of a record: {advice.damaged}")
+        if flag in (_WHOLE, _LAST):
+            return MAGIC.join(parts), used
+        head = source.read(_FRAME_HEAD.size)
 
-    source: Source
-    where: str
-    advice: Advice
 
-    def record(self, head: bytes) -> tuple[bytes, int]:
-        """Read the frames of a record whose first head is read; its payload and its length in the source."""
-        parts: list[bytes] = []
-        used = joined = 0
-        while True:
-            flag, part, length = self._part(head)
-            if (flag in (_WHOLE, _FIRST)) != (not parts):
-                raise UserError(f"{self.where} has its parts in the wrong order: {self.advice.damaged}")
-            parts.append(part)
-            used += length
-            joined += len(part) + (len(MAGIC) if parts[1:] else 0)
-            # A damaged flag would join the records that follow until the memory is full.
-            if joined > MAX_LENGTH:
-                raise UserError(
-                    f"{self.where} is longer than the {MAX_LENGTH:,} bytes of a record: {self.advice.damaged}"
-                )
-            if flag in (_WHOLE, _LAST):
-                return MAGIC.join(parts), used
-            head = self.source.read(_HEAD.size)
-
-    def _part(self, head: bytes) -> tuple[int, bytes, int]:
-        """Read the rest of a frame: its flag, its bytes, and its length in the source, head and padding included."""
-        advice = self.advice
-        if not MAGIC.startswith(head[:4]):
-            raise UserError(f"{self.where} does not begin with RecordIO's magic number: {advice.no_recordio}")
-        if len(head) < _HEAD.size:
-            raise UserError(f"{self.where} is cut off: the {advice.what} ends inside its head; {advice.cut_off}")
-        word = int.from_bytes(head[4:], "little")
-        flag, length = word >> 29, word & _LENGTH_BITS
-        padded = (length + 3) & ~3
-        if flag > _LAST:
-            raise UserError(f"{self.where} has the unknown flag {flag}: {advice.damaged}")
-        data = self.source.read(padded)
-        if len(data) < padded:
-            raise UserError(
-                f"{self.where} is cut off: it should be {padded:,} bytes long, but the {advice.what} ends after "
-                f"{len(data):,} of them; {advice.cut_off}"
-            )
-        return flag, data[:length], _HEAD.size + padded
+def _read_frame(source: Source, head: bytes, where: str, advice: Advice) -> tuple[int, bytes, int]:
+    """Read a frame behind its head: its flag, its bytes, and its length in the source, head and padding included."""
+    if not MAGIC.startswith(head[:4]):
+        raise UserError(f"{where} does not begin with RecordIO's magic number: {advice.no_recordio}")
+    if len(head) < _FRAME_HEAD.size:
+        raise UserError(f"{where} is cut off: the {advice.what} ends inside its head; {advice.cut_off}")
+    word = int.from_bytes(head[4:], "little")
+    flag, length = word >> 29, word & _LENGTH_BITS
+    padded = (length + 3) & ~3
+    if flag > _LAST:
+        raise UserError(f"{where} has the unknown flag {flag}: {advice.damaged}")
+    data = source.read(padded)
+    if len(data) < padded:
+        raise UserError(
+            f"{where} is cut off: it should be {padded:,} bytes long, but the {advice.what} ends after "
+            f"{len(data):,} of them; {advice.cut_off}"
+        )
+    return flag, data[:length], _FRAME_HEAD.size + padded
 
 
 def read_payload(path: Path, begin: int, end: int) -> bytes:
@@ -160,7 +157,7 @@ def frame(payload: bytes) -> bytes:
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         last = index == len(cuts)
         flag = (_LAST if last else _MIDDLE) if index else (_WHOLE if last else _FIRST)
-        framed += [_HEAD.pack(MAGIC, flag << 29 | end - start), payload[start:end]]
+        framed += [_FRAME_HEAD.pack(MAGIC, flag << 29 | end - start), payload[start:end]]
     return b"".join([*framed, bytes(-len(payload) % 4)])
 
 
@@ -173,20 +170,8 @@ def _aligned_magic(payload: bytes) -> Iterator[int]:
         place = payload.find(MAGIC, place + 4)
 
 
-_HEADER = struct.Struct("<IfQQ")
-# MXNet's reader aborts on a label without a box, but drops a box without area.
-NO_OBJECT: NDArray[np.float32] = np.array([2, 5, 0, 0.5, 0.5, 0.5, 0.5], np.float32)
-_SHORTEST = 7
-# Up to here a float32 tells every whole number; numpy takes no array much wider, not even an empty one.
-_WIDEST = 1 << 24
-NO_LABEL_HINT = (
-    "A label is header_width (2 or more), object_width (5 or more), then class_id, xmin, ymin, xmax, ymax of "
-    "each box; most often the .rec was packed without --pack-label, or its .lst has no boxes"
-)
-
-
 class LabelError(ValueError):
-    """A record without a label that MXNet's reader could read; the text tells why."""
+    """A record without a label that MXNet's reader could read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,34 +185,34 @@ class Payload:
 
 def split_payload(payload: bytes) -> Payload:
     """Take an image record apart; raises LabelError for one without label floats."""
-    if len(payload) < _HEADER.size:
+    if len(payload) < _IMAGE_HEADER.size:
         raise LabelError(f"has only {len(payload)} bytes, too few for an image record")
-    count, number, identity, _ = _HEADER.unpack_from(payload)
+    count, number, identity, _ = _IMAGE_HEADER.unpack_from(payload)
     if count == 0:
         raise LabelError(f"has no boxes, only the one number {number:g} as its label")
-    end = _HEADER.size + 4 * count
+    end = _IMAGE_HEADER.size + 4 * count
     if end > len(payload):
         raise LabelError(f"claims a label of {count:,} numbers, but is only {len(payload):,} bytes long")
-    return Payload(identity, np.frombuffer(payload, "<f4", count, _HEADER.size), payload[end:])
+    return Payload(identity, np.frombuffer(payload, "<f4", count, _IMAGE_HEADER.size), payload[end:])
 
 
 def join_payload(payload: Payload) -> bytes:
     """Put an image record together."""
     label = payload.label.astype("<f4")
-    return b"".join([_HEADER.pack(len(label), 0.0, payload.identity, 0), label.tobytes(), payload.image])
+    return b"".join([_IMAGE_HEADER.pack(len(label), 0.0, payload.identity, 0), label.tobytes(), payload.image])
 
 
 def split_label(label: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the boxes of a label as a view (boxes, object_width); raises LabelError for a bad header.
 
-    Rows of -1, the filling of labels of equal width, count as boxes here: see `filling`.
+    Rows of -1, the padding of labels to one width, count as boxes here: see `is_padding`.
     """
     if len(label) < 2:
         raise LabelError(f"has a label of one number, {label[0]:g}")
     if not np.isfinite(label[:2]).all():
         raise LabelError("has a label whose header is not a number")
     header_width, object_width = (int(number) for number in label[:2])
-    if (header_width, object_width) != tuple(label[:2]) or header_width < 2 or not 5 <= object_width <= _WIDEST:
+    if (header_width, object_width) != tuple(label[:2]) or header_width < 2 or not 5 <= object_width <= _WIDEST_OBJECT:
         raise LabelError(f"has a label that begins {label[0]:g}, {label[1]:g}: no header_width and object_width")
     if header_width > len(label) or (len(label) - header_width) % object_width:
         raise LabelError(
@@ -237,43 +222,25 @@ def split_label(label: NDArray[np.float32]) -> NDArray[np.float32]:
     return label[header_width:].reshape(-1, object_width)
 
 
-def filling(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell which rows of (boxes, object_width) only fill a label up: -1 throughout, dropped by the reader."""
+def is_padding(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which rows of (boxes, object_width) only pad a label: -1 throughout, dropped by the reader; (boxes,)."""
     mask: NDArray[np.bool_] = (objects[:, :5] == -1).all(axis=1)
     return mask
 
 
 def is_empty(objects: NDArray[np.float32]) -> bool:
-    """Whether (boxes, object_width) holds nothing but filling and the pseudo object of an empty image."""
+    """Whether (boxes, object_width) holds nothing but padding and the pseudo object of an empty image."""
     pseudo = (objects[:, :5] == NO_OBJECT[2:]).all(axis=1)
-    return bool((pseudo | filling(objects)).all())
+    return bool((pseudo | is_padding(objects)).all())
 
 
 def readable(label: NDArray[np.float32]) -> bool:
     """Whether the reader takes a label of this length."""
-    return len(label) >= _SHORTEST
+    return len(label) >= _SHORTEST_LABEL
 
 
-def label_of(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the label of boxes (n, 5) in fractions of the image; without any, that of an empty image."""
-    if not len(boxes):
+def label_of(objects: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the label of (boxes, object_width) in fractions of the image; without a box, that of an empty image."""
+    if not len(objects):
         return NO_OBJECT
-    return np.concatenate([np.array([2, 5], np.float32), boxes.ravel()])
-
-
-Kind = Literal["image", "JSON", "RecordIO", "other"]
-# Of what OpenCV decodes: JPEG, PNG, GIF, BMP, TIFF in both orders of bytes, JPEG 2000.
-_IMAGES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-BEGINNING: Final = 12
-
-
-def kind_of(payload: bytes) -> Kind:
-    """Tell an image file, a JSON object and a whole RecordIO file; an image record is something other."""
-    if payload.startswith(MAGIC):
-        return "RecordIO"
-    if payload.startswith(_IMAGES) or (payload[:4] == b"RIFF" and payload[8:12] == b"WEBP"):
-        return "image"
-    # An image record begins with the number of its labels, whose last byte is 0 in any that fits into memory.
-    if 0 not in payload[:4] and payload[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return "JSON"
-    return "other"
+    return np.concatenate([np.array([2, objects.shape[1]], np.float32), objects.ravel()])

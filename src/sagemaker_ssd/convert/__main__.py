@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagemaker_ssd.convert.coco import CocoSource, read_coco
+from sagemaker_ssd.convert.coco import read_coco
 from sagemaker_ssd.convert.dataset import Dataset
 from sagemaker_ssd.convert.output import summarise, write_images, write_recordio
-from sagemaker_ssd.convert.voc import VocSource, read_voc
+from sagemaker_ssd.convert.voc import read_voc
 from sagemaker_ssd.errors import UserError, problems
 
 DEFAULT_FRACTION = 0.2
@@ -57,19 +57,22 @@ def _read(options: argparse.Namespace) -> Dataset:
     validation_images = options.validation_images or options.images
     if options.source == "coco":
         return read_coco(
-            CocoSource(options.images, validation_images, options.train, options.validation, fraction, options.seed)
-        )
-    return read_voc(
-        VocSource(
             images=options.images,
             validation_images=validation_images,
-            annotations=options.annotations,
             train=options.train,
             validation=options.validation,
             fraction=fraction,
             seed=options.seed,
-            classes=options.classes,
         )
+    return read_voc(
+        images=options.images,
+        validation_images=validation_images,
+        annotations=options.annotations,
+        train=options.train,
+        validation=options.validation,
+        fraction=fraction,
+        seed=options.seed,
+        classes=options.classes,
     )
 
 

@@ -1,6 +1,6 @@
-"""One COCO file: its categories, and its images with their annotations. Source: cocodataset.org, data format.
+"""COCO: one JSON file for each split, with its categories and its images with their annotations.
 
-COCO: one JSON file for each split.
+Source: cocodataset.org, data format.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sagemaker_ssd.convert.dataset import Box, Dataset, Example, ImageFolder, Sizes, check_corners, split_off
+from sagemaker_ssd.convert.dataset import Box, Dataset, Example, ImageFolder, ImageSizes, check_corners, split_off
 from sagemaker_ssd.errors import UserError, problems
 
 
@@ -35,7 +35,7 @@ class CocoImage:
 
 
 class CocoFile:
-    """Reads a file whole; single entries that cannot be used are told in `faults`.
+    """Reads a file whole; `faults` says which single entries cannot be used.
 
     Raises UserError if it is no JSON with the lists images, annotations and categories.
     """
@@ -140,43 +140,34 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-@dataclass(frozen=True)
-class CocoSource:
-    """Where a set lies; without `validation`, `fraction` of the images is split off for it."""
-
-    images: Path
-    validation_images: Path
-    train: Path
-    validation: Path | None
-    fraction: float
-    seed: int
-
-
-def read_coco(source: CocoSource) -> Dataset:
+def read_coco(
+    *, images: Path, validation_images: Path, train: Path, validation: Path | None, fraction: float, seed: int
+) -> Dataset:
     """Read both splits, crowds left out; class ids are the categories' order by id.
 
-    Raises UserError with everything that is wrong.
+    Without `validation`, `fraction` of the images of `train` is split off for it. Raises UserError with everything
+    that is wrong.
     """
-    folders = ImageFolder(source.images), ImageFolder(source.validation_images)
-    files = [CocoFile(path) for path in (source.train, source.validation) if path]
+    folders = ImageFolder(images), ImageFolder(validation_images)
+    files = [CocoFile(path) for path in (train, validation) if path]
     faults = [fault for file in files for fault in file.faults]
     categories = _merge_categories(files, faults)
     notes: list[str] = []
-    images = [_without_crowds(file, notes) for file in files]
-    if len(images) == 1:
-        images = list(split_off(images[0], source.fraction, source.seed))
+    splits = [_without_crowds(file, notes) for file in files]
+    if len(splits) == 1:
+        splits = list(split_off(splits[0], fraction, seed))
     reader = _Reader({category: number for number, category in enumerate(sorted(categories))}, faults)
-    splits = [
+    train_examples, validation_examples = (
         reader.read_split(folder, split, file.path)
-        for folder, split, file in zip(folders, images, (files[0], files[-1]), strict=True)
-    ]
-    for name, split in zip(("train", "validation"), images, strict=True):
+        for folder, split, file in zip(folders, splits, (files[0], files[-1]), strict=True)
+    )
+    for name, split in zip(("train", "validation"), splits, strict=True):
         if not split:
             faults.append(f"the {name} split has no image")
     if faults:
         raise UserError(problems(faults))
     names = tuple(categories[category] for category in sorted(categories))
-    return Dataset(names, splits[0], splits[1], (*notes, *reader.sizes.notes()))
+    return Dataset(names, train_examples, validation_examples, (*notes, *reader.sizes.notes()))
 
 
 def _merge_categories(files: Sequence[CocoFile], faults: list[str]) -> dict[int, str]:
@@ -207,7 +198,7 @@ def _without_crowds(file: CocoFile, notes: list[str]) -> list[CocoImage]:
 
 class _Reader:
     def __init__(self, ids: dict[int, int], faults: list[str]) -> None:
-        self.sizes = Sizes()
+        self.sizes = ImageSizes()
         self._ids = ids
         self._faults = faults
 
@@ -227,7 +218,7 @@ class _Reader:
 
     def _read(self, folder: ImageFolder, image: CocoImage, path: Path) -> Example:
         file = folder.named(image.file)
-        size = self.sizes.settle(folder.root / file, image.size)
+        size = self.sizes.resolve(folder.root / file, image.size)
         boxes = []
         for each in image.annotations:
             left, top, width, height = each.bbox

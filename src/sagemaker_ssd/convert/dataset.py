@@ -1,9 +1,4 @@
-"""What every source is read into and both forms of output are written from.
-
-The folder of images: which file a name means, and which size the training job sees it in.
-
-The size that boxes are drawn on, from what the annotation says and what the image is.
-"""
+"""What every source is read into: examples of images with boxes, whose files, sizes and corners are checked here."""
 
 import math
 import posixpath
@@ -16,12 +11,11 @@ from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.boxes import BORDER_PIXELS
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, ORIENTATION_TAG, swaps_sides
+from sagemaker_ssd.errors import UserError, listed
 
 Item = TypeVar("Item")
-
-# As the training job has it (data.boxes, whose package imports MXNet): it clips this much and refuses more.
-BORDER_PIXELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +28,6 @@ class Box:
     xmax: float
     ymax: float
     difficult: bool = False
-
-    @property
-    def has_area(self) -> bool:
-        """Whether the training job will use the box."""
-        return self.xmax > self.xmin and self.ymax > self.ymin
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +61,10 @@ class Dataset:
         return {"train": self.train, "validation": self.validation}
 
     @property
-    def has_difficult(self) -> bool:
-        """Whether any box is marked difficult."""
-        return any(box.difficult for split in self.splits.values() for each in split for box in each.boxes)
-
-
-def check_corners(values: Sequence[object], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Read xmin, ymin, xmax, ymax in an image of width and height `size`.
-
-    Raises UserError for what is not a number, or too far outside for the training job to clip it.
-    """
-    try:
-        xmin, ymin, xmax, ymax = (float(str(value)) for value in values)
-    except ValueError as error:
-        raise UserError(f"has a coordinate that is not a number: {_listed(values)}") from error
-    corners = (xmin, ymin, xmax, ymax)
-    if not all(map(math.isfinite, corners)):
-        raise UserError(f"has a coordinate that is not a number: {_listed(values)}")
-    width, height = size
-    past = max(-min(corners), max(xmin, xmax) - width, max(ymin, ymax) - height)
-    if past > BORDER_PIXELS:
-        raise UserError(
-            f"(xmin, ymin, xmax, ymax {_listed(values)}) is {past:,.0f} px past the border of {width}x{height}"
-        )
-    return corners
+    def object_width(self) -> int:
+        """The numbers of an object in a record's label: class_id and corners, and difficult if any box is marked so."""
+        marked = any(box.difficult for split in self.splits.values() for each in split for box in each.boxes)
+        return 6 if marked else 5
 
 
 def split_off(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
@@ -104,23 +73,6 @@ def split_off(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[I
     chosen = set(random.Random(seed).sample(range(len(items)), min(count, len(items))))
     first = [item for number, item in enumerate(items) if number not in chosen]
     return first, [items[number] for number in sorted(chosen)]
-
-
-def _listed(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values))
-
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
-_ORIENTATION_TAG = 0x0112
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSize:
-    """Width and height as the training job sees the image; `turned` if EXIF turned or mirrored it."""
-
-    width: int
-    height: int
-    turned: bool
 
 
 class ImageFolder:
@@ -134,7 +86,7 @@ class ImageFolder:
         """Return the path below the folder of the image `file`; raises UserError if there is none."""
         _check_inside(file)
         if not file.lower().endswith(IMAGE_ENDINGS):
-            raise UserError(f"{file} is not {_choice(IMAGE_ENDINGS)}: save it as JPEG or PNG")
+            raise UserError(f"{file} is not {listed(list(IMAGE_ENDINGS))}: save it as JPEG or PNG")
         if not (self.root / file).is_file():
             raise UserError(f"there is no image {self.root / file}")
         return posixpath.normpath(file)
@@ -147,7 +99,7 @@ class ImageFolder:
             self._by_stem[folder] = self._list(folder)
         found = self._by_stem[folder].get(name, [])
         if not found:
-            raise UserError(f"there is no image {self.root / stem} with {_choice(IMAGE_ENDINGS)} at the end")
+            raise UserError(f"there is no image {self.root / stem} with {listed(list(IMAGE_ENDINGS))} at the end")
         if len(found) > 1:
             raise UserError(f"{self.root / folder} has {' and '.join(found)}: remove all but one")
         return posixpath.join(folder, found[0])
@@ -161,45 +113,33 @@ class ImageFolder:
         return by_stem
 
 
-def read_size(path: Path) -> ImageSize:
-    """Read an image's size; raises UserError if it is not an image.
-
-    MXNet's detection reader turns a JPEG as its EXIF orientation says (tried with 1.9.1), so 5 to 8 swap the
-    sides.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1) if image.format == "JPEG" else 1
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "damaged or not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{path} cannot be read: {reason}") from error
-    turned = orientation in range(2, 9)
-    return ImageSize(height, width, turned) if orientation in range(5, 9) else ImageSize(width, height, turned)
-
-
 def _check_inside(file: str) -> None:
     if not file or file.startswith(("/", "\\")) or ".." in file.split("/"):
         raise UserError(f"'{file}' is not a path below the folder of images")
 
 
-def _choice(endings: tuple[str, ...]) -> str:
-    return f"{', '.join(endings[:-1])} or {endings[-1]}"
+@dataclass(frozen=True, slots=True)
+class _OwnSize:
+    """Width and height as the training job sees the image; `turned` if EXIF turned or mirrored it."""
+
+    width: int
+    height: int
+    turned: bool
 
 
-class Sizes:
-    """Settles each image's size, and remembers what was odd about any."""
+class ImageSizes:
+    """Resolves the size that an image's boxes are drawn on, and remembers what was odd about any."""
 
     def __init__(self) -> None:
         self._turned: list[Path] = []
         self._other: list[str] = []
 
-    def settle(self, image: Path, stated: tuple[int, int] | None) -> tuple[int, int]:
+    def resolve(self, image: Path, stated: tuple[int, int] | None) -> tuple[int, int]:
         """Return width and height: as `stated`, else the image's own.
 
         Raises UserError if the image cannot be read, or EXIF turns it away from the size stated.
         """
-        own = read_size(image)
+        own = _read_size(image)
         if own.turned:
             self._turned.append(image)
         if stated is None or stated == (own.width, own.height):
@@ -226,3 +166,46 @@ class Sizes:
                 "upright, so their boxes have to fit the upright image"
             )
         return notes
+
+
+def _read_size(path: Path) -> _OwnSize:
+    """Read an image's size; raises UserError if it is not an image.
+
+    MXNet's detection reader turns a JPEG as its EXIF orientation says (tried with 1.9.1), so 5 to 8 swap the
+    sides.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            orientation = image.getexif().get(ORIENTATION_TAG, 1) if image.format == "JPEG" else 1
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "damaged or not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{path} cannot be read: {reason}") from error
+    turned = orientation in range(2, 9)
+    return _OwnSize(height, width, turned) if turned and swaps_sides(orientation) else _OwnSize(width, height, turned)
+
+
+def check_corners(values: Sequence[object], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Read xmin, ymin, xmax, ymax in an image of width and height `size`.
+
+    Raises UserError for what is not a number, or too far outside for the training job to clip it (which allows a
+    hundredth of a pixel more, since fractions are stored in float32).
+    """
+    try:
+        xmin, ymin, xmax, ymax = (float(str(value)) for value in values)
+    except ValueError as error:
+        raise UserError(f"has a coordinate that is not a number: {_joined(values)}") from error
+    corners = (xmin, ymin, xmax, ymax)
+    if not all(map(math.isfinite, corners)):
+        raise UserError(f"has a coordinate that is not a number: {_joined(values)}")
+    width, height = size
+    past = max(-min(corners), max(xmin, xmax) - width, max(ymin, ymax) - height)
+    if past > BORDER_PIXELS:
+        raise UserError(
+            f"(xmin, ymin, xmax, ymax {_joined(values)}) is {past:,.0f} px past the border of {width}x{height}"
+        )
+    return corners
+
+
+def _joined(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,7 +1,4 @@
-"""The channels of a training job, as images with one JSON each or as one RecordIO file a channel.
-
-What a conversion tells at its end.
-"""
+"""The channels that a data set is written to, as images with one JSON each or as RecordIO files, and their summary."""
 
 import json
 import random
@@ -9,18 +6,21 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sagemaker_ssd.convert.dataset import Box, Dataset, Example
+from sagemaker_ssd.boxes import with_area
+from sagemaker_ssd.channels.recordio import label_of
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.convert.dataset import Dataset, Example
 from sagemaker_ssd.errors import UserError, problems
 
 # COCO's corners are sums of two decimals each; digits beyond these are float noise.
 _DECIMALS = 4
-# MXNet's reader aborts on a label without a box, but drops a box without area.
-_NO_OBJECT = np.array([2, 5, 0, 0.5, 0.5, 0.5, 0.5], np.float32)
+_DEFAULT_LABEL_WIDTH: Final[int] = Hyperparameters.model_fields["label_width"].default
 
 
 def write_images(dataset: Dataset, output: Path) -> None:
@@ -50,7 +50,7 @@ def write_recordio(dataset: Dataset, output: Path, seed: int) -> None:
     from mxnet import MXNetError
     from mxnet.recordio import IRHeader, MXRecordIO, pack
 
-    object_width = 6 if dataset.has_difficult else 5
+    object_width = dataset.object_width
     for channel, examples in dataset.splits.items():
         order = list(examples)
         if channel == "train":
@@ -62,7 +62,7 @@ def write_recordio(dataset: Dataset, output: Path, seed: int) -> None:
             for number, example in enumerate(
                 tqdm(order, desc=f"writing {channel}", unit=" images", leave=False, disable=None)
             ):
-                header = IRHeader(0, record_label(example, object_width), number, 0)
+                header = IRHeader(0, _record_label(example, object_width), number, 0)
                 file.write(pack(header, example.image.read_bytes()))
             file.close()
         except MXNetError as error:
@@ -71,20 +71,14 @@ def write_recordio(dataset: Dataset, output: Path, seed: int) -> None:
             ) from error
 
 
-def record_label(example: Example, object_width: int) -> NDArray[np.float32]:
-    """Return the label of a record: header 2, `object_width`, then class_id, corners in fractions [, difficult].
-    An image without objects gets one without area.
-    """
-    if not example.boxes:
-        return _NO_OBJECT
-    rows = np.array([_row(box, example) for box in example.boxes], np.float32)[:, :object_width]
-    return np.concatenate([np.array([2, object_width], np.float32), rows.ravel()])
-
-
-def _row(box: Box, example: Example) -> tuple[float, ...]:
+def _record_label(example: Example, object_width: int) -> NDArray[np.float32]:
+    """Return the label of a record: header 2, `object_width`, then class_id, corners in fractions [, difficult]."""
     width, height = example.width, example.height
-    corners = (box.xmin / width, box.ymin / height, box.xmax / width, box.ymax / height)
-    return (box.class_id, *corners, box.difficult)
+    rows = [
+        (box.class_id, box.xmin / width, box.ymin / height, box.xmax / width, box.ymax / height, box.difficult)
+        for box in example.boxes
+    ]
+    return label_of(np.array(rows, np.float32).reshape(-1, 6)[:, :object_width])
 
 
 def _describe(example: Example) -> dict[str, object]:
@@ -110,22 +104,15 @@ def _number(value: float) -> float:
 
 
 def _refuse_shared_annotations(dataset: Dataset) -> None:
-    faults = [fault for examples in dataset.splits.values() for fault in _shared_annotations(examples)]
+    faults = []
+    for examples in dataset.splits.values():
+        first: dict[str, str] = {}
+        for example in examples:
+            other = first.setdefault(example.annotation, example.file)
+            if other != example.file:
+                faults.append(f"{other} and {example.file} would share the annotation {example.annotation}: rename one")
     if faults:
         raise UserError(problems(faults))
-
-
-def _shared_annotations(examples: Sequence[Example]) -> list[str]:
-    first: dict[str, str] = {}
-    faults = []
-    for example in examples:
-        other = first.setdefault(example.annotation, example.file)
-        if other != example.file:
-            faults.append(f"{other} and {example.file} would share the annotation {example.annotation}: rename one")
-    return faults
-
-
-_DEFAULT_LABEL_WIDTH = 350
 
 
 def summarise(dataset: Dataset, form: str, output: Path) -> str:
@@ -165,10 +152,12 @@ def _class_lines(dataset: Dataset) -> list[str]:
 def _notes(dataset: Dataset, form: str) -> list[str]:
     notes = []
     everything = [example for examples in dataset.splits.values() for example in examples]
-    flat = [example.file for example in everything for box in example.boxes if not box.has_area]
+    drawn = [(example.file, box) for example in everything for box in example.boxes]
+    corners = np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for _, box in drawn], np.float64).reshape(-1, 4)
+    flat = [drawn[number][0] for number in np.flatnonzero(~with_area(corners))]
     if flat:
         notes.append(f"boxes without area: {len(flat):,}, first in {flat[0]}; kept here, dropped by the training job")
-    difficult = sum(box.difficult for example in everything for box in example.boxes)
+    difficult = sum(box.difficult for _, box in drawn)
     if difficult and form == "images":
         notes.append(
             f"boxes marked difficult: {difficult:,}; the JSON format has no place for the mark, so they count like "
@@ -186,7 +175,7 @@ def _notes(dataset: Dataset, form: str) -> list[str]:
 
 def _hyperparameters(dataset: Dataset, form: str) -> list[str]:
     lines = [f"num_classes={len(dataset.classes)}", f"num_training_samples={len(dataset.train)}"]
-    object_width = 6 if form == "recordio" and dataset.has_difficult else 5
+    object_width = dataset.object_width if form == "recordio" else 5
     most = max(len(example.boxes) for examples in dataset.splits.values() for example in examples)
     if 2 + object_width * most > _DEFAULT_LABEL_WIDTH:
         lines.append(f"label_width={2 + object_width * most}")

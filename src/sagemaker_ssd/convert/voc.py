@@ -1,8 +1,6 @@
-"""One annotation file of PASCAL VOC. Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012.
+"""PASCAL VOC: a folder of XML files, each with the objects of one image, and lists of the images of each split.
 
-The split lists of PASCAL VOC: one image a line, as a stem or a file name.
-
-PASCAL VOC: a folder of XML files, each with the objects of one image.
+Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012.
 """
 
 import posixpath
@@ -10,22 +8,17 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.convert.dataset import (
-    IMAGE_ENDINGS,
-    Box,
-    Dataset,
-    Example,
-    ImageFolder,
-    Sizes,
-    check_corners,
-    split_off,
-)
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS
+from sagemaker_ssd.convert.dataset import Box, Dataset, Example, ImageFolder, ImageSizes, check_corners, split_off
 from sagemaker_ssd.errors import UserError, problems
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
+# The second column of the devkit's lists for one class: present, absent, only difficult ones.
+_SECOND_COLUMN: Final = ("1", "-1", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +88,8 @@ def _read_object(number: int, element: ElementTree.Element) -> VocObject:
     name = _text(element, "name")
     if not name:
         raise UserError("has no <name>")
-    corners = tuple(_text(element, f"bndbox/{corner}") for corner in CORNERS)
-    missing = [f"<{corner}>" for corner, text in zip(CORNERS, corners, strict=True) if not text]
+    corners = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
+    missing = [f"<{corner}>" for corner, text in zip(_CORNERS, corners, strict=True) if not text]
     if missing:
         raise UserError(f"({name}) has no {', '.join(missing)} in its <bndbox>")
     difficult = _text(element, "difficult") or "0"
@@ -109,12 +102,11 @@ def _text(element: ElementTree.Element, path: str) -> str:
     return " ".join((element.findtext(path) or "").split())
 
 
-# The second column of the devkit's lists for one class: present, absent, only difficult ones.
-_SECOND_COLUMN = ("1", "-1", "0")
+class ImageSets:
+    """Reads the lists of the images of each split (the devkit's ImageSets), whose XML files are below `annotations`.
 
-
-class SplitLists:
-    """Finds the XML files of each split below `annotations`, gathering `faults` and `notes`."""
+    What is wrong is gathered in `faults`, what is only odd in `notes`.
+    """
 
     def __init__(self, annotations: Path) -> None:
         self.faults: list[str] = []
@@ -190,47 +182,48 @@ def _candidates(line: str) -> list[str]:
     return [posixpath.normpath(stem).lstrip("/") for stem in stems]
 
 
-@dataclass(frozen=True)
-class VocSource:
-    """Where a set lies; `SplitLists.read` says what a missing list means, `classes` None is alphabetical."""
+def read_voc(
+    *,
+    images: Path,
+    validation_images: Path,
+    annotations: Path,
+    train: Path | None,
+    validation: Path | None,
+    fraction: float,
+    seed: int,
+    classes: tuple[str, ...] | None,
+) -> Dataset:
+    """Read both splits, corners as they stand; raises UserError with everything that is wrong.
 
-    images: Path
-    validation_images: Path
-    annotations: Path
-    train: Path | None
-    validation: Path | None
-    fraction: float
-    seed: int
-    classes: tuple[str, ...] | None
-
-
-def read_voc(source: VocSource) -> Dataset:
-    """Read both splits, corners as they stand; raises UserError with everything that is wrong."""
-    images, validation_images = ImageFolder(source.images), ImageFolder(source.validation_images)
-    lists = SplitLists(source.annotations)
-    stems = lists.read(source.train, source.validation, source.fraction, source.seed)
-    reader = _Reader(source.annotations)
-    train = reader.read_split(images, stems[0])
-    validation = reader.read_split(validation_images, stems[1])
-    names = source.classes or tuple(sorted(reader.places))
+    `ImageSets.read` says what a missing list means; classes: their names in the order of their ids, None: alphabetical.
+    """
+    lists = ImageSets(annotations)
+    stems = lists.read(train, validation, fraction, seed)
+    reader = _Reader(annotations)
+    splits = [
+        reader.read_split(ImageFolder(folder), stems_of_split)
+        for folder, stems_of_split in zip((images, validation_images), stems, strict=True)
+    ]
+    names = classes or tuple(sorted(reader.first_places))
     faults = [*lists.faults, *reader.faults, *reader.unknown(names)]
     if not faults and not names:
-        faults.append(f"{source.annotations}: not one object in the images listed")
+        faults.append(f"{annotations}: not one object in the images listed")
     if faults:
         raise UserError(problems(faults))
-    ids = [names.index(name) for name in reader.places]
-    return Dataset(names, _with_ids(train, ids), _with_ids(validation, ids), (*lists.notes, *reader.sizes.notes()))
+    ids = [names.index(name) for name in reader.first_places]
+    train_examples, validation_examples = (_with_ids(examples, ids) for examples in splits)
+    return Dataset(names, train_examples, validation_examples, (*lists.notes, *reader.sizes.notes()))
 
 
 class _Reader:
-    """Reads XML files; a class gets the next number when it is first met, and its place is remembered."""
+    """Reads XML files; a class gets the next number where it is first seen, which is remembered for a fault."""
 
     def __init__(self, annotations: Path) -> None:
         self.annotations = annotations
-        self.places: dict[str, str] = {}
+        self.first_places: dict[str, str] = {}
         self.faults: list[str] = []
-        self.sizes = Sizes()
-        self._numbers: dict[str, int] = {}
+        self.sizes = ImageSizes()
+        self._provisional_ids: dict[str, int] = {}
 
     def read_split(self, images: ImageFolder, stems: Sequence[str]) -> list[Example]:
         """Read the examples of the XML files `stems`; those with faults may be missing."""
@@ -244,10 +237,10 @@ class _Reader:
         return examples
 
     def unknown(self, names: Sequence[str]) -> list[str]:
-        """Say which classes were met that `names` has not."""
+        """Return a fault for each class that is not in `names`."""
         return [
             f"{place} has the class '{name}', which is not in --classes ({', '.join(names)})"
-            for name, place in self.places.items()
+            for name, place in self.first_places.items()
             if name not in names
         ]
 
@@ -255,12 +248,12 @@ class _Reader:
         annotation, faults = read_annotation(path)
         self.faults += [f"{path}: {fault}" for fault in faults]
         file = images.with_stem(stem)
-        size = self.sizes.settle(images.root / file, annotation.size)
+        size = self.sizes.resolve(images.root / file, annotation.size)
         boxes = []
         for each in annotation.objects:
             place = f"{path}: box {each.number}"
-            self.places.setdefault(each.name, place)
-            class_id = self._numbers.setdefault(each.name, len(self._numbers))
+            self.first_places.setdefault(each.name, place)
+            class_id = self._provisional_ids.setdefault(each.name, len(self._provisional_ids))
             try:
                 boxes.append(Box(class_id, *check_corners(each.corners, size), each.difficult))
             except UserError as fault:
@@ -269,7 +262,7 @@ class _Reader:
 
 
 def _with_ids(examples: Sequence[Example], ids: Sequence[int]) -> tuple[Example, ...]:
-    """Replace the numbers in order of appearance by the class ids of the set."""
+    """Replace the provisional ids, in order of appearance, by those of the data set."""
     return tuple(
         replace(example, boxes=tuple(replace(box, class_id=ids[box.class_id]) for box in example.boxes))
         for example in examples

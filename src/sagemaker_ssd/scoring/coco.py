@@ -23,7 +23,7 @@ from sagemaker_ssd.batches.reader import evaluation_batches
 from sagemaker_ssd.boxes import pairwise_overlap
 from sagemaker_ssd.channels.images import displayed_size
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.channels.recordio import filling, is_empty, read_payload, split_label, split_payload
+from sagemaker_ssd.channels.recordio import is_empty, is_padding, read_payload, split_label, split_payload
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector
 
@@ -93,7 +93,7 @@ def _records(file: RecordFile) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
     for begin, end in zip(file.offsets[:-1].tolist(), file.offsets[1:].tolist(), strict=True):
         payload = split_payload(read_payload(file.path, begin, end))
         objects = split_label(payload.label)
-        objects = objects[:0] if is_empty(objects) else objects[~filling(objects)]
+        objects = objects[:0] if is_empty(objects) else objects[~is_padding(objects)]
         with_area = (objects[:, 3] > objects[:, 1]) & (objects[:, 4] > objects[:, 2])
         yield payload.image, objects[with_area]
 

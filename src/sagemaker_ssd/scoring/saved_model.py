@@ -135,7 +135,7 @@ def decoded(image: bytes, name: str) -> mx.nd.NDArray:
     facts = examine_image(image)
     if facts.fault:
         raise UserError(f"{name}: {facts.fault}")
-    return mx.image.imdecode(facts.image, flag=1, to_rgb=True)
+    return mx.image.imdecode(facts.content, flag=1, to_rgb=True)
 
 
 def network_input(pixels: mx.nd.NDArray, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
-from sagemaker_ssd.channels.check import Alone, Examiner, SharedOut, check_recordio
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -39,7 +40,7 @@ def check_channels(job: Job, scratch: Path, peers: ProcessGroup) -> CheckedChann
     Raises PlatformError when a stream does not come; what was found wrong before has precedence.
     """
     channels = (job.train, job.validation) if peers.is_first else (job.train,)
-    examiners = (_examiner(job.train, peers), Alone())
+    examiners = (_examiner(job.train, peers), LocalExaminer())
     for channel in channels:
         _log.info("%s: %s mode, %s", channel.name, channel.mode, _delivered(channel))
     files, faults = [], []
@@ -83,13 +84,13 @@ def _copied(channel: DataChannel, files: Sequence[Path]) -> bool:
 def _examiner(train: DataChannel, peers: ProcessGroup) -> Examiner:
     """Share the images out where every host has all of them."""
     if not peers.several or any(peers.gather("who has all of train", train.sharded)):
-        return Alone()
+        return LocalExaminer()
     _log.info("%s: each of %d hosts decodes its part of the images for the check", train.name, len(peers.hosts))
 
     def exchange(value: Any) -> list[Any]:
         return peers.gather("the check of train", value)
 
-    return SharedOut(exchange, host=peers.index, hosts=len(peers.hosts))
+    return DistributedExaminer(exchange, host=peers.index, hosts=len(peers.hosts))
 
 
 def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:

@@ -64,19 +64,19 @@ def seen_by_the_reader(image: bytes, folder: Path, size: tuple[int, int] = SIZE)
     ],
 )
 def test_the_reader_sees_the_picture(image: bytes, error: float, tmp_path: Path) -> None:
-    facts = examine_image(image)
-    assert (facts.fault, facts.width, facts.height, facts.cut) == ("", *SIZE, False)
-    seen = seen_by_the_reader(facts.image, tmp_path)
+    examined = examine_image(image)
+    assert (examined.fault, examined.width, examined.height, examined.truncated) == ("", *SIZE, False)
+    seen = seen_by_the_reader(examined.content, tmp_path)
     assert np.abs(seen - photo()).mean() <= error
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1"])
 def test_images_with_fewer_colours_come_through_in_three(mode: str, tmp_path: Path) -> None:
     image = with_pillow("PNG", mode)
-    facts = examine_image(image)
-    assert (facts.fault, facts.image is image) == ("", True)
+    examined = examine_image(image)
+    assert (examined.fault, examined.content is image) == ("", True)
     expected = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[:, :, ::-1]
-    np.testing.assert_array_equal(seen_by_the_reader(facts.image, tmp_path), expected)
+    np.testing.assert_array_equal(seen_by_the_reader(examined.content, tmp_path), expected)
 
 
 def test_only_what_the_reader_does_not_know_is_coded_anew() -> None:
@@ -90,8 +90,8 @@ def test_a_jpeg_cut_in_half_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
     size = (80, 160)
     image = encoded(noise(3, size), ".jpg")
     half = image[: len(image) // 2]
-    facts = examine_image(half)
-    assert (facts.fault, facts.cut, facts.image is half) == ("", True, True)
+    examined = examine_image(half)
+    assert (examined.fault, examined.truncated, examined.content is half) == ("", True, True)
     whole, seen = (seen_by_the_reader(data, tmp_path, size) for data in (image, half))
     np.testing.assert_array_equal(seen[:60], whole[:60])
     np.testing.assert_array_equal(seen[80:], np.repeat(seen[80:81], 80, axis=0))
@@ -120,10 +120,10 @@ def test_damaged_bytes_are_bad_or_come_through(tmp_path: Path) -> None:
         damaged = bytearray(image)
         for place in random.randint(0, min(len(damaged), 900), 2):
             damaged[place] = random.randint(256)
-        facts = examine_image(bytes(damaged))
-        outcomes.add(bool(facts.fault))
-        if not facts.fault:
-            seen_by_the_reader(facts.image, tmp_path)
+        examined = examine_image(bytes(damaged))
+        outcomes.add(bool(examined.fault))
+        if not examined.fault:
+            seen_by_the_reader(examined.content, tmp_path)
     assert outcomes == {False, True}
 
 
@@ -149,19 +149,19 @@ def test_the_size_is_that_of_the_image_turned_as_exif_says(orientation: int, lit
     upright = Image.fromarray(photo())
     expected = np.asarray(upright if orientation == 1 else upright.transpose(TURNS[orientation]))
     for drawn_size in (None, (160.0, 96.0), (float(expected.shape[1]), float(expected.shape[0]))):
-        facts = examine_image(image, drawn_size)
-        assert (facts.image is image, facts.height, facts.width) == (True, *expected.shape[:2])
-    assert np.abs(seen_by_the_reader(image, tmp_path, (facts.width, facts.height)) - expected).mean() < 3
+        examined = examine_image(image, drawn_size)
+        assert (examined.content is image, examined.height, examined.width) == (True, *expected.shape[:2])
+    assert np.abs(seen_by_the_reader(image, tmp_path, (examined.width, examined.height)) - expected).mean() < 3
 
 
 @pytest.mark.parametrize("little", [False, True])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_boxes_drawn_on_the_pixels_as_stored_get_these(orientation: int, little: bool, tmp_path: Path) -> None:
-    facts = examine_image(turned_jpeg(orientation, little=little), (float(SIZE[0]), float(SIZE[1])))
-    assert (facts.width, facts.height) == SIZE
-    assert facts.changed == "EXIF orientation taken out, since image_size is the size without it"
-    assert np.abs(seen_by_the_reader(facts.image, tmp_path) - photo()).mean() < 3
-    assert Image.open(io.BytesIO(facts.image)).getexif()[0x0112] == 1
+    examined = examine_image(turned_jpeg(orientation, little=little), (float(SIZE[0]), float(SIZE[1])))
+    assert (examined.width, examined.height) == SIZE
+    assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
+    assert np.abs(seen_by_the_reader(examined.content, tmp_path) - photo()).mean() < 3
+    assert Image.open(io.BytesIO(examined.content)).getexif()[0x0112] == 1
 
 
 def test_a_file_too_large_for_a_record_is_bad() -> None:

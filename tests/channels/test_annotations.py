@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sagemaker_ssd.channels.annotations import Annotation, find_files, pair
+from sagemaker_ssd.channels.annotations import Annotation, find_files, pair_images
 
 
 def paired(images: list[str], jsons: dict[str, str]) -> dict[str, str]:
     annotations = [Annotation(path, file, None, np.empty((0, 5))) for path, file in sorted(jsons.items())]
-    pairing = pair(sorted(images), annotations)
+    pairing = pair_images(sorted(images), annotations)
     return {image: annotation.path for image, annotation in pairing.annotations.items()}
 
 
@@ -54,11 +54,11 @@ def test_file_counts_where_the_names_are_swapped() -> None:
 
 def test_what_is_left_over() -> None:
     annotations = [Annotation(path, "dog.jpg", None, np.empty((0, 5))) for path in ("a.json", "dog.json", "z.json")]
-    pairing = pair(["cat.jpg", "dog.jpg"], [*annotations, Annotation("x.json", "y.jpg", None, np.empty((0, 5)))])
+    pairing = pair_images(["cat.jpg", "dog.jpg"], [*annotations, Annotation("x.json", "y.jpg", None, np.empty((0, 5)))])
     assert pairing.annotations["dog.jpg"].path == "dog.json"
     assert pairing.images_without_json == ["cat.jpg"]
     assert pairing.jsons_without_image == ["x.json"]
-    assert pairing.second == [("a.json", "dog.jpg"), ("z.json", "dog.jpg")]
+    assert pairing.duplicates == [("a.json", "dog.jpg"), ("z.json", "dog.jpg")]
 
 
 def test_find_files_follows_links_but_not_round_in_circles(tmp_path: Path) -> None:
