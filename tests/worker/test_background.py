@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sagemaker_ssd.worker.epochs import Background
+from sagemaker_ssd.worker.epochs import BackgroundTask
 
 PATIENCE = 10
 
@@ -22,7 +22,7 @@ def test_work_goes_on_while_the_caller_does_other_things():
         assert go_on.wait(PATIENCE)
         done.set()
 
-    background = Background()
+    background = BackgroundTask()
     background.begin(work)
     assert begun.wait(PATIENCE)
     # Not at its end: nothing is waited for.
@@ -34,7 +34,7 @@ def test_work_goes_on_while_the_caller_does_other_things():
 
 
 def test_what_it_raises_is_raised_once_where_somebody_looks():
-    background = Background()
+    background = BackgroundTask()
     background.begin(failing)
 
     def look() -> None:
@@ -50,7 +50,7 @@ def test_what_it_raises_is_raised_once_where_somebody_looks():
 
 def test_the_next_work_waits_for_the_one_before_and_tells_its_failure():
     order = []
-    background = Background()
+    background = BackgroundTask()
     background.begin(lambda: (time.sleep(0.1), order.append(1))[-1])
     background.begin(lambda: order.append(2))
     background.wait()

@@ -5,13 +5,13 @@ import logging
 import pytest
 
 from sagemaker_ssd.training.loop import EpochProgress
-from sagemaker_ssd.worker.log_lines import observer
+from sagemaker_ssd.worker.log_lines import batch_reporter
 
 
 def test_a_line_every_100_batches(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.INFO), observer(3, 250, bar=False) as observe:
+    with caplog.at_level(logging.INFO), batch_reporter(3, 250, bar=False) as report:
         for batch in range(1, 251):
-            observe(EpochProgress(batches=batch, images=batch * 8, seconds=batch * 0.5))
+            report(EpochProgress(batches=batch, images=batch * 8, seconds=batch * 0.5))
     # 0.5 s a batch: 150 batches, then 50, are left.
     assert [record.getMessage() for record in caplog.records] == [
         "Epoch:    3, batches:    100, num_examples:    800, 16.0 samples/sec, "
@@ -22,9 +22,9 @@ def test_a_line_every_100_batches(caplog: pytest.LogCaptureFixture):
 
 
 def test_the_bar_shows_the_speed_and_no_lines(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]):
-    with caplog.at_level(logging.INFO), observer(0, 200, bar=True) as observe:
+    with caplog.at_level(logging.INFO), batch_reporter(0, 200, bar=True) as report:
         for batch in range(1, 201):
-            observe(EpochProgress(batches=batch, images=batch * 4, seconds=batch * 0.5))
+            report(EpochProgress(batches=batch, images=batch * 4, seconds=batch * 0.5))
     assert caplog.records == []
     shown = capfd.readouterr().err
     assert "epoch 0" in shown
