@@ -99,9 +99,9 @@ def test_the_one_before_is_used_where_the_newest_is_broken(folder: Path, fault: 
     found = newest_checkpoint(folder)
     assert found.manifest is not None
     assert found.manifest.epoch == 7
-    (told,) = found.unusable
-    assert told.startswith(str(folder))
-    assert reason in told
+    (text,) = found.unusable
+    assert text.startswith(str(folder))
+    assert reason in text
 
 
 def test_none_is_used_where_all_are_broken(folder: Path):
@@ -185,7 +185,7 @@ def test_an_empty_folder_has_none(tmp_path: Path):
 
 
 def test_a_newer_programs_checkpoint_stops_the_job(folder: Path):
-    # To start anew beside it would in the end remove it.
+    # To start anew in the same folder would in the end remove it.
     before = names(folder)
     edit(format=2, more="unknown")(folder)
     with pytest.raises(UserError, match=r"sagemaker-ssd-0008.json: a newer version .* \(format 2; .* reads 1\)"):

@@ -1,4 +1,4 @@
-"""What differs between hosts is told with each host's own."""
+"""The sentence for what differs between hosts names each host's own value."""
 
 import json
 import socket

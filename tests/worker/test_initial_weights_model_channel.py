@@ -1,4 +1,4 @@
-"""What of an earlier model fits the job's network: by names and shapes, whatever is said beside them."""
+"""What of an earlier model fits the job's network: by names and shapes, whatever its hyperparams.json says."""
 
 import json
 import logging
