@@ -18,8 +18,8 @@ HOSTS = ("algo-1", "algo-2")
 def ends() -> Iterator[tuple[SupervisorSocket, socket.socket]]:
     theirs, ours = socket.socketpair()
     ours.settimeout(10)
-    channel = SupervisorSocket(theirs.detach())
-    yield channel, ours
+    supervisor = SupervisorSocket(theirs.detach())
+    yield supervisor, ours
     ours.close()
 
 
@@ -29,20 +29,20 @@ def lines(ours: socket.socket, count: int) -> list[dict]:
 
 
 def test_a_host_alone_has_its_own_value_and_says_nothing(ends: tuple[SupervisorSocket, socket.socket]):
-    channel, ours = ends
-    peers = ProcessGroup(channel, ("algo-1",), "algo-1", patience=5)
-    assert peers.gather("images", 7) == [7]
-    assert peers.from_first("end", True) is True
-    peers.working("a batch")
+    supervisor, ours = ends
+    group = ProcessGroup(supervisor, ("algo-1",), "algo-1", timeout=5)
+    assert group.all_gather("images", 7) == [7]
+    assert group.broadcast("end", True) is True
+    group.report_progress("a batch")
     ours.setblocking(False)
     with pytest.raises(BlockingIOError):
         ours.recv(1)
 
 
 def test_values_are_asked_for_by_name_and_come_in_the_order_of_the_hosts(ends: tuple[SupervisorSocket, socket.socket]):
-    channel, ours = ends
-    peers = ProcessGroup(channel, HOSTS, "algo-2", patience=5)
-    assert (peers.index, peers.is_first, peers.several) == (1, False, True)
+    supervisor, ours = ends
+    group = ProcessGroup(supervisor, HOSTS, "algo-2", timeout=5)
+    assert (group.rank, group.is_first, group.several) == (1, False, True)
     heard: list[dict] = []
 
     def supervise() -> None:
@@ -53,7 +53,7 @@ def test_values_are_asked_for_by_name_and_come_in_the_order_of_the_hosts(ends: t
 
     thread = Thread(target=supervise)
     thread.start()
-    assert peers.gather("images", 7) == [3, 7]
+    assert group.all_gather("images", 7) == [3, 7]
     thread.join()
     # While it waits for the others it owes no progress, and then it goes on by itself.
     assert heard == [
@@ -64,17 +64,17 @@ def test_values_are_asked_for_by_name_and_come_in_the_order_of_the_hosts(ends: t
 
 
 def test_only_the_first_hosts_word_counts(ends: tuple[SupervisorSocket, socket.socket]):
-    channel, ours = ends
+    supervisor, ours = ends
     ours.sendall(b'{"gathered": "end", "values": [true, null]}\n')
-    assert ProcessGroup(channel, HOSTS, "algo-2", patience=5).from_first("end", False) is True
+    assert ProcessGroup(supervisor, HOSTS, "algo-2", timeout=5).broadcast("end", False) is True
     assert lines(ours, 2)[1] == {"gather": "end", "value": None}
 
 
 def test_work_is_told_with_the_time_it_may_take(ends: tuple[SupervisorSocket, socket.socket]):
-    channel, ours = ends
-    peers = ProcessGroup(channel, HOSTS, "algo-1", patience=5)
-    peers.working("epoch 0, batch 1 of 2")
-    peers.working("connecting", within=120)
+    supervisor, ours = ends
+    group = ProcessGroup(supervisor, HOSTS, "algo-1", timeout=5)
+    group.report_progress("epoch 0, batch 1 of 2")
+    group.report_progress("connecting", timeout=120)
     assert lines(ours, 2) == [
         {"progress": "epoch 0, batch 1 of 2", "within": 5},
         {"progress": "connecting", "within": 120},
@@ -85,7 +85,7 @@ def test_a_worker_does_not_outlive_the_other_end():
     program = (
         "import socket; from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket; "
         "a, b = socket.socketpair(); b.close();"
-        "ProcessGroup(SupervisorSocket(a.detach()), ('a', 'b'), 'a', 5).gather('x', 1); print('went on')"
+        "ProcessGroup(SupervisorSocket(a.detach()), ('a', 'b'), 'a', 5).all_gather('x', 1); print('went on')"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -1,4 +1,7 @@
-"""The job's hosts as the worker of one of them sees them."""
+"""Collective operations of the job's hosts, in torch.distributed's words, as the worker of one host calls them.
+
+The worker asks its supervisor over a socket; the supervisors of all hosts exchange the values.
+"""
 
 import json
 import os
@@ -6,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-_ABANDONED = 2
+_SUPERVISOR_IS_GONE = 2
 
 
 class SupervisorSocket:
@@ -17,30 +20,35 @@ class SupervisorSocket:
         self._lines = self._socket.makefile("rb")
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a line; a supervisor that is gone takes this process along, so nothing is raised here."""
+        """Send a line; without a supervisor there is no job, so this process ends instead of raising."""
         try:
             self._socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
-            os._exit(_ABANDONED)
+            os._exit(_SUPERVISOR_IS_GONE)
 
     def receive(self) -> dict[str, Any]:
         """Wait for a line; the supervisor, which watches the other hosts, ends the wait where no line can come."""
         line = self._lines.readline()
         if not line.endswith(b"\n"):
-            os._exit(_ABANDONED)
+            os._exit(_SUPERVISOR_IS_GONE)
         message: dict[str, Any] = json.loads(line)
         return message
 
+    def report(self, exit_code: int, sentence: str) -> None:
+        """Report how this host's part of the job has ended."""
+        self.send({"report": {"exit_code": exit_code, "sentence": sentence}})
+
 
 class ProcessGroup:
-    """What this host asks of all hosts and tells its supervisor; hosts in the order of the job's list.
+    """The workers of the job, one a host; a host's rank is its place in the job's list of hosts.
 
-    Every host must call `gather` and `from_first` with the same names in the same order.
+    Every host must call `all_gather` and `broadcast` with the same names in the same order.
+    timeout: seconds in which a step that the hosts make together must have an end.
     """
 
-    def __init__(self, channel: SupervisorSocket, hosts: Sequence[str], current_host: str, patience: float) -> None:
-        self.hosts, self.index = tuple(hosts), list(hosts).index(current_host)
-        self._channel, self._patience = channel, patience
+    def __init__(self, supervisor: SupervisorSocket, hosts: Sequence[str], current_host: str, timeout: float) -> None:
+        self.hosts, self.rank = tuple(hosts), list(hosts).index(current_host)
+        self._supervisor, self._timeout = supervisor, timeout
 
     @property
     def several(self) -> bool:
@@ -49,34 +57,35 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the host that evaluates, decides and writes."""
-        return self.index == 0
+        """Whether this is the host, of rank 0, that evaluates, decides and writes."""
+        return self.rank == 0
 
-    def gather(self, name: str, value: Any) -> list[Any]:
-        """Give this host's JSON value and return those of all hosts, as soon as all have given theirs."""
+    def all_gather(self, name: str, value: Any) -> list[Any]:
+        """Return the JSON values of all hosts by rank, as soon as all have given theirs; `value` is this host's."""
         if not self.several:
             return [value]
-        self._channel.send({"progress": name, "within": None})
-        self._channel.send({"gather": name, "value": value})
-        answer = self._channel.receive()
+        self._supervisor.send({"progress": name, "within": None})
+        self._supervisor.send({"gather": name, "value": value})
+        answer = self._supervisor.receive()
         assert answer["gathered"] == name, f"{answer['gathered']} came instead of {name}"
-        self._channel.send({"progress": f"exchanging {name}", "within": self._patience, "busy": True})
+        self._supervisor.send({"progress": f"exchanging {name}", "within": self._timeout, "busy": True})
         values: list[Any] = answer["values"]
         return values
 
-    def from_first(self, name: str, value: Any) -> Any:
+    def broadcast(self, name: str, value: Any) -> Any:
         """Return the first host's value; that of the others does not count."""
-        return self.gather(name, value if self.is_first else None)[0]
+        return self.all_gather(name, value if self.is_first else None)[0]
 
-    def done(self) -> None:
-        """Tell the supervisor that this host's work is done: what comes after, even a crash, does not change that."""
-        self._channel.send({"report": {"exit_code": 0, "sentence": ""}})
+    def report_progress(self, activity: str, timeout: float | None = None) -> None:
+        """Report what this host does now together with the others; the job ends where nothing follows in time.
 
-    def working(self, what: str, within: float | None = None) -> None:
-        """Tell what is done now together with the others; the job ends where nothing follows in time.
-
-        within: seconds, the usual patience when it is not given. Between an exchange and the next work of this kind a
-        host works alone, and shows by what it uses that it goes on.
+        timeout: seconds, the group's when it is not given. Between an exchange and the next activity of this kind a
+        host works alone, and shows by its processor time, reads and writes that it goes on.
         """
         if self.several:
-            self._channel.send({"progress": what, "within": self._patience if within is None else within})
+            seconds = self._timeout if timeout is None else timeout
+            self._supervisor.send({"progress": activity, "within": seconds})
+
+    def report_done(self) -> None:
+        """Report that this host's part is done: what comes after, even a crash, does not change that."""
+        self._supervisor.report(exit_code=0, sentence="")

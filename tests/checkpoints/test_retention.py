@@ -9,7 +9,7 @@ import pytest
 from written_checkpoints import arrays, marked, names, write
 
 from sagemaker_ssd.checkpoints.format import write_parameters
-from sagemaker_ssd.checkpoints.retention import remove_leftovers, remove_superseded
+from sagemaker_ssd.checkpoints.retention import remove_partial_files, remove_superseded
 from sagemaker_ssd.checkpoints.search import newest_checkpoint
 
 
@@ -37,9 +37,9 @@ def test_the_best_of_the_one_before_is_kept_too(tmp_path: Path):
     assert names(tmp_path) == files(4, 5) | {"sagemaker-ssd-0001.params"}
     # So that the one before is still whole when the newest turns out to be broken.
     (tmp_path / "sagemaker-ssd-0005.json").unlink()
-    search = newest_checkpoint(tmp_path)
-    assert search.manifest is not None
-    assert (search.manifest.epoch, search.unusable) == (4, ())
+    found = newest_checkpoint(tmp_path)
+    assert found.manifest is not None
+    assert (found.manifest.epoch, found.unusable) == (4, ())
 
 
 def test_foreign_files_stay(tmp_path: Path):
@@ -57,7 +57,7 @@ def test_foreign_files_stay(tmp_path: Path):
     (tmp_path / "sagemaker-ssd-0001.params").mkdir()
     write_all(tmp_path, {0: 0, 3: 3, 4: 4, 5: 5})
     remove_superseded(tmp_path, 5)
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert names(tmp_path) == files(4, 5) | foreign | {"sagemaker-ssd-0001.params"}
     assert all((tmp_path / name).read_text() == "mine" for name in foreign)
 
@@ -66,9 +66,9 @@ def test_arrays_without_a_manifest_are_removed_later(tmp_path: Path):
     # As a kill between the two files leaves them.
     write(tmp_path, 2)
     write_parameters(tmp_path, 3, arrays(3))
-    search = newest_checkpoint(tmp_path)
-    assert search.manifest is not None
-    assert (search.manifest.epoch, search.unusable) == (2, ())
+    found = newest_checkpoint(tmp_path)
+    assert found.manifest is not None
+    assert (found.manifest.epoch, found.unusable) == (2, ())
     write(tmp_path, 4)
     remove_superseded(tmp_path, 4)
     assert names(tmp_path) == files(2, 4)
@@ -95,7 +95,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path):
     write(tmp_path, 1)
     for ending in ("params", "json"):
         (tmp_path / f"sagemaker-ssd-0002.{ending}.sagemaker-ignore").write_bytes(b"half")
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert names(tmp_path) == files(1)
 
 
@@ -163,11 +163,11 @@ def test_an_upload_that_has_only_begun_is_one(tmp_path: Path):
 UNREMOVABLE = """
 import os, sys
 from pathlib import Path
-from sagemaker_ssd.checkpoints.retention import remove_leftovers, remove_superseded
+from sagemaker_ssd.checkpoints.retention import remove_partial_files, remove_superseded
 # Root removes everything, whatever the mode.
 if os.getuid() == 0:
     os.setuid(65534)
-remove_leftovers(Path(sys.argv[1]))
+remove_partial_files(Path(sys.argv[1]))
 remove_superseded(Path(sys.argv[1]), 8)
 """
 

@@ -87,29 +87,29 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_newest_is_used(folder: Path):
-    search = newest_checkpoint(folder)
-    assert search.manifest is not None
-    assert (search.manifest.epoch, search.manifest.best_epoch, search.unusable) == (8, 5, ())
+    found = newest_checkpoint(folder)
+    assert found.manifest is not None
+    assert (found.manifest.epoch, found.manifest.best_epoch, found.unusable) == (8, 5, ())
 
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_the_one_before_is_used_where_the_newest_is_broken(folder: Path, fault: str):
     change, reason = BROKEN[fault]
     change(folder)
-    search = newest_checkpoint(folder)
-    assert search.manifest is not None
-    assert search.manifest.epoch == 7
-    (told,) = search.unusable
-    assert told.startswith(str(folder))
-    assert reason in told
+    found = newest_checkpoint(folder)
+    assert found.manifest is not None
+    assert found.manifest.epoch == 7
+    (text,) = found.unusable
+    assert text.startswith(str(folder))
+    assert reason in text
 
 
 def test_none_is_used_where_all_are_broken(folder: Path):
     for epoch in (5, 7, 8):
         cut(f"sagemaker-ssd-{epoch:04d}.params", 100)(folder)
-    search = newest_checkpoint(folder)
-    assert search.manifest is None
-    assert [Path(reason.split(":")[0]).name for reason in search.unusable] == [
+    found = newest_checkpoint(folder)
+    assert found.manifest is None
+    assert [Path(reason.split(":")[0]).name for reason in found.unusable] == [
         f"sagemaker-ssd-{epoch:04d}.json" for epoch in (8, 7, 5)
     ]
 
@@ -117,12 +117,12 @@ def test_none_is_used_where_all_are_broken(folder: Path):
 def test_without_the_best_arrays_anywhere_the_newest_goes_on_as_its_own_best(folder: Path):
     for epoch in (5, 7):
         remove(f"sagemaker-ssd-000{epoch}.params")(folder)
-    search = newest_checkpoint(folder)
-    assert search.manifest is not None
-    assert (search.manifest.epoch, search.manifest.best_epoch) == (8, 8)
-    assert search.manifest.best_parameters == PARAMETERS
-    assert search.manifest.files.keys() == {PARAMETERS}
-    assert search.lost == (
+    found = newest_checkpoint(folder)
+    assert found.manifest is not None
+    assert (found.manifest.epoch, found.manifest.best_epoch) == (8, 8)
+    assert found.manifest.best_parameters == PARAMETERS
+    assert found.manifest.files.keys() == {PARAMETERS}
+    assert found.lost == (
         "the best model, of epoch 5, is lost: sagemaker-ssd-0005.params, which it needs, is not there"
     )
 
@@ -155,9 +155,9 @@ def test_what_cannot_be_read_stops_the_job_and_is_not_taken_for_broken(folder: P
 def test_epochs_are_compared_as_numbers(tmp_path: Path):
     for epoch in (9_999, 10_000):
         write(tmp_path, epoch)
-    search = newest_checkpoint(tmp_path)
-    assert search.manifest is not None
-    assert search.manifest.epoch == 10_000
+    found = newest_checkpoint(tmp_path)
+    assert found.manifest is not None
+    assert found.manifest.epoch == 10_000
 
 
 def test_what_is_not_ours_is_not_read(folder: Path):
@@ -174,18 +174,18 @@ def test_what_is_not_ours_is_not_read(folder: Path):
     ):
         (folder / name).write_text("not JSON")
     (folder / "sagemaker-ssd-0010.json").mkdir()
-    search = newest_checkpoint(folder)
-    assert search.manifest is not None
-    assert (search.manifest.epoch, search.unusable) == (8, ())
+    found = newest_checkpoint(folder)
+    assert found.manifest is not None
+    assert (found.manifest.epoch, found.unusable) == (8, ())
 
 
 def test_an_empty_folder_has_none(tmp_path: Path):
-    search = newest_checkpoint(tmp_path)
-    assert (search.manifest, search.unusable) == (None, ())
+    found = newest_checkpoint(tmp_path)
+    assert (found.manifest, found.unusable) == (None, ())
 
 
 def test_a_newer_programs_checkpoint_stops_the_job(folder: Path):
-    # To start anew beside it would in the end remove it.
+    # To start anew in the same folder would in the end remove it.
     before = names(folder)
     edit(format=2, more="unknown")(folder)
     with pytest.raises(UserError, match=r"sagemaker-ssd-0008.json: a newer version .* \(format 2; .* reads 1\)"):
@@ -195,6 +195,6 @@ def test_a_newer_programs_checkpoint_stops_the_job(folder: Path):
 
 def test_a_moved_folder_is_as_good(folder: Path, tmp_path: Path):
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
-    search = newest_checkpoint(moved)
-    assert search.manifest is not None
-    assert search.manifest.epoch == 8
+    found = newest_checkpoint(moved)
+    assert found.manifest is not None
+    assert found.manifest.epoch == 8

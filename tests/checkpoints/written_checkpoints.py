@@ -58,6 +58,6 @@ def names(folder: Path) -> set[str]:
 
 
 def marked(folder: Path, marker: str, *files: str) -> None:
-    """Put SageMaker's marker beside files."""
+    """Put SageMaker's marker next to files."""
     for name in files:
         (folder / f"{name}.sagemaker-{marker}").touch()

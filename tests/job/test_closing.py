@@ -11,7 +11,7 @@ import pytest
 
 from ended_job import MODEL
 from job_runner import Job, Watched
-from sagemaker_ssd.worker.metrics import Document
+from sagemaker_ssd.worker.metrics import MetricsDocument
 
 SMALL = ("--train", "4", "--validation", "3")
 QUICK = {"epochs": "1", "mini_batch_size": "2"}
@@ -32,7 +32,7 @@ def test_everything_is_there_and_fits_together(make_job: Callable[..., Job]):
         "model.onnx",
         "report.html",
     ]
-    Document.model_validate(ended.metrics)
+    MetricsDocument.model_validate(ended.metrics)
     best = ended.metrics["best"]
     truth = json.loads((output / "ground_truth.json").read_text())
     assert (best["images"], best["boxes"]) == (3, len(truth["annotations"]))

@@ -43,7 +43,7 @@ def check(tmp_path: Path, data: Path) -> Check:
             (config / f"{name}.json").write_text(json.dumps(content))
         own, theirs = socket.socketpair()
         with own:
-            alone = ProcessGroup(SupervisorSocket(theirs.detach()), ["algo-1"], "algo-1", patience=5)
+            alone = ProcessGroup(SupervisorSocket(theirs.detach()), ["algo-1"], "algo-1", timeout=5)
             return check_channels(read_job(tmp_path / "ml"), tmp_path / "scratch", alone)
 
     return checked

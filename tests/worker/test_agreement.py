@@ -1,4 +1,4 @@
-"""What differs between hosts is told with each host's own."""
+"""The sentence for what differs between hosts names each host's own value."""
 
 import json
 import socket
@@ -12,32 +12,32 @@ from sagemaker_ssd.worker.agreement import check_devices, check_starting_weights
 HOSTS = ("algo-1", "algo-2")
 
 
-def peers(name: str, *values: object) -> tuple[ProcessGroup, socket.socket]:
+def host_of_two(name: str, *values: object) -> tuple[ProcessGroup, socket.socket]:
     """Make one of two hosts, whose supervisor has the values of both ready."""
     theirs, ours = socket.socketpair()
     ours.sendall(json.dumps({"gathered": name, "values": values}).encode() + b"\n")
-    return ProcessGroup(SupervisorSocket(theirs.detach()), HOSTS, "algo-1", patience=5), ours
+    return ProcessGroup(SupervisorSocket(theirs.detach()), HOSTS, "algo-1", timeout=5), ours
 
 
 def test_different_devices():
-    host, supervisor = peers("the number of devices", 4, 1)
+    group, supervisor = host_of_two("the number of devices", 4, 1)
     with supervisor, pytest.raises(UserError, match=r"different numbers of devices: algo-1 4, algo-2 1\. Choose one"):
-        check_devices(host, 4)
+        check_devices(group, 4)
 
 
 def test_different_weights_at_the_start():
-    host, supervisor = peers("the weights at the start", "a" * 64, "b" * 64)
+    group, supervisor = host_of_two("the weights at the start", "a" * 64, "b" * 64)
     with supervisor, pytest.raises(UserError, match=r"algo-1 aaaaaaaaaaaa, algo-2 bbbbbbbbbbbb\. All hosts need"):
-        check_starting_weights(host, lambda: "a" * 64)
+        check_starting_weights(group, lambda: "a" * 64)
 
 
 def test_the_same_is_fine():
-    host, supervisor = peers("the number of devices", 4, 4)
+    group, supervisor = host_of_two("the number of devices", 4, 4)
     with supervisor:
-        check_devices(host, 4)
-    host, supervisor = peers("the weights at the start", "a", "a")
+        check_devices(group, 4)
+    group, supervisor = host_of_two("the weights at the start", "a", "a")
     with supervisor:
-        check_starting_weights(host, lambda: "a")
+        check_starting_weights(group, lambda: "a")
     check_weights(HOSTS, ["a", "a"], 3)
 
 

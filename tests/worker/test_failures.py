@@ -1,4 +1,4 @@
-"""Exceptions that a job can meet, and what the person is told."""
+"""Exceptions that a job can meet, and the sentences that they become."""
 
 import errno
 import os

@@ -51,6 +51,11 @@ class Shares:
         return len(self.sizes)
 
     @property
+    def batch_size(self) -> int:
+        """The images of a full step on the host that has most of them, by which every host binds its network."""
+        return int(self.sizes.max())
+
+    @property
     def images(self) -> int:
         """The images of an epoch on this host."""
         return int(self.sizes[:, self.host].sum())

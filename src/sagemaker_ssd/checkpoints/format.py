@@ -1,14 +1,9 @@
-"""What the files of a checkpoint are called, and which files in a checkpoint folder are this program's own.
+"""The two files of a checkpoint: the arrays of an epoch, and the manifest, which is written last and proves them whole.
 
-The folder is not ours alone: while SageMaker uploads it, it puts markers beside the files, and a person may keep
-files of their own there. Whatever has none of these names is neither read nor touched.
-
-The manifest of a checkpoint: what it is a checkpoint of, and the proof that its files are whole.
-
-Writes and reads the two files of a checkpoint: all arrays of an epoch, and the manifest that is written last.
+The folder is not ours alone: while SageMaker uploads it, it puts markers next to the files, and a person may keep
+files of their own there. Whatever has none of the names below is neither read nor touched.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -21,16 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sagemaker_ssd.artifacts.model_files import save_arrays, size_of
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.files import durable_file
+from sagemaker_ssd.files import durable_file, sha256
 
+# The format that this program writes, and the newest that it reads.
+FORMAT: Final = 1
 # A file has this ending until it is whole. SageMaker does not upload such files: sagemaker-xgboost-container,
 # checkpointing.py, writes its own in the same way.
 PART: Final = ".sagemaker-ignore"
-# SageMaker's markers beside the files, from the same source.
+# SageMaker's markers next to the files, from the same source.
 _UPLOADING: Final = ".sagemaker-uploading"
 _UPLOADED: Final = ".sagemaker-uploaded"
-_NAME: Final = re.compile(r"sagemaker-ssd-(?:[0-9]{4}|[1-9][0-9]{4,})\.(?:params|json)")
-_EPOCH: Final = re.compile(r"[0-9]+")
+_NAME: Final = re.compile(r"sagemaker-ssd-(?P<epoch>[0-9]{4}|[1-9][0-9]{4,})\.(?:params|json)")
+# The remedy in every sentence about a checkpoint that cannot be used.
+ANOTHER_FOLDER: Final = (
+    "name another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri) to start anew"
+)
 
 
 def parameters_name(epoch: int) -> str:
@@ -45,21 +45,33 @@ def manifest_name(epoch: int) -> str:
 
 def parameter_files(folder: Path) -> dict[int, Path]:
     """Find every file of arrays by its epoch."""
-    return _found(folder, ".params")
+    return _files_by_epoch(folder, ".params")
 
 
 def manifest_files(folder: Path) -> dict[int, Path]:
     """Find every manifest by its epoch, the newest first."""
-    return dict(sorted(_found(folder, ".json").items(), reverse=True))
+    return dict(sorted(_files_by_epoch(folder, ".json").items(), reverse=True))
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """Find what a run that was killed had not written to its end."""
+def _files_by_epoch(folder: Path, suffix: str) -> dict[int, Path]:
+    return {
+        int(name["epoch"]): path
+        for path in folder.iterdir()
+        if path.suffix == suffix and (name := _NAME.fullmatch(path.name)) and path.is_file()
+    }
+
+
+def partial_files(folder: Path) -> list[Path]:
+    """Find the files that a run that was killed had not written to their end."""
     return [
         path
         for path in folder.iterdir()
         if path.suffix == PART and _NAME.fullmatch(path.name.removesuffix(PART)) and path.is_file()
     ]
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + PART)
 
 
 def is_uploading(path: Path) -> bool:
@@ -77,17 +89,6 @@ def has_uploads(folder: Path) -> bool:
     return any(path.name.endswith((_UPLOADING, _UPLOADED)) for path in folder.iterdir())
 
 
-def _found(folder: Path, suffix: str) -> dict[int, Path]:
-    return {
-        int(_EPOCH.findall(path.name)[0]): path
-        for path in folder.iterdir()
-        if path.suffix == suffix and _NAME.fullmatch(path.name) and path.is_file()
-    }
-
-
-FORMAT: Final = 1
-
-
 class FileFacts(BaseModel):
     """The size in bytes and the digest of a file as it was written."""
 
@@ -95,6 +96,11 @@ class FileFacts(BaseModel):
 
     size: int
     sha256: str
+
+
+def file_facts(path: Path) -> FileFacts:
+    """Measure a file; raises OSError."""
+    return FileFacts(size=path.stat().st_size, sha256=sha256(path))
 
 
 class Manifest(BaseModel):
@@ -140,13 +146,21 @@ class Manifest(BaseModel):
         return json.dumps(self.model_dump(), indent=1, allow_nan=False) + "\n"
 
 
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write the manifest, which makes the files that it names a checkpoint; raises UserError when the disk is full."""
+    path, content = folder / manifest_name(manifest.epoch), manifest.text().encode()
+    with durable_file(path, part=_part(path), what="the checkpoint's manifest", needed=len(content)) as part:
+        part.write_bytes(content)
+    return path
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises ValueError saying what is wrong with it, UserError when it cannot be read or a newer program wrote it.
     """
     try:
-        content = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+        content = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise ValueError("it is not there any more") from None
     except OSError as error:
@@ -157,8 +171,7 @@ def read_manifest(path: Path) -> Manifest:
     if type(written) is int and written > FORMAT:
         raise UserError(
             f"{path}: a newer version of this program wrote this checkpoint (format {written}; this version reads "
-            f"{FORMAT}). Go on with that version's image, or name another folder for checkpoints (on SageMaker another "
-            "CheckpointConfig.S3Uri) to start anew"
+            f"{FORMAT}). Go on with that version's image, or {ANOTHER_FOLDER}"
         )
     try:
         return Manifest.model_validate(content)
@@ -170,17 +183,16 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
 
 
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
 def unreadable(path: Path, error: OSError) -> UserError:
     """Return the failure of a checkpoint's file that is there and cannot be read: it may be whole."""
     return UserError(
         f"{path} cannot be read ({error.strerror}), so the job cannot go on from its checkpoint: make it readable for "
-        f"user {os.getuid()}, or name another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri) to "
-        "start anew"
+        f"user {os.getuid()}, or {ANOTHER_FOLDER}"
     )
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number of JSON")
 
 
 @dataclass(frozen=True)
@@ -206,14 +218,6 @@ def write_parameters(folder: Path, epoch: int, arrays: CheckpointArrays) -> File
         return file_facts(part)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> Path:
-    """Write the manifest, which makes the files that it names a checkpoint; raises UserError when the disk is full."""
-    path, content = folder / manifest_name(manifest.epoch), manifest.text().encode()
-    with durable_file(path, part=_part(path), what="the checkpoint's manifest", needed=len(content)) as part:
-        part.write_bytes(content)
-    return path
-
-
 def read_parameters(path: Path) -> CheckpointArrays:
     """Read the arrays of a checkpoint's file; raises UserError when it is none."""
     arrays: dict[str, dict[str, mx.nd.NDArray]] = {"arg": {}, "aux": {}, "optimizer": {}}
@@ -223,18 +227,6 @@ def read_parameters(path: Path) -> CheckpointArrays:
             arrays[kind][name] = array
     except (mx.base.MXNetError, AttributeError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} is not the file of arrays that its manifest says it is. Remove both, or name another folder for "
-            "checkpoints (on SageMaker another CheckpointConfig.S3Uri) to start anew"
+            f"{path} is not the file of arrays that its manifest says it is. Remove both, or {ANOTHER_FOLDER}"
         ) from error
     return CheckpointArrays(arrays["arg"], arrays["aux"], arrays["optimizer"])
-
-
-def file_facts(path: Path) -> FileFacts:
-    """Measure a file; raises OSError."""
-    with path.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        return FileFacts(size=opened.tell(), sha256=digest)
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + PART)

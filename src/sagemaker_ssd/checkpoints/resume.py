@@ -1,9 +1,4 @@
-"""The checkpoint that every host of the job has: each reads it from its own folder.
-
-Whether a checkpoint is one of this job: only some hyperparameters may differ.
-
-Goes on from the newest checkpoint of the job, where there is one.
-"""
+"""Going on from the newest checkpoint that every host of the job has, if it is one of this job."""
 
 import hashlib
 import logging
@@ -16,55 +11,19 @@ import mxnet as mx
 
 from sagemaker_ssd.artifacts.model_files import save_model
 from sagemaker_ssd.checkpoints.format import FileFacts, Manifest, manifest_name, read_parameters
-from sagemaker_ssd.checkpoints.retention import remove_leftovers
+from sagemaker_ssd.checkpoints.retention import remove_partial_files
 from sagemaker_ssd.checkpoints.search import FoundCheckpoint, newest_checkpoint
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.channels import model_file, pretrained_file
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters, PlatformKeys
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.errors import UserError, shown
+from sagemaker_ssd.files import sha256
 from sagemaker_ssd.training.optimizer import OptimizerState
 from sagemaker_ssd.training.state import History, TrainingState
 
-
-def common_checkpoint(folder: Path | None, peers: ProcessGroup) -> FoundCheckpoint:
-    """Search this host's folder for the newest checkpoint that is whole on every host.
-
-    Raises UserError naming what each host has where some have a checkpoint and no one is the same on all.
-    """
-    search = _search(folder)
-    found = peers.gather("the newest checkpoint", _identity(search))
-    if any(other != found[0] for other in found) and None not in found:
-        # One host may have got the last checkpoint and another not yet.
-        search = _search(folder, newest=min(epoch for epoch, _ in found))
-        found = peers.gather("the newest checkpoint of all", _identity(search))
-    if any(other != found[0] for other in found):
-        there = ", ".join(
-            f"{host} {'none' if identity is None else f'epoch {identity[0]} ({identity[1][:8]})'}"
-            for host, identity in zip(peers.hosts, found, strict=True)
-        )
-        raise UserError(
-            f"the hosts have different checkpoints: {there}. All hosts must read the same ones: give all of them the "
-            "same folder for checkpoints, as SageMaker does with CheckpointConfig, or empty it on every host to start "
-            "anew"
-        )
-    return search
-
-
-def _search(folder: Path | None, newest: int | None = None) -> FoundCheckpoint:
-    # The folder is made by the first host alone.
-    return FoundCheckpoint(None, ()) if folder is None or not folder.is_dir() else newest_checkpoint(folder, newest)
-
-
-def _identity(search: FoundCheckpoint) -> list[Any] | None:
-    """Name a checkpoint by its epoch and the digest of its manifest, which holds those of its files."""
-    if search.manifest is None:
-        return None
-    return [search.manifest.epoch, hashlib.sha256(search.manifest.text().encode()).hexdigest()]
-
-
 _log = logging.getLogger(__name__)
-_ANEW: Final = (
+_START_ANEW: Final = (
     "name another folder for checkpoints, on SageMaker another CheckpointConfig.S3Uri, or empty this one, to start anew"
 )
 # How long the job goes on, what is only checked, and what has no effect on one host; all others change the result.
@@ -84,72 +43,8 @@ MAY_DIFFER: Final = frozenset(
 )
 
 
-def check_same_job(here: Mapping[str, str], there: Mapping[str, str], checkpoint: Path) -> None:
-    """Compare the final configurations of the job and of a checkpoint; raises UserError naming every difference.
-
-    What a checkpoint of an older version lacks has its default there.
-    """
-    before = {**Hyperparameters.default_configuration(), **there}
-    different = [
-        f"- {name} is {_value(here.get(name))} here and was {_value(before[name])} there"
-        for name in sorted(before)
-        if name not in MAY_DIFFER and here.get(name) != before[name]
-    ]
-    if different:
-        raise UserError(
-            "\n".join(
-                [
-                    f"{checkpoint} is a checkpoint of a job with other hyperparameters, listed below. Set them as they "
-                    f"were there to go on with that job; or {_ANEW}, perhaps from the finished model as the model "
-                    "channel.",
-                    *different,
-                ]
-            )
-        )
-
-
-def check_same_start(job: Job, start: Mapping[str, Any], checkpoint: Path) -> None:
-    """Hold the channels to start from against where a checkpoint's training began; raises UserError."""
-    if job.model_channel is not None:
-        file = model_file(job.model_channel)
-    elif job.pretrained_channel is not None:
-        file = pretrained_file(job.pretrained_channel)
-    else:
-        return
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if start.get("sha256") != digest:
-        raise UserError(
-            f"the job is to start from {file.name} in the channel {file.parent.name}, but {checkpoint} is of a "
-            f"training that began from {start.get('file', start.get('from'))}: remove the channel to go on with that "
-            f"training, or {_ANEW}"
-        )
-
-
-def check_same_data(
-    here: Mapping[str, Mapping[str, Any]], there: Mapping[str, Any], checkpoint: Path, *, finished: bool
-) -> None:
-    """Compare the channels' figures with those of a checkpoint; raises UserError when nothing is left to train."""
-    different = [
-        f"{channel} has {figures['images']} images and {figures['boxes']} boxes, and had "
-        f"{there.get(channel, {}).get('images')} and {there.get(channel, {}).get('boxes')}"
-        for channel, figures in here.items()
-        if dict(figures) != there.get(channel)
-    ]
-    if not different:
-        return
-    told = f"the data are not those of {checkpoint}: {'; '.join(different)}"
-    if finished:
-        raise UserError(f"{told}. That training is at its end, so nothing would be learned from these data: {_ANEW}")
-    _log.warning("%s; the training goes on with those of now", told)
-
-
-def _value(text: str | None) -> str:
-    return "unknown" if text is None else shown(text) if text else "not set"
-
-
 @dataclass(frozen=True)
-class Resumed:
+class Checkpoint:
     """A whole checkpoint of this job, in `folder`."""
 
     folder: Path
@@ -172,7 +67,7 @@ class Resumed:
 
     @property
     def lacks_optimizer(self) -> bool:
-        """Whether what its optimizer remembered was on the servers of dist_async."""
+        """Whether the optimizer's arrays were on the servers of dist_async."""
         return self.manifest.hyperparameters.get("kv_store") == "dist_async"
 
     def history(self) -> History:
@@ -185,7 +80,7 @@ class Resumed:
         arrays = read_parameters(self.folder / self.manifest.parameters)
         return TrainingState(arrays.arguments, arrays.states, OptimizerState(arrays.optimizer, self.manifest.updates))
 
-    def put_model_back(self, job: Job, graph: mx.sym.Symbol) -> None:
+    def restore_model(self, job: Job, graph: mx.sym.Symbol) -> None:
         """Put the best model into the model folder, which is empty in a new container."""
         best, score = self.manifest.best_epoch, self.manifest.scores[self.manifest.best_epoch]
         _log.info("Putting the best model so far back, of epoch %d with validation-mAP=%s", best, score)
@@ -194,31 +89,129 @@ class Resumed:
         save_model(job.paths.model, graph, arrays.arguments, arrays.states, configuration)
 
 
-def find_checkpoint(job: Job, peers: ProcessGroup) -> Resumed | None:
-    """Find the checkpoint that all hosts go on from.
+def find_checkpoint(job: Job, group: ProcessGroup) -> Checkpoint | None:
+    """Find the checkpoint that all hosts go on from; each reads it from its own folder.
 
     Raises UserError when it is of a job with other hyperparameters, or when the hosts have different ones.
     """
     folder = job.checkpoints
-    if folder is not None and peers.is_first:
-        remove_leftovers(folder)
-    search = common_checkpoint(folder, peers)
+    if folder is not None and group.is_first:
+        remove_partial_files(folder)
+    found = common_checkpoint(folder, group)
     if folder is None:
         return None
-    _tell(search)
-    if search.manifest is None:
-        found = "no checkpoint that can be used, so the training starts anew" if search.unusable else "none yet"
-        _log.info("Checkpoints go to %s after every epoch; it holds %s.", folder, found)
-        return None
-    resumed = Resumed(folder, search.manifest)
-    check_same_job(job.hyperparameters.final_configuration(), search.manifest.hyperparameters, resumed.path)
-    check_same_start(job, search.manifest.start, resumed.path)
-    _log.info("Resuming after epoch %d of %d from %s", search.manifest.epoch, job.hyperparameters.epochs, resumed.path)
-    return resumed
-
-
-def _tell(search: FoundCheckpoint) -> None:
-    for reason in search.unusable:
+    for reason in found.unusable:
         _log.warning("This checkpoint cannot be used: %s", reason)
-    if search.lost:
-        _log.warning("Of this checkpoint %s. The epoch after which it was written counts as the best one", search.lost)
+    if found.lost:
+        _log.warning("Of this checkpoint %s. The epoch after which it was written counts as the best one", found.lost)
+    if found.manifest is None:
+        what = "no checkpoint that can be used, so the training starts anew" if found.unusable else "none yet"
+        _log.info("Checkpoints go to %s after every epoch; it holds %s.", folder, what)
+        return None
+    checkpoint = Checkpoint(folder, found.manifest)
+    check_same_job(job.hyperparameters.final_configuration(), found.manifest.hyperparameters, checkpoint.path)
+    check_same_start(job, found.manifest.start, checkpoint.path)
+    _log.info(
+        "Resuming after epoch %d of %d from %s", found.manifest.epoch, job.hyperparameters.epochs, checkpoint.path
+    )
+    return checkpoint
+
+
+def common_checkpoint(folder: Path | None, group: ProcessGroup) -> FoundCheckpoint:
+    """Search this host's folder for the newest checkpoint that is whole on every host.
+
+    Raises UserError naming what each host has where some have a checkpoint and no one is the same on all.
+    """
+    found = _search(folder)
+    of_hosts = group.all_gather("the newest checkpoint", _identity(found))
+    if any(other != of_hosts[0] for other in of_hosts) and None not in of_hosts:
+        # One host may have got the last checkpoint and another not yet.
+        found = _search(folder, newest=min(epoch for epoch, _ in of_hosts))
+        of_hosts = group.all_gather("the newest checkpoint of all", _identity(found))
+    if any(other != of_hosts[0] for other in of_hosts):
+        there = ", ".join(
+            f"{host} {'none' if identity is None else f'epoch {identity[0]} ({identity[1][:8]})'}"
+            for host, identity in zip(group.hosts, of_hosts, strict=True)
+        )
+        raise UserError(
+            f"the hosts have different checkpoints: {there}. All hosts must read the same ones: give all of them the "
+            "same folder for checkpoints, as SageMaker does with CheckpointConfig, or empty it on every host to start "
+            "anew"
+        )
+    return found
+
+
+def _search(folder: Path | None, newest: int | None = None) -> FoundCheckpoint:
+    # The folder is made by the first host alone.
+    return FoundCheckpoint(None) if folder is None or not folder.is_dir() else newest_checkpoint(folder, newest)
+
+
+def _identity(found: FoundCheckpoint) -> list[Any] | None:
+    """Name a checkpoint by its epoch and the digest of its manifest, which holds those of its files."""
+    if found.manifest is None:
+        return None
+    return [found.manifest.epoch, hashlib.sha256(found.manifest.text().encode()).hexdigest()]
+
+
+def check_same_job(here: Mapping[str, str], there: Mapping[str, str], checkpoint: Path) -> None:
+    """Compare the final configurations of the job and of a checkpoint; raises UserError naming every difference.
+
+    What a checkpoint of an older version lacks has its default there.
+    """
+    before = {**Hyperparameters.default_configuration(), **there}
+    different = [
+        f"- {name} is {_shown(here.get(name))} here and was {_shown(before[name])} there"
+        for name in sorted(before)
+        if name not in MAY_DIFFER and here.get(name) != before[name]
+    ]
+    if different:
+        raise UserError(
+            "\n".join(
+                [
+                    f"{checkpoint} is a checkpoint of a job with other hyperparameters, listed below. Set them as they "
+                    f"were there to go on with that job; or {_START_ANEW}, perhaps from the finished model as the "
+                    "model channel.",
+                    *different,
+                ]
+            )
+        )
+
+
+def _shown(value: str | None) -> str:
+    return "unknown" if value is None else shown(value) if value else "not set"
+
+
+def check_same_start(job: Job, start: Mapping[str, Any], checkpoint: Path) -> None:
+    """Compare the channels to start from with where a checkpoint's training began; raises UserError."""
+    if job.model_channel is not None:
+        file = model_file(job.model_channel)
+    elif job.pretrained_channel is not None:
+        file = pretrained_file(job.pretrained_channel)
+    else:
+        return
+    if start.get("sha256") != sha256(file):
+        raise UserError(
+            f"the job is to start from {file.name} in the channel {file.parent.name}, but {checkpoint} is of a "
+            f"training that began from {start.get('file', start.get('from'))}: remove the channel to go on with that "
+            f"training, or {_START_ANEW}"
+        )
+
+
+def check_same_data(
+    here: Mapping[str, Mapping[str, Any]], there: Mapping[str, Any], checkpoint: Path, *, finished: bool
+) -> None:
+    """Compare the channels' figures with those of a checkpoint; raises UserError when nothing is left to train."""
+    different = [
+        f"{channel} has {figures['images']} images and {figures['boxes']} boxes, and had "
+        f"{there.get(channel, {}).get('images')} and {there.get(channel, {}).get('boxes')}"
+        for channel, figures in here.items()
+        if dict(figures) != there.get(channel)
+    ]
+    if not different:
+        return
+    text = f"the data are not those of {checkpoint}: {'; '.join(different)}"
+    if finished:
+        raise UserError(
+            f"{text}. That training is at its end, so nothing would be learned from these data: {_START_ANEW}"
+        )
+    _log.warning("%s; the training goes on with those of now", text)

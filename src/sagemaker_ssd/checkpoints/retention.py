@@ -7,17 +7,20 @@ newer one is in S3 as a whole, and no file is removed while it is being uploaded
 import json
 import logging
 from pathlib import Path
+from typing import Final
 
 from sagemaker_ssd.checkpoints.format import (
     has_uploads,
     is_uploaded,
     is_uploading,
-    leftovers,
     manifest_files,
     parameter_files,
+    partial_files,
 )
 
 _log = logging.getLogger(__name__)
+# The newest, and one to go on from where the newest turns out to be broken.
+_KEPT: Final = 2
 
 
 def remove_superseded(folder: Path, epoch: int) -> None:
@@ -29,9 +32,9 @@ def remove_superseded(folder: Path, epoch: int) -> None:
     earlier = [number for number in manifests if number < epoch]
     # In the order of their value to the next run.
     order = [epoch, *earlier, *(number for number in manifests if number > epoch)]
-    needed = {number: _needed(folder, manifests[number]) for number in order}
+    needed = {number: _needed_files(folder, manifests[number]) for number in order}
     uploads = has_uploads(folder)
-    kept = set(order[: 2 if earlier else 1])
+    kept = {epoch, *earlier[: _KEPT - 1]}
     for place, number in enumerate(order):
         path = manifests[number]
         if number in kept:
@@ -46,13 +49,13 @@ def remove_superseded(folder: Path, epoch: int) -> None:
             _removed(path)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a run that was killed had only begun to write; raises OSError."""
-    for path in leftovers(folder):
+    for path in partial_files(folder):
         _removed(path)
 
 
-def _needed(folder: Path, manifest: Path) -> set[Path]:
+def _needed_files(folder: Path, manifest: Path) -> set[Path]:
     """Return the files that a manifest names; none where it cannot be read."""
     try:
         return {folder / Path(name).name for name in json.loads(manifest.read_text("utf-8"))["files"]}
@@ -70,7 +73,7 @@ def _removed(path: Path) -> bool:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        # The job is well without it.
+        # The job goes on well with the file still there.
         _log.warning("An old checkpoint's file could not be removed: %s", error)
         return False
     return True

@@ -1,9 +1,10 @@
-"""Finds the checkpoint that a job goes on from."""
+"""The newest whole checkpoint of a folder, and why each newer one cannot be used."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagemaker_ssd.checkpoints.format import Manifest, file_facts, manifest_files, read_manifest, unreadable
+from sagemaker_ssd.checkpoints.format import Manifest, manifest_files, read_manifest, unreadable
+from sagemaker_ssd.files import sha256
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class FoundCheckpoint:
     """
 
     manifest: Manifest | None
-    unusable: tuple[str, ...]
+    unusable: tuple[str, ...] = ()
     lost: str | None = None
 
 
@@ -26,7 +27,7 @@ def newest_checkpoint(folder: Path, newest: int | None = None) -> FoundCheckpoin
     folder cannot be read.
     """
     unusable: list[str] = []
-    second_best: FoundCheckpoint | None = None
+    without_best: FoundCheckpoint | None = None
     for epoch, path in manifest_files(folder).items():
         if newest is not None and epoch > newest:
             continue
@@ -42,14 +43,14 @@ def newest_checkpoint(folder: Path, newest: int | None = None) -> FoundCheckpoin
             _check_file(folder, manifest, manifest.best_parameters)
         except ValueError as error:
             lost = f"the best model, of epoch {manifest.best_epoch}, is lost: {error}"
-            second_best = second_best or FoundCheckpoint(_without_best(manifest), tuple(unusable), lost)
+            without_best = without_best or FoundCheckpoint(_as_its_own_best(manifest), tuple(unusable), lost)
             unusable.append(f"{path}: {error}")
             continue
         return FoundCheckpoint(manifest, tuple(unusable))
-    return second_best or FoundCheckpoint(None, tuple(unusable))
+    return without_best or FoundCheckpoint(None, tuple(unusable))
 
 
-def _without_best(manifest: Manifest) -> Manifest:
+def _as_its_own_best(manifest: Manifest) -> Manifest:
     own = manifest.parameters
     changed = {"best_epoch": manifest.epoch, "best_parameters": own, "files": {own: manifest.files[own]}}
     return manifest.model_copy(update=changed)
@@ -61,12 +62,12 @@ def _check_file(folder: Path, manifest: Manifest, name: str) -> None:
     try:
         size = path.stat().st_size
         # The digest, which takes longer, only where the size leaves a doubt.
-        found = file_facts(path) if size == written.size else None
+        digest = sha256(path) if size == written.size else None
     except FileNotFoundError:
         raise ValueError(f"{name}, which it needs, is not there") from None
     except OSError as error:
         raise unreadable(path, error) from error
-    if found is None:
+    if size != written.size:
         raise ValueError(f"{name} has {size:,} bytes, but {written.size:,} were written")
-    if found != written:
+    if digest != written.sha256:
         raise ValueError(f"{name} has changed since it was written: its sha256 differs")

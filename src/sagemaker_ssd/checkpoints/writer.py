@@ -1,4 +1,4 @@
-"""Writes a checkpoint of the job after every epoch."""
+"""Writing a checkpoint of the job after every epoch."""
 
 import logging
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class CheckpointWriter:
-    """The checkpoint folder of a running job.
+    """Writes the checkpoints of a running job into a folder.
 
     start, data: as metrics.json has them. best: what is known of the best epoch's file when a job is resumed.
     """

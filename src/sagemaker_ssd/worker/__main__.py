@@ -1,4 +1,4 @@
-"""Runs the training and reports to the supervisor how it ended."""
+"""The worker process: runs the training and reports to the supervisor how it ended."""
 
 import argparse
 import logging
@@ -11,7 +11,7 @@ from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
 from sagemaker_ssd.worker.failures import explain
-from sagemaker_ssd.worker.stopping import Stopping, end_with_supervisor
+from sagemaker_ssd.worker.stopping import SigtermListener, end_with_supervisor
 
 
 def _arguments() -> argparse.Namespace:
@@ -26,27 +26,27 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(arguments: argparse.Namespace, channel: SupervisorSocket, stopping: Stopping) -> JobError | None:
+def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: SigtermListener) -> JobError | None:
     workload, mini_batch_size = "this job", 1
     try:
         job = read_job(arguments.base)
-        chosen = job.hyperparameters
+        hyperparameters = job.hyperparameters
         devices = f"{arguments.gpus} GPU(s)" if arguments.gpus else "CPU"
-        mini_batch_size = chosen.mini_batch_size
+        mini_batch_size = hyperparameters.mini_batch_size
         workload = (
-            f"{chosen.base_network}, image_shape {chosen.image_shape}, mini_batch_size {mini_batch_size} and "
-            f"num_classes {chosen.num_classes} on {devices}"
+            f"{hyperparameters.base_network}, image_shape {hyperparameters.image_shape}, mini_batch_size "
+            f"{mini_batch_size} and num_classes {hyperparameters.num_classes} on {devices}"
         )
         # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
         from sagemaker_ssd.worker.train_job import train_job
 
         train_job(
             job,
-            ProcessGroup(channel, job.cluster.hosts, job.cluster.current_host, arguments.patience),
+            ProcessGroup(supervisor, job.cluster.hosts, job.cluster.current_host, arguments.patience),
             scratch=arguments.scratch,
             gpus=arguments.gpus,
             progress_bar=arguments.progress_bar,
-            saving=stopping.saving,
+            saving=sigterm.saving,
         )
     except BaseException as error:
         failure = explain(error, workload, mini_batch_size)
@@ -57,16 +57,16 @@ def _run(arguments: argparse.Namespace, channel: SupervisorSocket, stopping: Sto
 
 
 def main() -> None:
-    """Train, report {"exit_code", "sentence"} and leave."""
-    stopping = Stopping()
-    stopping.listen()
+    """Train, report the exit code and the sentence, and leave."""
+    sigterm = SigtermListener()
+    sigterm.start()
     arguments = _arguments()
     end_with_supervisor(arguments.supervisor)
     logs.configure()
-    channel = SupervisorSocket(arguments.channel)
-    error = _run(arguments, channel, stopping)
+    supervisor = SupervisorSocket(arguments.channel)
+    error = _run(arguments, supervisor, sigterm)
     exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
-    channel.send({"report": {"exit_code": exit_code, "sentence": sentence}})
+    supervisor.report(exit_code, sentence)
     sys.stdout.flush()
     sys.stderr.flush()
     # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.

@@ -1,12 +1,8 @@
-"""What the network runs on.
-
-The number format that the training step computes in.
-
-Makes the trainer that the job's hyperparameters ask for, on this host alone or together with others.
-"""
+"""The trainer that the job's hyperparameters ask for: frozen layers, devices, number format, parameter server."""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +21,78 @@ from sagemaker_ssd.training.updates import Kind, connect, is_asynchronous
 from sagemaker_ssd.worker.agreement import check_devices
 
 _log = logging.getLogger(__name__)
+# All workers come to the parameter server within moments, after they have exchanged their channels' figures.
+_CONNECTING_SECONDS: Final = 300.0
+
+
+def build_trainer(
+    hyperparameters: Hyperparameters,
+    network: Network,
+    train: RecordFile,
+    devices: Sequence[mx.Context],
+    batch_size: int,
+    schedule: ServerSchedule,
+    group: ProcessGroup,
+) -> Trainer:
+    """Bind the network on every device and, on several hosts, join the parameter server.
+
+    batch_size: of this host. schedule: for dist_async. Raises UserError when nothing is left to train.
+    """
+    frozen = freeze(network, hyperparameters.freeze_layer_pattern)
+    graph = training_graph(
+        network,
+        empty_images=train.images_without_objects > 0,
+        stored_statistics=frozen.batch_norms,
+        precision_dtype=training_precision(hyperparameters.precision_dtype, devices, group),
+    )
+    store = None
+    if hyperparameters.kv_store:
+        store = _join_parameter_server(hyperparameters.kv_store, devices, group)
+    return Trainer(
+        graph,
+        devices,
+        OptimizerSettings(
+            hyperparameters.optimizer,
+            hyperparameters.learning_rate,
+            hyperparameters.momentum,
+            hyperparameters.weight_decay,
+            hyperparameters.clip_gradient,
+        ),
+        batch_size=batch_size,
+        image_shape=hyperparameters.image_shape,
+        max_objects=train.max_objects,
+        frozen=frozen.arguments,
+        store=store,
+        schedule=schedule if is_asynchronous(store) else None,
+    )
+
+
+@dataclass(frozen=True)
+class FrozenLayers:
+    """What a training leaves alone: `arguments` have no gradient, `batch_norms` use their stored statistics."""
+
+    arguments: frozenset[str]
+    batch_norms: frozenset[str]
+
+
+def freeze(network: Network, pattern: str | None) -> FrozenLayers:
+    """Decide, once for graph and trainer, what freeze_layer_pattern freezes; raises UserError if it is everything.
+
+    The BatchNorm scales that the graph fixes at 1 are frozen in every training.
+    """
+    graph = saved_graph(network)
+    matched = frozen_arguments(graph, pattern)
+    trainable = set(graph.list_arguments()) - {"data", "label"}
+    if pattern is not None and not matched:
+        _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
+    elif pattern is not None and matched == trainable:
+        raise UserError(
+            f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
+            "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
+        )
+    elif pattern is not None:
+        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(matched), len(trainable))
+    return FrozenLayers(matched | fixed_gammas(graph), stored_statistics(matched))
 
 
 def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
@@ -52,25 +120,23 @@ def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
     return [mx.gpu(number) for number in range(used)]
 
 
-def training_precision(asked: str, devices: Sequence[mx.Context], peers: ProcessGroup) -> str:
-    """Return the format that was asked for, or float32 where a host of the job has no use for another."""
+def training_precision(asked: str, devices: Sequence[mx.Context], group: ProcessGroup) -> str:
+    """Return the number format that was asked for, or float32 where another would be of no use to a host of the job."""
     if asked == "float32":
         return asked
-    obstacle = _obstacle(devices)
-    obstacles: list[str] = peers.gather("what speaks against bfloat16", obstacle)
+    obstacle = ""
+    if devices[0].device_type != "cpu":
+        obstacle = "trains on a GPU, where MXNet 1.9.1 has no bfloat16"
+    elif not has_bfloat16():
+        obstacle = "has a CPU without AVX512-BF16, on which bfloat16 is slower"
+    obstacles: list[str] = group.all_gather("what speaks against bfloat16", obstacle)
     if not any(obstacles):
         _log.info("Trunk and heads are trained in bfloat16; parameters, losses, evaluation and model are float32")
         return asked
-    for host, reason in zip(peers.hosts, obstacles, strict=True):
+    for host, reason in zip(group.hosts, obstacles, strict=True):
         if reason:
             _log.warning("precision_dtype is %s, but %s %s: training in float32", asked, host, reason)
     return "float32"
-
-
-def _obstacle(devices: Sequence[mx.Context]) -> str:
-    if devices[0].device_type != "cpu":
-        return "trains on a GPU, where MXNet 1.9.1 has no bfloat16"
-    return "" if has_bfloat16() else "has a CPU without AVX512-BF16, on which bfloat16 is slower"
 
 
 def has_bfloat16() -> bool:
@@ -79,67 +145,9 @@ def has_bfloat16() -> bool:
     return "avx512_bf16" in flags.split()
 
 
-# All workers come to the parameter server within moments, after they have exchanged their channels' figures.
-_CONNECTING_SECONDS: Final = 300.0
-
-
-def build_trainer(
-    chosen: Hyperparameters,
-    network: Network,
-    train: RecordFile,
-    devices: Sequence[mx.Context],
-    batch_size: int,
-    schedule: ServerSchedule,
-    peers: ProcessGroup,
-) -> Trainer:
-    """Bind the network on every device and, on several hosts, join the parameter server.
-
-    batch_size: of this host. schedule: for dist_async. Raises UserError when nothing is left to train.
-    """
-    frozen = _frozen(network, chosen.freeze_layer_pattern)
-    graph = training_graph(
-        network,
-        empty_images=train.images_without_objects > 0,
-        stored_statistics=stored_statistics(frozen),
-        precision_dtype=training_precision(chosen.precision_dtype, devices, peers),
-    )
-    store = _store(chosen.kv_store, devices, peers) if chosen.kv_store else None
-    return Trainer(
-        graph,
-        devices,
-        OptimizerSettings(
-            chosen.optimizer, chosen.learning_rate, chosen.momentum, chosen.weight_decay, chosen.clip_gradient
-        ),
-        batch_size=batch_size,
-        image_shape=chosen.image_shape,
-        max_objects=train.max_objects,
-        frozen=frozen | fixed_gammas(graph),
-        store=store,
-        schedule=schedule if is_asynchronous(store) else None,
-    )
-
-
-def _store(kind: Kind, devices: Sequence[mx.Context], peers: ProcessGroup) -> mx.kv.KVStore:
-    check_devices(peers, len(devices))
-    peers.working("the start of MXNet's parameter server", within=_CONNECTING_SECONDS)
+def _join_parameter_server(kind: Kind, devices: Sequence[mx.Context], group: ProcessGroup) -> mx.kv.KVStore:
+    check_devices(group, len(devices))
+    group.report_progress("the start of MXNet's parameter server", timeout=_CONNECTING_SECONDS)
     store = connect(kind, gpus=devices[0].device_type == "gpu")
     _log.info("Create Store: %s, %d hosts", store.type, store.num_workers)
     return store
-
-
-def _frozen(network: Network, pattern: str | None) -> frozenset[str]:
-    graph = saved_graph(network)
-    frozen = frozen_arguments(graph, pattern)
-    if pattern is None:
-        return frozen
-    trainable = set(graph.list_arguments()) - {"data", "label"}
-    if not frozen:
-        _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
-    elif frozen == trainable:
-        raise UserError(
-            f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
-            "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
-        )
-    else:
-        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen), len(trainable))
-    return frozen

@@ -1,11 +1,4 @@
-"""Freed memory that glibc keeps.
-
-Work that is done behind the training.
-
-The network of a job, with its trainer and its channels.
-
-The epochs of a job, one after the other: trained, evaluated, and what is worth keeping kept.
-"""
+"""The epochs of a job, one after the other: trained, evaluated, and the best model, checkpoint and metrics written."""
 
 import contextlib
 import logging
@@ -22,7 +15,8 @@ import mxnet as mx
 from sagemaker_ssd.artifacts.model_files import save_model
 from sagemaker_ssd.batches.reader import TrainingReader, evaluation_batches, padded_labels
 from sagemaker_ssd.batches.shares import Shares
-from sagemaker_ssd.checkpoints.resume import Resumed
+from sagemaker_ssd.checkpoints.format import ANOTHER_FOLDER
+from sagemaker_ssd.checkpoints.resume import Checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
@@ -41,42 +35,16 @@ from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
 from sagemaker_ssd.worker.build_trainer import build_trainer
 from sagemaker_ssd.worker.inputs import CheckedChannels
-from sagemaker_ssd.worker.log_lines import observer
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
-
-
-class Background:
-    """Does one piece of work at a time in a thread; what it raises is raised again where somebody looks."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._work: Future[None] | None = None
-
-    def begin(self, work: Callable[[], None]) -> None:
-        """Begin a piece of work, when the one before has ended."""
-        self.wait()
-        self._work = self._pool.submit(work)
-
-    def check(self) -> None:
-        """Look, without waiting, whether the work has failed."""
-        if self._work is not None and self._work.done():
-            self.wait()
-
-    def wait(self) -> None:
-        """Wait for the work's end."""
-        work, self._work = self._work, None
-        if work is not None:
-            work.result()
-
 
 _log = logging.getLogger(__name__)
 
 
-class Training:
-    """Trains, evaluates and saves the network epoch by epoch, as the job's hyperparameters say.
+class EpochRunner:
+    """The job's network with its trainer and its data: trains and evaluates it, an epoch at a time.
 
-    begin: the number of the first epoch that is trained now.
+    first_epoch: the number of the first one that is trained now, counted from 0.
     """
 
     def __init__(
@@ -87,61 +55,60 @@ class Training:
         shares: Shares,
         devices: Sequence[mx.Context],
         scratch: Path,
-        peers: ProcessGroup,
+        group: ProcessGroup,
         *,
-        begin: int,
+        first_epoch: int,
     ) -> None:
-        chosen = job.hyperparameters
+        hyperparameters = job.hyperparameters
         self._job, self._channels, self._shares = job, channels, shares
-        self._network, self._peers = network, peers
+        self._network, self._group = network, group
         self._graph = saved_graph(network)
         self._schedule = Schedule(
-            chosen.learning_rate, chosen.lr_scheduler_factor, chosen.lr_scheduler_step, chosen.warmup_epochs
+            hyperparameters.learning_rate,
+            hyperparameters.lr_scheduler_factor,
+            hyperparameters.lr_scheduler_step,
+            hyperparameters.warmup_epochs,
         )
-        self._batch_size = int(shares.sizes.max())
-        self._reader = self._training_reader(begin, scratch)
-        # While the network is bound and its parameters are loaded.
-        self._reader.make_ready(begin)
-        _log.info("Using %s as training context.", list(devices))
-        servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=begin)
-        self._trainer = build_trainer(chosen, network, channels.train, devices, self._batch_size, servers, peers)
-
-    def _training_reader(self, begin: int, scratch: Path) -> TrainingReader:
-        # Not self in the order: a circle would keep the network's memory when the training is done with.
-        chosen, shares = self._job.hyperparameters, self._shares
-        return TrainingReader(
-            self._channels.train,
-            order=lambda epoch: shares.order(seed=chosen.seed, epoch=epoch),
-            epochs=range(begin, chosen.epochs),
-            batch_size=self._batch_size,
-            image_shape=chosen.image_shape,
-            mean=self._network.mean,
+        self._reader = TrainingReader(
+            channels.train,
+            # Not self in the order: a reference cycle would keep the network's memory when the training is done.
+            order=lambda epoch: shares.order(seed=hyperparameters.seed, epoch=epoch),
+            epochs=range(first_epoch, hyperparameters.epochs),
+            batch_size=shares.batch_size,
+            image_shape=hyperparameters.image_shape,
+            mean=network.mean,
             scratch=scratch,
             threads=decode_threads(),
+        )
+        # While the network is bound and its parameters are loaded.
+        self._reader.make_ready(first_epoch)
+        _log.info("Using %s as training context.", list(devices))
+        servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
+        self.trainer = build_trainer(
+            hyperparameters, network, channels.train, devices, shares.batch_size, servers, group
         )
 
     def load(self, parameters: Parameters) -> None:
         """Put values for every parameter into the network."""
-        self._trainer.load(with_fixed_gammas(self._graph, parameters.arguments), parameters.states)
+        self.trainer.load(with_fixed_gammas(self._graph, parameters.arguments), parameters.states)
 
-    def resume(self, resumed: Resumed) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; raises UserError when its arrays are not those of this network."""
-        state = resumed.state()
-        if resumed.lacks_optimizer or self._job.hyperparameters.kv_store == "dist_async":
+        state = checkpoint.state()
+        if checkpoint.lacks_optimizer or self._job.hyperparameters.kv_store == "dist_async":
             _log.warning(
                 "With dist_async what the optimizer remembers, such as sgd's momentum, is on the servers and in no "
                 "checkpoint: it starts anew, from the weights of %s",
-                resumed.path,
+                checkpoint.path,
             )
-            self._trainer.load(state.arguments, state.states)
+            self.trainer.load(state.arguments, state.states)
             return
-        if not self._trainer.fits(state):
+        if not self.trainer.fits(state):
             raise UserError(
-                f"{resumed.path}: its arrays do not fit the network. Version {resumed.manifest.program} of this "
-                f"program wrote it, this is {version()}: go on with that version's image, or name another folder for "
-                "checkpoints (on SageMaker another CheckpointConfig.S3Uri) to start anew"
+                f"{checkpoint.path}: its arrays do not fit the network. Version {checkpoint.manifest.program} of this "
+                f"program wrote it, this is {version()}: go on with that version's image, or {ANOTHER_FOLDER}"
             )
-        self._trainer.restore(state)
+        self.trainer.restore(state)
 
     def learning_rate(self, epoch: int) -> float:
         """The rate at an epoch's end."""
@@ -152,50 +119,50 @@ class Training:
 
         each_batch: is called after each one; what it raises ends the epoch.
         """
-        chosen, train, steps = self._job.hyperparameters, self._channels.train, self._shares.steps
+        train, steps = self._channels.train, self._shares.steps
         batches = self._reader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
-        self._peers.working(f"the start of epoch {epoch}")
-        with observer(epoch, steps, bar=progress_bar) as observe:
+        self._group.report_progress(f"the start of epoch {epoch}")
+        with log_lines.batch_reporter(epoch, steps, bar=progress_bar) as report:
 
-            def done(progress: EpochProgress) -> None:
-                observe(progress)
+            def after_batch(progress: EpochProgress) -> None:
+                report(progress)
                 each_batch()
-                self._peers.working(f"epoch {epoch}, batch {progress.batches} of {steps}")
+                self._group.report_progress(f"epoch {epoch}, batch {progress.batches} of {steps}")
 
             losses = train_epoch(
-                self._trainer,
+                self.trainer,
                 labelled,
                 epoch=epoch,
                 rate=lambda batch: self._schedule.rate(epoch, batch, steps),
-                observe=done,
+                observe=after_batch,
                 totals=self._shares.totals,
             )
-        if chosen.kv_store == "dist_async":
+        if self._job.hyperparameters.kv_store == "dist_async":
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
-            self._peers.gather(f"the end of epoch {epoch}", None)
-            self._peers.working(f"the end of epoch {epoch}")
-        self._trainer.settle()
-        self._trainer.align_states()
+            self._group.all_gather(f"the end of epoch {epoch}", None)
+            self._group.report_progress(f"the end of epoch {epoch}")
+        self.trainer.settle()
+        self.trainer.align_states()
         return losses
 
     def evaluate(self, epoch: int) -> Scores:
         """Score the network as it is after an epoch; raises UserError when its predictions are not finite."""
-        chosen, validation = self._job.hyperparameters, self._channels.validation
+        hyperparameters, validation = self._job.hyperparameters, self._channels.validation
         assert validation is not None
-        # Detection needs memory of its own beside the trainer's.
+        # Detection needs memory of its own besides the trainer's.
         trim_malloc()
-        batch_size = min(self._batch_size, validation.images)
+        batch_size = min(self._shares.batch_size, validation.images)
         detector = Detector(
             detection_graph(self._network),
-            self._trainer.replicas,
+            self.trainer.replicas,
             batch_size=batch_size,
-            image_shape=chosen.image_shape,
+            image_shape=hyperparameters.image_shape,
         )
         batches = evaluation_batches(
             validation,
             batch_size=batch_size,
-            image_shape=chosen.image_shape,
+            image_shape=hyperparameters.image_shape,
             mean=self._network.mean,
             threads=decode_threads(),
         )
@@ -203,132 +170,146 @@ class Training:
             return evaluate(
                 detector,
                 ((batch.data, batch.labels) for batch in batches),
-                num_classes=chosen.num_classes,
-                overlap_threshold=chosen.overlap_threshold,
+                num_classes=hyperparameters.num_classes,
+                overlap_threshold=hyperparameters.overlap_threshold,
             )
         except FloatingPointError as error:
             raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch)) from error
 
-    def save(self, state: TrainingState) -> None:
-        """Put a network of this training, as it was at some moment, into the model folder."""
-        chosen = self._job.hyperparameters
-        save_model(self._job.paths.model, self._graph, state.arguments, state.states, chosen.artifact_configuration())
+    def save_model(self, state: TrainingState) -> None:
+        """Put the network, as it was at some moment of this training, into the model folder."""
+        configuration = self._job.hyperparameters.artifact_configuration()
+        save_model(self._job.paths.model, self._graph, state.arguments, state.states, configuration)
 
-    def digest(self) -> str:
-        """Return a digest of the weights, which must be the same on every host."""
-        return self._trainer.digest()
 
-    def state(self) -> TrainingState:
-        """Return all that the next epoch depends on."""
-        return self._trainer.state()
+class BackgroundTask:
+    """Does one task at a time in a thread; what it raises is raised again in the next `check`, `wait` or `begin`."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._task: Future[None] | None = None
+
+    def begin(self, task: Callable[[], None]) -> None:
+        """Begin a task, when the one before has ended."""
+        self.wait()
+        self._task = self._pool.submit(task)
+
+    def check(self) -> None:
+        """Look, without waiting, whether the task has failed."""
+        if self._task is not None and self._task.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the task's end."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.result()
 
 
 def ends_early(job: Job, history: History) -> bool:
     """Say whether early stopping ends the job after the epochs so far."""
-    chosen = job.hyperparameters
-    return chosen.early_stopping and EarlyStopping(
-        chosen.early_stopping_min_epochs, chosen.early_stopping_patience, chosen.early_stopping_tolerance
+    hyperparameters = job.hyperparameters
+    return hyperparameters.early_stopping and EarlyStopping(
+        hyperparameters.early_stopping_min_epochs,
+        hyperparameters.early_stopping_patience,
+        hyperparameters.early_stopping_tolerance,
     ).ends(history.scores)
-
-
-def run_epochs(
-    job: Job, training: Training, peers: ProcessGroup, keeper: "EpochRecorder | None", *, begin: int, progress_bar: bool
-) -> None:
-    """Run the epochs from number `begin` on; raises JobError.
-
-    keeper: evaluates and keeps on the first host, None on the others, which wait for its word.
-    """
-    keeping = Background()
-    try:
-        _run(job, training, peers, keeper, keeping, begin=begin, progress_bar=progress_bar)
-    except BaseException:
-        # What belongs to an epoch before is kept, and what went wrong first is told.
-        with contextlib.suppress(Exception):
-            keeping.wait()
-        raise
-
-
-def _run(
-    job: Job,
-    training: Training,
-    peers: ProcessGroup,
-    keeper: "EpochRecorder | None",
-    keeping: Background,
-    *,
-    begin: int,
-    progress_bar: bool,
-) -> None:
-    host, chosen = job.cluster.current_host, job.hyperparameters
-    for epoch in range(begin, chosen.epochs):
-        losses = training.train(epoch, progress_bar=progress_bar, each_batch=keeping.check)
-        _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
-        _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
-        _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
-        losses = _of_all_hosts(epoch, losses, training, peers)
-        ends = keeper.evaluate_and_keep(epoch, losses, keeping) if keeper else None
-        if ends or epoch + 1 == chosen.epochs:
-            # Before the others hear of it: no host leaves before the first one has written the last model.
-            keeping.wait()
-        ends = peers.from_first(f"the mAP of epoch {epoch}", ends)
-        _log.info("%s", log_lines.progress(host, epoch + 1, chosen.epochs))
-        if ends:
-            patience = chosen.early_stopping_patience
-            _log.info("Early stopping after epoch %d: no improvement for %d epochs", epoch, patience)
-            break
-
-
-def _of_all_hosts(epoch: int, losses: EpochLosses, training: Training, peers: ProcessGroup) -> EpochLosses:
-    """Return the losses over all hosts; raises ProgramError unless all have the same weights."""
-    if not peers.several:
-        return losses
-    told: list[dict[str, Any]] = peers.gather(
-        f"the weights after epoch {epoch}", {"weights": training.digest(), "losses": losses.plain()}
-    )
-    weights = [of_host["weights"] for of_host in told]
-    check_weights(peers.hosts, weights, epoch)
-    _log.info("All hosts have the same weights after epoch %d: sha256 %s", epoch, weights[0][:16])
-    return combined([EpochLosses(**of_host["losses"]) for of_host in told])
 
 
 @dataclass(frozen=True)
 class EpochRecorder:
-    """What evaluates and keeps an epoch; `saving` is entered while files are written that belong together."""
+    """Evaluates each epoch and writes what belongs to it, on the first host alone.
+
+    saving: is entered while files are written that belong together.
+    """
 
     job: Job
-    training: Training
+    runner: EpochRunner
     history: History
     metrics: Metrics
     checkpoints: CheckpointWriter | None
     saving: AbstractContextManager[object]
 
-    def evaluate_and_keep(self, epoch: int, losses: EpochLosses, keeping: Background) -> bool:
+    def record(self, epoch: int, losses: EpochLosses, writing: BackgroundTask) -> bool:
         """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         begin = time.monotonic()
-        found = self.training.evaluate(epoch)
-        evaluating = time.monotonic() - begin
-        _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, found.mean))
+        scores = self.runner.evaluate(epoch)
+        seconds = time.monotonic() - begin
+        _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, scores.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
-        rate = None if adadelta else self.training.learning_rate(epoch)
-        figures = epoch_figures(epoch, rate, losses, found)
+        rate = None if adadelta else self.runner.learning_rate(epoch)
+        figures = epoch_figures(epoch, rate, losses, scores)
         # What is being written for the epoch before reads the history and the figures.
-        keeping.wait()
-        self.metrics.took("evaluation", evaluating)
-        best = self.history.add(figures, found.mean, losses.cross_entropy + losses.smooth_l1)
+        writing.wait()
+        self.metrics.add_seconds("evaluation", seconds)
+        best = self.history.add(figures, scores.mean, losses.cross_entropy + losses.smooth_l1)
         ends = ends_early(self.job, self.history)
         if best:
-            _log.info("Updating the best model with validation-mAP=%s", found.mean)
+            _log.info("Updating the best model with validation-mAP=%s", scores.mean)
         going_on = self.checkpoints is not None
-        kept = self.training.state().copied(optimizer=going_on) if best or going_on else None
-        keeping.begin(lambda: self._keep(kept, best=best, ended_early=ends))
+        state = self.runner.trainer.state().copied(optimizer=going_on) if best or going_on else None
+        writing.begin(lambda: self._write(state, best=best, ended_early=ends))
         return ends
 
-    def _keep(self, kept: TrainingState | None, *, best: bool, ended_early: bool) -> None:
+    def _write(self, state: TrainingState | None, *, best: bool, ended_early: bool) -> None:
         begin = time.monotonic()
         with self.saving:
-            if best and kept is not None:
-                self.training.save(kept)
-            self.metrics.took("saving the model", time.monotonic() - begin)
+            if best and state is not None:
+                self.runner.save_model(state)
+            self.metrics.add_seconds("saving the model", time.monotonic() - begin)
             # Before the checkpoint, which needs more room on the disk.
             self.metrics.write(self.history, ended_early=ended_early)
-            if self.checkpoints is not None and kept is not None:
-                self.checkpoints.write(kept, self.history)
+            if self.checkpoints is not None and state is not None:
+                self.checkpoints.write(state, self.history)
+
+
+def run_epochs(
+    job: Job,
+    runner: EpochRunner,
+    recorder: EpochRecorder | None,
+    group: ProcessGroup,
+    *,
+    first_epoch: int,
+    progress_bar: bool,
+) -> None:
+    """Run the epochs from number `first_epoch` on; raises JobError.
+
+    recorder: of the first host; None on the others, which wait for its decision whether to go on.
+    """
+    host, epochs = job.cluster.current_host, job.hyperparameters.epochs
+    writing = BackgroundTask()
+    try:
+        for epoch in range(first_epoch, epochs):
+            losses = runner.train(epoch, progress_bar=progress_bar, each_batch=writing.check)
+            _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
+            _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
+            _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
+            losses = _losses_of_all_hosts(epoch, losses, runner, group)
+            ends = recorder.record(epoch, losses, writing) if recorder else None
+            if ends or epoch + 1 == epochs:
+                # Before the others hear of it: no host leaves before the first one has written the last model.
+                writing.wait()
+            ends = group.broadcast(f"the mAP of epoch {epoch}", ends)
+            _log.info("%s", log_lines.progress(host, epoch + 1, epochs))
+            if ends:
+                patience = job.hyperparameters.early_stopping_patience
+                _log.info("Early stopping after epoch %d: no improvement for %d epochs", epoch, patience)
+                break
+    except BaseException:
+        # What belongs to an epoch before is kept, and what went wrong first is what is reported.
+        with contextlib.suppress(Exception):
+            writing.wait()
+        raise
+
+
+def _losses_of_all_hosts(epoch: int, losses: EpochLosses, runner: EpochRunner, group: ProcessGroup) -> EpochLosses:
+    """Return the losses over all hosts; raises ProgramError unless all have the same weights."""
+    if not group.several:
+        return losses
+    of_hosts: list[dict[str, Any]] = group.all_gather(
+        f"the weights after epoch {epoch}", {"weights": runner.trainer.digest(), "losses": losses.plain()}
+    )
+    digests = [of_host["weights"] for of_host in of_hosts]
+    check_weights(group.hosts, digests, epoch)
+    _log.info("All hosts have the same weights after epoch %d: sha256 %s", epoch, digests[0][:16])
+    return combined([EpochLosses(**of_host["losses"]) for of_host in of_hosts])

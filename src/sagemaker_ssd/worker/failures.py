@@ -3,30 +3,27 @@
 import errno
 import os
 import re
+from typing import Final
 
 from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.files import is_disk_full
 
-_GPU_MEMORY = re.compile(
+_GPU_MEMORY: Final = re.compile(
     r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
 )
-_CPU_MEMORY = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
-# What dmlc-core's file stream says when the disk is full.
-_DISK = re.compile(r"FileStream\.Write incomplete|No space left on device")
+_CPU_MEMORY: Final = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
 # MXNet's arrays hold less than 2^31 numbers.
-_ARRAY_SIZE = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What the person who gave the folders can mend.
-_FOLDER_ERRORS = {
+_ARRAY_SIZE: Final = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
+# ps-lite's check of its socket.
+_CANNOT_LISTEN: Final = re.compile(r"Check failed: my_node_\.port.*bind failed")
+# The errors that the person who gave the folders can mend.
+_FOLDER_REMEDIES: Final = {
     errno.EACCES: "make it and the folders above it readable and writable for user {user}",
     errno.EPERM: "make it readable and writable for user {user}",
     errno.EROFS: "mount it writable",
     errno.EISDIR: "a file must be there: remove the folder",
     errno.ENOTDIR: "a folder must be there: remove the file",
 }
-
-
-# ps-lite's check of its socket.
-_CANNOT_LISTEN = re.compile(r"Check failed: my_node_\.port.*bind failed")
 
 
 def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobError:
@@ -43,17 +40,15 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
             f"the machine ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more memory"
         )
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        where = f" while writing {error.filename}" if error.filename else ""
+    if is_disk_full(error):
+        where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
         return UserError(f"the disk is full{where}. Ask for a larger VolumeSizeInGB")
-    if isinstance(error, OSError) and error.errno in _FOLDER_ERRORS:
-        remedy = _FOLDER_ERRORS[error.errno].format(user=os.geteuid())
+    if isinstance(error, OSError) and error.errno in _FOLDER_REMEDIES:
+        remedy = _FOLDER_REMEDIES[error.errno].format(user=os.geteuid())
         place = error.filename or "a file or folder of the job"
         return UserError(f"{place} could not be read or written: {error.strerror}; {remedy}")
     if isinstance(error, OSError):
         return PlatformError(f"a file could not be read or written: {error}")
-    if _DISK.search(text):
-        return UserError("the disk is full. Ask for a larger VolumeSizeInGB")
     if _CANNOT_LISTEN.search(text):
         return PlatformError(
             "MXNet's parameter server could not listen on the address of this host: its network is gone. Start the job "

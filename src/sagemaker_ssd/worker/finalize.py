@@ -1,6 +1,6 @@
-"""What is made of the best model when the training is done: figures, report, and forms that run elsewhere.
+"""What is made of the best model once the training is done: figures, report, and forms that run elsewhere.
 
-None of it may cost the job: each part that breaks is told in a warning, and the next one follows.
+None of it may cost the job: a part that fails becomes a warning, and the next one follows.
 """
 
 import logging
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import mxnet as mx
 
@@ -27,78 +27,70 @@ from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model, read_pict
 from sagemaker_ssd.worker.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
-class Finalization:
-    """Makes everything of the model in the model folder; `device` is what it detects on."""
+def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
+    """Make the figures, the report, the deploy form and the ONNX model of the model in the model folder.
 
-    def __init__(self, job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
-        self._job, self._validation, self._metrics = job, validation, metrics
-        self._device, self._scratch = device, scratch
-        self._output = job.paths.output_data
-
-    def run(self) -> None:
-        """Make the figures, the report, the deploy form and the ONNX model."""
-        # A step of it that hangs must not keep an instance for ever.
-        deadline = threading.Timer(CLOSING_SECONDS, _give_up)
-        deadline.daemon = True
-        deadline.start()
-        names = self._class_names()
-        model = self._guarded("the model could not be read back", self._model)
-        if model is not None:
-            found = self._guarded("the final figures are missing", lambda: self._evaluate(model, names))
-            if found is not None:
-                self._guarded("report.html is missing", lambda: self._report(found))
-            self._guarded("the deploy form is missing", lambda: self._deploy(model))
-            self._guarded("model.onnx is missing", lambda: self._onnx(model, names))
-        deadline.cancel()
-
-    def _guarded(self, missing: str, part: Callable[[], Any]) -> Any:
-        try:
-            return part()
-        except Exception as error:
-            _log.warning("The training is done and its model is whole, but %s: %s", missing, error, exc_info=True)
-            return None
-
-    def _class_names(self) -> list[str]:
-        channel = self._job.validation
-        return class_names(channel.annotations, self._job.hyperparameters.num_classes)
-
-    def _model(self) -> LoadedModel:
-        return load_model(self._job.paths.model, self._scratch, device=self._device)
-
-    def _evaluate(self, model: LoadedModel, names: list[str]) -> Evaluation:
-        chosen, begin = self._job.hyperparameters, time.monotonic()
-        found = evaluate_model(
-            model,
-            self._validation,
-            names,
-            overlap_threshold=chosen.overlap_threshold,
-            batch_size=chosen.mini_batch_size,
-            threads=decode_threads(),
+    device: what the model detects on.
+    """
+    # A part that hangs must not keep an instance for ever.
+    deadline = threading.Timer(CLOSING_SECONDS, _give_up)
+    deadline.daemon = True
+    deadline.start()
+    names = class_names(job.validation.annotations, job.hyperparameters.num_classes)
+    output = job.paths.output_data
+    model = _attempt("the model could not be read back", lambda: load_model(job.paths.model, scratch, device=device))
+    if model is not None:
+        network, weights = model.network, model.weights
+        found = _attempt("the final figures are missing", lambda: _evaluate(model, job, validation, names, metrics))
+        if found is not None:
+            _attempt(
+                "report.html is missing",
+                lambda: write_report(
+                    output / "report.html",
+                    metrics.document(),
+                    found.truth,
+                    found.results,
+                    lambda number: read_picture(validation, number),
+                ),
+            )
+        _attempt(
+            "the deploy form is missing",
+            lambda: write_deploy(output / "deploy", network, weights.arguments, weights.states),
         )
-        found.write(self._output)
-        self._metrics.took("figures", time.monotonic() - begin)
-        self._metrics.add(best=found.figures, definitions=DEFINITIONS, anchors=found.anchors)
-        return found
+        _attempt("model.onnx is missing", lambda: _write_onnx(output / "model.onnx", model, names))
+    deadline.cancel()
 
-    def _report(self, found: Evaluation) -> None:
-        path = self._output / "report.html"
-        write_report(
-            path,
-            self._metrics.document(),
-            found.truth,
-            found.results,
-            lambda number: read_picture(self._validation, number),
-        )
 
-    def _deploy(self, model: LoadedModel) -> None:
-        write_deploy(self._output / "deploy", model.network, model.weights.arguments, model.weights.states)
+def _attempt(missing: str, part: Callable[[], _Result]) -> _Result | None:
+    try:
+        return part()
+    except Exception as error:
+        _log.warning("The training is done and its model is whole, but %s: %s", missing, error, exc_info=True)
+        return None
 
-    def _onnx(self, model: LoadedModel, names: list[str]) -> None:
-        path = self._output / "model.onnx"
-        write_onnx(path, model.network, model.weights.arguments, model.weights.states, names)
-        _log.info("The model as ONNX: %s", path)
+
+def _evaluate(model: LoadedModel, job: Job, validation: RecordFile, names: list[str], metrics: Metrics) -> Evaluation:
+    begin = time.monotonic()
+    evaluation = evaluate_model(
+        model,
+        validation,
+        names,
+        overlap_threshold=job.hyperparameters.overlap_threshold,
+        batch_size=job.hyperparameters.mini_batch_size,
+        threads=decode_threads(),
+    )
+    evaluation.write(job.paths.output_data)
+    metrics.add_seconds("figures", time.monotonic() - begin)
+    metrics.add_final(evaluation.figures, DEFINITIONS, evaluation.anchors)
+    return evaluation
+
+
+def _write_onnx(path: Path, model: LoadedModel, names: list[str]) -> None:
+    write_onnx(path, model.network, model.weights.arguments, model.weights.states, names)
+    _log.info("The model as ONNX: %s", path)
 
 
 def _give_up() -> None:

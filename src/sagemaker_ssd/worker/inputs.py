@@ -1,7 +1,4 @@
-"""The job's two channels, checked and ready to be read.
-
-Shares the training images out among the hosts.
-"""
+"""The job's data: both channels checked, and the training images shared out among the hosts, step by step."""
 
 import hashlib
 import logging
@@ -34,15 +31,15 @@ class CheckedChannels:
     validation: RecordFile | None
 
 
-def check_channels(job: Job, scratch: Path, peers: ProcessGroup) -> CheckedChannels:
+def check_channels(job: Job, scratch: Path, group: ProcessGroup) -> CheckedChannels:
     """Check train, and on the first host validation, which no other needs; raises UserError with the faults of both.
 
     Raises PlatformError when a stream does not come; what was found wrong before has precedence.
     """
-    channels = (job.train, job.validation) if peers.is_first else (job.train,)
-    examiners = (_examiner(job.train, peers), LocalExaminer())
+    channels = (job.train, job.validation) if group.is_first else (job.train,)
+    examiners = (_examiner(job.train, group), LocalExaminer())
     for channel in channels:
-        _log.info("%s: %s mode, %s", channel.name, channel.mode, _delivered(channel))
+        _log.info("%s: %s mode, %s", channel.name, channel.mode, _delivery(channel))
     files, faults = [], []
     for channel, examiner in zip(channels, examiners, strict=False):
         try:
@@ -55,10 +52,10 @@ def check_channels(job: Job, scratch: Path, peers: ProcessGroup) -> CheckedChann
             _log.error("%s", error.sentence)
     if faults:
         raise UserError("\n".join(faults))
-    return CheckedChannels(files[0], files[1] if peers.is_first else None)
+    return CheckedChannels(files[0], files[1] if group.is_first else None)
 
 
-def _delivered(channel: DataChannel) -> str:
+def _delivery(channel: DataChannel) -> str:
     """Say what is read and how."""
     if channel.mode == "Pipe":
         return "a stream, kept in a file while it is checked"
@@ -70,96 +67,116 @@ def _delivered(channel: DataChannel) -> str:
     return ", ".join(
         [
             f"{in_words(len(search.found), '.rec file', '.rec files')} of {size}",
-            "copied while it is checked" if _copied(channel, search.found) else "read in place",
+            "copied while it is checked" if _is_copied(channel, search.found) else "read in place",
             *([f"{in_words(indexes, '.idx file', '.idx files')} not needed"] if indexes else []),
         ]
     )
 
 
-def _copied(channel: DataChannel, files: Sequence[Path]) -> bool:
+def _is_copied(channel: DataChannel, files: Sequence[Path]) -> bool:
     # FastFile fetches from S3 what is read, and anew each time.
     return channel.mode == "FastFile" or len(files) > 1
 
 
-def _examiner(train: DataChannel, peers: ProcessGroup) -> Examiner:
+def _examiner(train: DataChannel, group: ProcessGroup) -> Examiner:
     """Share the images out where every host has all of them."""
-    if not peers.several or any(peers.gather("who has all of train", train.sharded)):
+    if not group.several or any(group.all_gather("who has all of train", train.sharded)):
         return LocalExaminer()
-    _log.info("%s: each of %d hosts decodes its part of the images for the check", train.name, len(peers.hosts))
+    _log.info("%s: each of %d hosts decodes its part of the images for the check", train.name, len(group.hosts))
 
     def exchange(value: Any) -> list[Any]:
-        return peers.gather("the check of train", value)
+        return group.all_gather("the check of train", value)
 
-    return DistributedExaminer(exchange, host=peers.index, hosts=len(peers.hosts))
+    return DistributedExaminer(exchange, host=group.rank, hosts=len(group.hosts))
 
 
 def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:
-    chosen = job.hyperparameters
-    settings: dict[str, Any] = {
-        "name": channel.name,
-        "num_classes": chosen.num_classes,
-        "scratch": scratch,
-        "max_bad_images": chosen.max_bad_images,
-        "label_width": chosen.label_width,
-        "examiner": examiner,
-        # For the files of the evaluation.
-        "keep_names": channel.name == "validation",
-    }
+    hyperparameters = job.hyperparameters
+    # For the files of the evaluation.
+    keep_names = channel.name == "validation"
     if channel.mode == "Pipe":
-        remedy = NO_SHARE if channel.sharded else "look at its S3Uri"
-        return check_stream(channel.stream, patience=channel.pipe_seconds, if_empty=remedy, **settings)
+        return check_stream(
+            channel.stream,
+            name=channel.name,
+            num_classes=hyperparameters.num_classes,
+            scratch=scratch,
+            max_bad_images=hyperparameters.max_bad_images,
+            label_width=hyperparameters.label_width,
+            patience=channel.pipe_seconds,
+            if_empty=NO_SHARE if channel.sharded else "look at its S3Uri",
+            examiner=examiner,
+            keep_names=keep_names,
+        )
     if channel.annotations is not None:
-        return pack_images(channel.folder, channel.annotations, **settings)
+        return pack_images(
+            channel.folder,
+            channel.annotations,
+            name=channel.name,
+            num_classes=hyperparameters.num_classes,
+            scratch=scratch,
+            max_bad_images=hyperparameters.max_bad_images,
+            label_width=hyperparameters.label_width,
+            examiner=examiner,
+            keep_names=keep_names,
+        )
     files = channel.record_files().found
-    return check_recordio(files, copy=_copied(channel, files), **settings)
+    return check_recordio(
+        files,
+        name=channel.name,
+        num_classes=hyperparameters.num_classes,
+        scratch=scratch,
+        max_bad_images=hyperparameters.max_bad_images,
+        label_width=hyperparameters.label_width,
+        copy=_is_copied(channel, files),
+        examiner=examiner,
+        keep_names=keep_names,
+    )
 
 
-def agree_on_shares(job: Job, train: RecordFile, peers: ProcessGroup) -> tuple[Shares, dict[str, Any]]:
+def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[Shares, dict[str, Any]]:
     """Plan the epochs together with the other hosts; return the plan and the channel's figures over all hosts.
 
     Raises UserError where every host should have the whole channel and some differ.
     """
-    chosen = job.hyperparameters
-    channels = peers.gather("the train channels", _description(train, sharded=peers.several and job.train.sharded))
+    hyperparameters = job.hyperparameters
+    # Of the same file, or of the same images packed in the same order, the offsets are the same.
+    digest = hashlib.sha256(train.offsets.tobytes()).hexdigest()
+    own = {"sharded": group.several and job.train.sharded, "figures": channel_figures(train), "digest": digest}
+    channels = group.all_gather("the train channels", own)
     sharded = any(channel["sharded"] for channel in channels)
     if (
-        peers.several
+        group.several
         and any(channel != channels[0] for channel in channels)
         and not all(channel["sharded"] for channel in channels)
     ):
-        raise UserError(_differ(peers.hosts, channels))
+        raise UserError(_differences(group.hosts, channels))
     images = [channel["figures"]["images"] for channel in channels]
     total = sum(images) if sharded else train.images
-    if chosen.num_training_samples != total:
+    if hyperparameters.num_training_samples != total:
         _log.warning(
             "num_training_samples is %d, but the train channel has %d images to train on; all of them are used",
-            chosen.num_training_samples,
+            hyperparameters.num_training_samples,
             total,
         )
+    # The only place that says what a host takes of a step: mini_batch_size images, or all where there are fewer.
+    available = max(images) if sharded else -(-total // len(group.hosts))
+    batch_size = min(hyperparameters.mini_batch_size, available)
     if sharded:
-        batch_size = min(chosen.mini_batch_size, max(images))
-        shares = sharded_shares(images, host=peers.index, batch_size=batch_size)
+        shares = sharded_shares(images, host=group.rank, batch_size=batch_size)
     else:
-        batch_size = min(chosen.mini_batch_size, -(-total // len(peers.hosts)))
-        shares = replicated_shares(total, hosts=len(peers.hosts), host=peers.index, batch_size=batch_size)
-    if peers.several:
-        _tell(shares, total, peers)
-    return shares, _sum([channel["figures"] for channel in (channels if sharded else channels[:1])])
+        shares = replicated_shares(total, hosts=len(group.hosts), host=group.rank, batch_size=batch_size)
+    if group.several:
+        _log_plan(shares, total, group)
+    return shares, _totals([channel["figures"] for channel in (channels if sharded else channels[:1])])
 
 
-def _description(train: RecordFile, *, sharded: bool) -> dict[str, Any]:
-    # Of the same file, or of the same images packed in the same order, the offsets are the same.
-    digest = hashlib.sha256(train.offsets.tobytes()).hexdigest()
-    return {"sharded": sharded, "figures": channel_figures(train), "digest": digest}
-
-
-def _sum(figures: list[dict[str, Any]]) -> dict[str, Any]:
+def _totals(figures: list[dict[str, Any]]) -> dict[str, Any]:
     per_class = [sum(counts) for counts in zip(*(of_host["boxes_per_class"] for of_host in figures), strict=True)]
     totals = {name: sum(of_host[name] for of_host in figures) for name in figures[0] if name != "boxes_per_class"}
     return {name: per_class if name == "boxes_per_class" else totals[name] for name in figures[0]}
 
 
-def _differ(hosts: tuple[str, ...], channels: list[dict[str, Any]]) -> str:
+def _differences(hosts: tuple[str, ...], channels: list[dict[str, Any]]) -> str:
     there = ", ".join(
         f"{host} has {channel['figures']['images']} images and {channel['figures']['boxes']} boxes"
         + (" (ShardedByS3Key)" if channel["sharded"] else "")
@@ -173,11 +190,11 @@ def _differ(hosts: tuple[str, ...], channels: list[dict[str, Any]]) -> str:
     )
 
 
-def _tell(shares: Shares, total: int, peers: ProcessGroup) -> None:
+def _log_plan(shares: Shares, total: int, group: ProcessGroup) -> None:
     own = shares.sizes[:, shares.host]
     _log.info(
         "%d images on %d hosts: an epoch has %d steps of up to %d images, %d of this host's %d",
-        *(total, len(peers.hosts), shares.steps, max(shares.totals), max(own), shares.images),
+        *(total, len(group.hosts), shares.steps, max(shares.totals), max(own), shares.images),
     )
     without = int((own == 0).sum())
     if without:

@@ -1,19 +1,22 @@
 """The lines that SageMaker's metric definitions and the users of the built-in read, letter for letter.
 
-Source of every format: logs of real jobs of the built-in algorithm.
-
-How an epoch's progress is shown: a line every 100 batches, or a bar on a terminal.
+Source of every format: logs of real jobs of the built-in algorithm. On a terminal a progress bar stands for the lines
+of an epoch's batches.
 """
 
 import datetime
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sagemaker_ssd.training.loop import EpochProgress
+
+_log = logging.getLogger(__name__)
+_BATCHES_BETWEEN_LINES: Final = 100
 
 
 def cross_entropy(host: str, epoch: int, batches: int, value: float) -> str:
@@ -50,15 +53,18 @@ def batches_line(epoch: int, count: int, images: int, seconds: float, left: floa
     )
 
 
-_log = logging.getLogger(__name__)
-_EVERY = 100
-
-
 @contextmanager
-def observer(epoch: int, batches: int, *, bar: bool) -> Iterator[Callable[[EpochProgress], None]]:
-    """Give the function that is told of every batch of an epoch of `batches` batches."""
+def batch_reporter(epoch: int, batches: int, *, bar: bool) -> Iterator[Callable[[EpochProgress], None]]:
+    """Give the function to call after each of an epoch's `batches`: it logs a line every 100, or moves a bar."""
     if not bar:
-        yield lambda progress: _line(epoch, batches, progress)
+
+        def log_line(progress: EpochProgress) -> None:
+            if progress.batches % _BATCHES_BETWEEN_LINES == 0:
+                left = progress.seconds / progress.batches * (batches - progress.batches)
+                line = batches_line(epoch, progress.batches, progress.images, progress.seconds, left)
+                _log.info("%s", line)
+
+        yield log_line
         return
     with (
         logging_redirect_tqdm(),
@@ -70,9 +76,3 @@ def observer(epoch: int, batches: int, *, bar: bool) -> Iterator[Callable[[Epoch
             shown.set_postfix_str(f"{progress.images / progress.seconds:.1f} images/s")
 
         yield advance
-
-
-def _line(epoch: int, batches: int, progress: EpochProgress) -> None:
-    if progress.batches % _EVERY == 0:
-        left = progress.seconds / progress.batches * (batches - progress.batches)
-        _log.info("%s", batches_line(epoch, progress.batches, progress.images, progress.seconds, left))

@@ -1,6 +1,6 @@
-"""The figures of the job, written to output/data/metrics.json after every epoch.
+"""metrics.json: the figures of the job, written to output/data after every epoch, and the schema of that file.
 
-What stands in metrics.json, as a schema: `Document.model_json_schema()` gives it as JSON Schema.
+`MetricsDocument.model_json_schema()` gives the schema as JSON Schema.
 """
 
 import dataclasses
@@ -22,7 +22,10 @@ from sagemaker_ssd.version import version
 
 
 class Metrics:
-    """Rewrites the file with the figures of every epoch so far; `data` are the channels' own figures."""
+    """Rewrites the file with the figures of every epoch so far.
+
+    start: where the training began. data: the channels' figures.
+    """
 
     def __init__(self, job: Job, start: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         self._path = job.paths.output_data / "metrics.json"
@@ -51,14 +54,14 @@ class Metrics:
         }
         write_json(self._path, self._document)
 
-    def took(self, phase: str, seconds: float) -> None:
-        """Note how long a phase of the job took; it is added to what it took before."""
+    def add_seconds(self, phase: str, seconds: float) -> None:
+        """Add to the time that a phase of the job has taken so far."""
         timings = self._document["timings"]
         timings[phase] = round(timings.get(phase, 0.0) + seconds, 3)
 
-    def add(self, **figures: Mapping[str, Any]) -> None:
-        """Write the file anew with more figures."""
-        self._document |= {name: dict(part) for name, part in figures.items()}
+    def add_final(self, best: Mapping[str, Any], definitions: Mapping[str, str], anchors: Mapping[str, Any]) -> None:
+        """Write the file anew with the figures of the saved model."""
+        self._document |= {"best": dict(best), "definitions": dict(definitions), "anchors": dict(anchors)}
         write_json(self._path, self._document)
 
     def document(self) -> dict[str, Any]:
@@ -103,7 +106,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Channel(_Part):
+class ChannelFigures(_Part):
     """A channel's counts after its check, over all hosts."""
 
     images: int
@@ -124,7 +127,7 @@ class TrainFigures(_Part):
     images_per_second: float
 
 
-class EpochClass(_Part):
+class EpochClassFigures(_Part):
     """A class after an epoch; None without objects."""
 
     class_id: int
@@ -135,25 +138,25 @@ class EpochClass(_Part):
     coco: float | None
 
 
-class EpochValidation(_Part):
+class ValidationFigures(_Part):
     """The network after an epoch, with all of its detections."""
 
     mAP: float
     mAP_all_points: float
     mAP_coco: float
-    classes: list[EpochClass]
+    classes: list[EpochClassFigures]
 
 
-class Epoch(_Part):
+class EpochFigures(_Part):
     """An epoch; learning_rate at its end."""
 
     epoch: int
     learning_rate: float | None
     train: TrainFigures
-    validation: EpochValidation
+    validation: ValidationFigures
 
 
-class BestClass(_Part):
+class BestClassFigures(_Part):
     """A class of the saved model."""
 
     class_id: int
@@ -166,8 +169,8 @@ class BestClass(_Part):
     recall: float | None
 
 
-class Best(_Part):
-    """The saved model, read back and held against validation: figures of ground_truth.json and detections.json alone.
+class BestFigures(_Part):
+    """The saved model, read back and evaluated on validation: figures of ground_truth.json and detections.json alone.
 
     What each is stands under `definitions`; None where nothing is there to count.
     """
@@ -186,10 +189,10 @@ class Best(_Part):
     images: int
     boxes: int
     detections: int
-    classes: list[BestClass]
+    classes: list[BestClassFigures]
 
 
-class Anchors(_Part):
+class AnchorFigures(_Part):
     """How objects of validation fit the anchors: unmatched are those that none overlaps; sides in pixels."""
 
     boxes: int
@@ -199,8 +202,8 @@ class Anchors(_Part):
     overlap: float
 
 
-class Document(_Part):
-    """metrics.json; best, definitions and anchors are there when a training has come to its end.
+class MetricsDocument(_Part):
+    """metrics.json; best, definitions and anchors are there once the training has ended.
 
     timings: seconds of the phases of this run.
     """
@@ -210,12 +213,12 @@ class Document(_Part):
     hosts: list[str]
     hyperparameters: dict[str, str]
     start: dict[str, Any]
-    data: dict[str, Channel]
+    data: dict[str, ChannelFigures]
     best_epoch: int
     best_mAP: float
     ended_early: bool
-    epochs: list[Epoch]
+    epochs: list[EpochFigures]
     timings: dict[str, float]
-    best: Best | None = None
+    best: BestFigures | None = None
     definitions: dict[str, str] | None = None
-    anchors: Anchors | None = None
+    anchors: AnchorFigures | None = None

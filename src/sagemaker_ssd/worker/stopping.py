@@ -1,16 +1,19 @@
-"""What the worker does when it is asked to stop, or when its supervisor is gone."""
+"""How the worker ends before its work is done: when it is asked to stop, and when its supervisor is gone."""
 
 import ctypes
 import os
 import signal
 import threading
+from typing import Final
 
-_PR_SET_PDEATHSIG = 1
-_PATIENCE_SECONDS = 7
+# <sys/prctl.h>
+_PR_SET_PDEATHSIG: Final = 1
+# Before the supervisor kills the worker, which it does after 8 seconds.
+_SAVING_SECONDS: Final = 7
 
 
-class Stopping:
-    """Ends the process at SIGTERM, at once, but never while a model is being saved.
+class SigtermListener:
+    """Ends the process at SIGTERM, at once, but never while `saving` is held.
 
     Python's signal handlers do not run while the main thread waits inside MXNet, so a thread of its own waits for the
     signal. There is nothing to clean up: the best model is on disk and the supervisor owns the temporary files.
@@ -19,14 +22,14 @@ class Stopping:
     def __init__(self) -> None:
         self.saving = threading.Lock()
 
-    def listen(self) -> None:
-        """Begin to listen; call before MXNet starts threads, since they inherit which signals are held back."""
+    def start(self) -> None:
+        """Begin to listen; call before MXNet starts threads, since they inherit which signals are blocked."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self) -> None:
         signal.sigwait({signal.SIGTERM})
-        self.saving.acquire(timeout=_PATIENCE_SECONDS)
+        self.saving.acquire(timeout=_SAVING_SECONDS)
         os._exit(0)
 
 

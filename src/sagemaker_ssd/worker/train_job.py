@@ -9,19 +9,18 @@ from typing import Any
 import mxnet as mx
 
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.checkpoints.resume import Resumed, check_same_data, find_checkpoint
+from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
-from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.ssd.graphs import Network, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
-from sagemaker_ssd.worker.epochs import EpochRecorder, Training, ends_early, run_epochs
-from sagemaker_ssd.worker.initial_weights import starting_point
-from sagemaker_ssd.worker.inputs import CheckedChannels, agree_on_shares, check_channels
+from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
+from sagemaker_ssd.worker.initial_weights import initial_weights
+from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 
@@ -30,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 def train_job(
     job: Job,
-    peers: ProcessGroup,
+    group: ProcessGroup,
     *,
     scratch: Path,
     gpus: int,
@@ -41,111 +40,100 @@ def train_job(
 
     saving: entered while a model or a checkpoint is written, which the first host alone does. Raises JobError.
     """
-    chosen, network = job.hyperparameters, _network(job.hyperparameters)
-    # Before the channels, whose check can take minutes.
-    resumed = find_checkpoint(job, peers)
-    history, start, parameters = _beginning(job, saved_graph(network), peers, resumed, scratch, saving)
+    hyperparameters = job.hyperparameters
+    network = Network(
+        hyperparameters.base_network,
+        hyperparameters.image_shape,
+        hyperparameters.num_classes,
+        nms_threshold=hyperparameters.nms_threshold,
+        nms_topk=hyperparameters.nms_topk,
+    )
+    # Where the training starts: a checkpoint, or a model, weights or random values. Before the channels, whose check
+    # can take minutes.
+    checkpoint = find_checkpoint(job, group)
+    parameters: Parameters | None = None
+    if checkpoint is None:
+        parameters, start = initial_weights(job, saved_graph(network), scratch)
+        history = History()
+    else:
+        if group.is_first:
+            with saving:
+                checkpoint.restore_model(job, saved_graph(network))
+        start, history = checkpoint.manifest.start, checkpoint.history()
+    # What it trains on.
     begin = time.monotonic()
-    channels = check_channels(job, scratch, peers)
-    shares, train_figures = agree_on_shares(job, channels.train, peers)
-    data = {"train": train_figures} | _of_validation(channels)
-    metrics = Metrics(job, start if resumed is None else resumed.start, data)
-    metrics.took("checking the data", time.monotonic() - begin)
-    devices = training_devices(gpus, chosen.mini_batch_size)
-    if resumed is None or not _finished(job, peers, resumed, history, metrics, data):
-        training = Training(job, network, channels, shares, devices, scratch, peers, begin=len(history.epochs))
-        if resumed is not None:
-            training.resume(resumed)
+    channels = check_channels(job, scratch, group)
+    shares, train_figures = agree_on_shares(job, channels.train, group)
+    data = {"train": train_figures}
+    if channels.validation is not None:
+        data["validation"] = channel_figures(channels.validation)
+    metrics = Metrics(job, start if checkpoint is None else checkpoint.start, data)
+    metrics.add_seconds("checking the data", time.monotonic() - begin)
+    devices = training_devices(gpus, hyperparameters.mini_batch_size)
+    # The training.
+    if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
+        first_epoch = len(history.epochs)
+        runner = EpochRunner(job, network, channels, shares, devices, scratch, group, first_epoch=first_epoch)
+        if checkpoint is not None:
+            runner.resume(checkpoint)
         elif parameters is not None:
-            training.load(parameters)
+            runner.load(parameters)
         # The network has its own copy.
         parameters = None
-        checkpoints = _checkpoints(job, resumed, start, data, channels.train) if peers.is_first else None
-        keeper = EpochRecorder(job, training, history, metrics, checkpoints, saving) if peers.is_first else None
-        check_starting_weights(peers, training.digest)
+        recorder = None
+        if group.is_first:
+            writer = None
+            if job.checkpoints is not None:
+                best = None if checkpoint is None else checkpoint.best
+                images = channels.train.images
+                writer = CheckpointWriter(
+                    job.checkpoints, job, start=start, data=data, training_images=images, best=best
+                )
+            recorder = EpochRecorder(job, runner, history, metrics, writer, saving)
+        check_starting_weights(group, runner.trainer.digest)
         _log.info("Start training.")
-        run_epochs(job, training, peers, keeper, begin=len(history.epochs), progress_bar=progress_bar)
-        # Its memory is for what follows.
-        del training, keeper
+        run_epochs(job, runner, recorder, group, first_epoch=first_epoch, progress_bar=progress_bar)
+        # Their memory is for what follows.
+        del runner, recorder
         trim_malloc()
-    peers.done()
+    group.report_done()
+    # What is made of the best model, on the host that has the validation channel.
     if channels.validation is not None:
-        _close(job, channels.validation, metrics, devices[0], scratch)
+        _finalize(job, channels.validation, metrics, devices[0], scratch)
 
 
-def _beginning(
+def _is_finished(
     job: Job,
-    graph: mx.sym.Symbol,
-    peers: ProcessGroup,
-    resumed: Resumed | None,
-    scratch: Path,
-    saving: AbstractContextManager[object],
-) -> tuple[History, dict[str, Any], Parameters | None]:
-    """Return the epochs so far, what the training started from, and values to begin with where nothing is resumed."""
-    if resumed is None:
-        parameters, start = starting_point(job, graph, scratch)
-        return History(), start, parameters
-    if peers.is_first:
-        with saving:
-            resumed.put_model_back(job, graph)
-    return resumed.history(), resumed.manifest.start, None
-
-
-def _close(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
-    try:
-        # Not before: what draws and scores takes a second to import.
-        from sagemaker_ssd.worker.finalize import Finalization
-
-        Finalization(job, validation, metrics, device, scratch).run()
-    except Exception as error:
-        _log.warning("The training is done and its model is whole, but the rest broke off: %s", error, exc_info=True)
-
-
-def _of_validation(channels: CheckedChannels) -> dict[str, dict[str, Any]]:
-    return {} if channels.validation is None else {"validation": channel_figures(channels.validation)}
-
-
-def _network(chosen: Hyperparameters) -> Network:
-    return Network(
-        chosen.base_network,
-        chosen.image_shape,
-        chosen.num_classes,
-        nms_threshold=chosen.nms_threshold,
-        nms_topk=chosen.nms_topk,
-    )
-
-
-def _finished(
-    job: Job, peers: ProcessGroup, resumed: Resumed, history: History, metrics: Metrics, data: dict[str, dict[str, Any]]
+    group: ProcessGroup,
+    checkpoint: Checkpoint,
+    history: History,
+    metrics: Metrics,
+    data: dict[str, dict[str, Any]],
 ) -> bool:
     """Say whether a resumed job is at its end; the first host compares the data and writes the figures so far."""
-    finished = _nothing_left(job, history)
-    if peers.is_first:
-        check_same_data(data, resumed.manifest.data, resumed.path, finished=finished is not None)
+    done, epochs = len(history.epochs), job.hyperparameters.epochs
+    reason = None
+    if done >= epochs:
+        reason = f"Nothing is left to train: {done} epochs are done, and the job asks for {epochs}"
+    elif ends_early(job, history):
+        reason = f"Nothing is left to train: early stopping ends the job after epoch {done - 1}"
+    if group.is_first:
+        check_same_data(data, checkpoint.manifest.data, checkpoint.path, finished=reason is not None)
         metrics.write(history, ended_early=ends_early(job, history))
     # So that no host ends before the first one has written.
-    peers.gather("whether anything is left to train", finished)
-    if finished:
+    group.all_gather("whether anything is left to train", reason)
+    if reason:
         _log.warning(
-            "%s: no training was done. To train anew, empty %s or name another folder", finished, resumed.folder
+            "%s: no training was done. To train anew, empty %s or name another folder", reason, checkpoint.folder
         )
-    return finished is not None
+    return reason is not None
 
 
-def _nothing_left(job: Job, history: History) -> str | None:
-    """Say why a resumed job has nothing left to train, None when it has."""
-    done, epochs = len(history.epochs), job.hyperparameters.epochs
-    if done >= epochs:
-        return f"Nothing is left to train: {done} epochs are done, and the job asks for {epochs}"
-    if ends_early(job, history):
-        return f"Nothing is left to train: early stopping ends the job after epoch {done - 1}"
-    return None
+def _finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
+    try:
+        # Not before: what draws and scores takes a second to import.
+        from sagemaker_ssd.worker.finalize import finalize
 
-
-def _checkpoints(
-    job: Job, resumed: Resumed | None, start: dict[str, Any], data: dict[str, Any], train: RecordFile
-) -> CheckpointWriter | None:
-    if job.checkpoints is None:
-        return None
-    best = None if resumed is None else resumed.best
-    return CheckpointWriter(job.checkpoints, job, start=start, data=data, training_images=train.images, best=best)
+        finalize(job, validation, metrics, device, scratch)
+    except Exception as error:
+        _log.warning("The training is done and its model is whole, but the rest broke off: %s", error, exc_info=True)

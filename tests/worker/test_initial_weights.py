@@ -13,7 +13,7 @@ from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.trunk import trunk_shapes
 from sagemaker_ssd.ssd.graphs import Network, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
-from sagemaker_ssd.worker.initial_weights import from_channel, from_installed_weights, starting_point
+from sagemaker_ssd.worker.initial_weights import from_installed_weights, from_pretrained_channel, initial_weights
 
 STARTING = Parameters({"conv1_1_weight": mx.nd.zeros((2, 3)), "conv1_2_weight": mx.nd.zeros((2,))}, {})
 AGAIN = "Install the weights again (python -m sagemaker_ssd.weights fetch vgg-16), or build the image again"
@@ -67,7 +67,7 @@ def test_a_channels_file_is_named_by_its_digest(tmp_path: Path):
     values = {name: mx.nd.zeros(shape) for name, shape in trunk_shapes("resnet-50").items()}
     path = tmp_path / "own.params"
     mx.nd.save(str(path), values)
-    _, start = from_channel(tmp_path, Parameters(values, {}), "resnet-50")
+    _, start = from_pretrained_channel(tmp_path, Parameters(values, {}), "resnet-50")
     assert start["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (start["from"], start["file"], "checksum" in start) == ("pretrained channel", "own.params", False)
 
@@ -92,7 +92,7 @@ def test_a_job_whose_checkpoint_is_of_no_use_asks_for_weights(tmp_path: Path, mo
     (tmp_path / "checkpoints" / "sagemaker-ssd-0000.json").write_text("{")
     job = read_job(tmp_path)
     with pytest.raises(UserError) as caught:
-        starting_point(job, saved_graph(Network("resnet-50", 300, 1)), tmp_path)
+        initial_weights(job, saved_graph(Network("resnet-50", 300, 1)), tmp_path)
     assert caught.value.sentence.startswith(
         "hyperparameters.json: use_pretrained_model is 1, but no ImageNet weights for resnet-50 are installed in "
         f"{tmp_path / 'none'}: build the image"

@@ -1,4 +1,4 @@
-"""What of an earlier model fits the job's network: by names and shapes, whatever is said beside them."""
+"""What of an earlier model fits the job's network: by names and shapes, whatever its hyperparams.json says."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.ssd.graphs import Network, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
-from sagemaker_ssd.worker.initial_weights import continued
+from sagemaker_ssd.worker.initial_weights import InitialWeights, from_model_channel
 
 
 def values(base_network: str, image_shape: int, num_classes: int, value: float) -> Parameters:
@@ -46,10 +46,10 @@ class Channel:
     def settings(self, content: str) -> None:
         (self.folder / "hyperparams.json").write_text(content)
 
-    def continued(self, starting: Parameters, **chosen: object) -> tuple[Parameters, dict]:
+    def continued(self, starting: Parameters, **chosen: object) -> InitialWeights:
         mx.nd.save(str(self.folder / "model_algo_1-0000.params"), self.arrays)
         defaults = {"num_classes": 3, "num_training_samples": 1, "base_network": "resnet-50"}
-        return continued(self.folder, starting, Hyperparameters(**{**defaults, **chosen}), self.scratch)
+        return from_model_channel(self.folder, starting, Hyperparameters(**{**defaults, **chosen}), self.scratch)
 
     def fault(self, starting: Parameters, **chosen: object) -> str:
         with pytest.raises(UserError) as caught:
@@ -93,7 +93,7 @@ def test_the_case_of_the_suffix_does_not_matter(channel: Channel, resnet: Parame
     mx.nd.save(str(channel.folder / "NET.PARAMS"), channel.arrays)
     channel.settings("x" * ((1 << 20) + 1))
     chosen = Hyperparameters(num_classes=3, num_training_samples=1, base_network="resnet-50")
-    _, start = continued(channel.folder, resnet, chosen, channel.scratch)
+    _, start = from_model_channel(channel.folder, resnet, chosen, channel.scratch)
     assert start["file"] == "model/NET.PARAMS"
     assert caplog.messages == ["The model's hyperparams.json is too large, 1,048,577 bytes, and is not used."]
 
