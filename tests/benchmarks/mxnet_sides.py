@@ -12,8 +12,9 @@ from serving import serve
 from training_step import LOOP
 
 from sagemaker_ssd.scoring.detector import Detector
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import train_epoch
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.trainer import Trainer

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings, OptimizerState
 from sagemaker_ssd.training.state import TrainingState
 from sagemaker_ssd.training.trainer import Trainer
@@ -29,7 +30,7 @@ def images() -> mx.nd.NDArray:
 
 def trainer(settings: OptimizerSettings, devices: int) -> Trainer:
     return Trainer(
-        training_graph(NETWORK, empty_images=False, stored_statistics=frozenset()),
+        training_graph(NETWORK, empty_images=False, frozen_batch_norms=frozenset()),
         [mx.cpu(number) for number in range(devices)],
         settings,
         batch_size=2,

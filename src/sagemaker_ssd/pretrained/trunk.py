@@ -9,8 +9,8 @@ import mxnet as mx
 import numpy as np
 
 from sagemaker_ssd.errors import UserError, problems
-from sagemaker_ssd.ssd.graphs import Network
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.ssd.resnet50 import resnet50
 from sagemaker_ssd.ssd.vgg16 import vgg16
 

@@ -16,8 +16,9 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import PlatformError, UserError
-from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
-from sagemaker_ssd.ssd.initial_values import fixed_gammas, frozen_arguments, stored_statistics
+from sagemaker_ssd.ssd.graphs import training_graph
+from sagemaker_ssd.ssd.initial_values import fixed_gammas
+from sagemaker_ssd.ssd.network import Frozen, Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
@@ -100,7 +101,7 @@ def build_trainer(
     graph = training_graph(
         network,
         empty_images=train.images_without_objects > 0,
-        stored_statistics=stored_statistics(frozen),
+        frozen_batch_norms=frozen.batch_norms,
         precision_dtype=training_precision(chosen.precision_dtype, devices, peers),
     )
     store = _store(chosen.kv_store, devices, peers) if chosen.kv_store else None
@@ -113,7 +114,7 @@ def build_trainer(
         batch_size=batch_size,
         image_shape=chosen.image_shape,
         max_objects=train.max_objects,
-        frozen=frozen | fixed_gammas(graph),
+        frozen=frozen.arguments | fixed_gammas(graph),
         store=store,
         schedule=schedule if is_asynchronous(store) else None,
     )
@@ -127,19 +128,18 @@ def _store(kind: Kind, devices: Sequence[mx.Context], peers: ProcessGroup) -> mx
     return store
 
 
-def _frozen(network: Network, pattern: str | None) -> frozenset[str]:
-    graph = saved_graph(network)
-    frozen = frozen_arguments(graph, pattern)
+def _frozen(network: Network, pattern: str | None) -> Frozen:
+    frozen = network.freeze(pattern)
     if pattern is None:
         return frozen
-    trainable = set(graph.list_arguments()) - {"data", "label"}
-    if not frozen:
+    trainable = network.arguments()
+    if not frozen.arguments:
         _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
-    elif frozen == trainable:
+    elif frozen.arguments == trainable:
         raise UserError(
             f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
             "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
         )
     else:
-        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen), len(trainable))
+        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen.arguments), len(trainable))
     return frozen

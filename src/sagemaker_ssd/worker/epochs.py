@@ -31,8 +31,9 @@ from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.average_precision import Scores
 from sagemaker_ssd.scoring.detector import Detector
 from sagemaker_ssd.scoring.evaluate import evaluate
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, with_fixed_gammas
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import EarlyStopping, EpochLosses, EpochProgress, combined, diverged, train_epoch
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
 from sagemaker_ssd.training.state import History, TrainingState

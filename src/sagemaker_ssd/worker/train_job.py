@@ -14,8 +14,9 @@ from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
@@ -110,8 +111,7 @@ def _network(chosen: Hyperparameters) -> Network:
         chosen.base_network,
         chosen.image_shape,
         chosen.num_classes,
-        nms_threshold=chosen.nms_threshold,
-        nms_topk=chosen.nms_topk,
+        NmsSettings(chosen.nms_threshold, chosen.nms_topk),
     )
 
 
