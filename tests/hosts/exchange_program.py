@@ -34,7 +34,7 @@ class Plan:
 
     A host can have no images in its last steps. resumes: the epochs after the first are done a second time, from the
     state after it. begins_with_state: by a state that another kind of exchange has left; what must be refused is tried
-    before and after. slow: the last host's updates come late, and it is slow to settle. fails: the
+    before and after. slow: the last host's updates come late, and it is slow to synchronize. fails: the
     last host does, in the middle of the first epoch.
     """
 
@@ -187,7 +187,7 @@ class Host:
             rate=lambda step: plan.schedule.rate(epoch, step, len(steps)),
             observe=lambda progress: self._note(f"{key}{epoch}.{progress.batches - 1}") if every_step else None,
         )
-        self.trainer.settle()
+        self.trainer.synchronize()
         self._note(f"{key}{epoch}")
         told = (self.trainer.digest(), losses.images, losses.anchors, losses.batches)
         for name, value in zip(("digests", "images", "anchors", "steps"), told, strict=True):

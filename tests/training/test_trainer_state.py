@@ -60,7 +60,7 @@ def test_a_trainer_that_goes_on_equals_one_that_never_stopped(
     straight = trainer(settings, devices)
     straight.load(start.arguments, start.states)
     straight.step(images, LABELS, 0.001).read()
-    straight.align_states()
+    straight.broadcast_states()
     state = through_a_file(straight.state())
     straight.step(images, LABELS[::-1], 0.0005).read()
 
@@ -97,7 +97,7 @@ def test_aligned_devices_detect_alike(start: Parameters, images: mx.nd.NDArray):
     name = "bn0_moving_mean"
     before = first.states[name].asnumpy()
     assert not np.array_equal(before, second.states[name].asnumpy())
-    training.align_states()
+    training.broadcast_states()
     np.testing.assert_array_equal(first.states[name].asnumpy(), before)
     for name, array in first.states.items():
         np.testing.assert_array_equal(array.asnumpy(), second.states[name].asnumpy(), err_msg=name)

@@ -22,7 +22,7 @@ from sagemaker_ssd.ssd.network import Frozen, Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
-from sagemaker_ssd.training.updates import Kind, connect, is_asynchronous
+from sagemaker_ssd.training.updates import DistributedKVStore, connect, is_asynchronous
 from sagemaker_ssd.worker.agreement import check_devices
 
 _log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def build_trainer(
     )
 
 
-def _store(kind: Kind, devices: Sequence[mx.Context], peers: ProcessGroup) -> mx.kv.KVStore:
+def _store(kind: DistributedKVStore, devices: Sequence[mx.Context], peers: ProcessGroup) -> mx.kv.KVStore:
     check_devices(peers, len(devices))
     peers.working("the start of MXNet's parameter server", within=_CONNECTING_SECONDS)
     store = connect(kind, gpus=devices[0].device_type == "gpu")

@@ -176,8 +176,8 @@ class Training:
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._peers.gather(f"the end of epoch {epoch}", None)
             self._peers.working(f"the end of epoch {epoch}")
-        self._trainer.settle()
-        self._trainer.align_states()
+        self._trainer.synchronize()
+        self._trainer.broadcast_states()
         return losses
 
     def evaluate(self, epoch: int) -> Scores:
