@@ -44,8 +44,9 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     from sagemaker_ssd.batches.reader import TrainingReader, padded_labels
     from sagemaker_ssd.batches.shares import epoch_order
     from sagemaker_ssd.channels.check import check_recordio
-    from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
+    from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
     from sagemaker_ssd.ssd.initial_values import initial_parameters
+    from sagemaker_ssd.ssd.network import Network
     from sagemaker_ssd.training.loop import train_epoch
     from sagemaker_ssd.training.optimizer import OptimizerSettings
     from sagemaker_ssd.training.trainer import Trainer
@@ -86,8 +87,9 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
     import mxnet as mx
 
     from sagemaker_ssd.batches.reader import AUGMENTATION
-    from sagemaker_ssd.ssd.graphs import Network, saved_graph
+    from sagemaker_ssd.ssd.graphs import saved_graph
     from sagemaker_ssd.ssd.initial_values import initial_parameters
+    from sagemaker_ssd.ssd.network import Network
 
     network = Network(base_network, SIZE, CLASSES)
     graph = saved_graph(network)

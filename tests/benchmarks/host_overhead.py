@@ -100,13 +100,14 @@ def run(folder: Path, mode: str | None, network: str, steps: int) -> Measured:
 
 def least_bytes(network: str) -> int:
     """Give the bytes of all trained parameters, once out and once in, for two hosts."""
-    from sagemaker_ssd.ssd.graphs import Network, saved_graph
-    from sagemaker_ssd.ssd.initial_values import frozen_arguments, initial_parameters
+    from sagemaker_ssd.ssd.graphs import saved_graph
+    from sagemaker_ssd.ssd.initial_values import initial_parameters
+    from sagemaker_ssd.ssd.network import Network
 
-    graph = saved_graph(Network(network, 300, 3))
-    arguments = initial_parameters(graph, 300, seed=0).arguments
+    architecture = Network(network, 300, 3)
+    arguments = initial_parameters(saved_graph(architecture), 300, seed=0).arguments
     # The pattern of the drawn job.
-    frozen = frozen_arguments(graph, "^(conv1_|conv2_).*")
+    frozen = architecture.freeze("^(conv1_|conv2_).*").arguments
     return 2 * 2 * 4 * sum(array.size for name, array in arguments.items() if name not in frozen)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from peak_sides import GFLOP
 from turns import HERE, TORCH, Side, table, take_turns
 
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.worker.build_trainer import has_bfloat16
 
 

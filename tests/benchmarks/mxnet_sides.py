@@ -12,8 +12,9 @@ from serving import serve
 from training_step import LOOP
 
 from sagemaker_ssd.scoring.detector import Detector
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import train_epoch
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.trainer import Trainer
@@ -81,7 +82,7 @@ def module(spec: dict[str, Any]) -> Callable[[], object]:
     training.bind([("data", data.shape)], [("label", labels.shape)])
     start = initial_parameters(graph, spec["size"], seed=0)
     training.set_params(start.arguments, start.states)
-    training.init_optimizer(optimizer="sgd", optimizer_params={**SGD.arguments(), "rescale_grad": 1.0})
+    training.init_optimizer(optimizer="sgd", optimizer_params={**SGD.mxnet_arguments(), "rescale_grad": 1.0})
     together = mx.io.DataBatch([data], [mx.nd.array(labels)])
 
     def step() -> None:
@@ -112,7 +113,7 @@ def gluoncv(spec: dict[str, Any]) -> Callable[[], object]:
         _, _, anchors = net(data[:1])
     generator = SSDTargetGenerator(negative_mining_ratio=-1)
     loss_of = SSDMultiBoxLoss()
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", SGD.arguments())
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", SGD.mxnet_arguments())
 
     def step() -> None:
         classes, locations, _ = generator(anchors, None, boxes, class_ids)

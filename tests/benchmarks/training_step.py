@@ -26,8 +26,9 @@ def write_spec(folder: Path, case: str) -> dict[str, Any]:
     """Write what all sides are to build, for programs that have neither MXNet nor this project."""
     import mxnet as mx
 
-    from sagemaker_ssd.ssd.graphs import Network, training_graph
-    from sagemaker_ssd.ssd.heads import heads
+    from sagemaker_ssd.ssd.graphs import training_graph
+    from sagemaker_ssd.ssd.heads import head_layout
+    from sagemaker_ssd.ssd.network import Network
 
     network, size, batch = case.split(":")
     spec = {
@@ -38,11 +39,11 @@ def write_spec(folder: Path, case: str) -> dict[str, Any]:
         "label": LABEL,
         "heads": [
             {
-                "anchors": head.anchors,
+                "anchors": head.anchors_per_location,
                 "extra": [head.extra.filters, head.extra.stride, head.extra.pad] if head.extra else None,
                 "scale": head.scale,
             }
-            for head in heads(network, int(size))
+            for head in head_layout(network, int(size))
         ],
     }
     (folder / "spec.json").write_text(json.dumps(spec))

@@ -10,8 +10,9 @@ import pytest
 
 from drawn_channels import encoded, json_box, noise, write_annotation, write_image, write_rec
 from sagemaker_ssd.artifacts.model_files import write_model
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 NETWORK = Network("resnet-50", 300, num_classes=2)
 

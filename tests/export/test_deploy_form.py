@@ -6,8 +6,9 @@ import mxnet as mx
 import numpy as np
 
 from sagemaker_ssd.export.deploy import PREFIX, write_deploy
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 
 def test_it_detects_in_module_what_the_saved_graph_detects(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from sagemaker_ssd.export.onnx import SCORE_THRESHOLD, Nodes, add_detection, write_onnx
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 
 NAMES = ["cat", "dog", "übel"]
 
@@ -69,7 +70,7 @@ def test_detections_are_those_of_mxnet(base_network: str, tmp_path: Path) -> Non
 
 
 def test_the_metadata_tell_how_to_use_it(tmp_path: Path) -> None:
-    network = Network("resnet-50", 300, num_classes=3, nms_threshold=0.3, nms_topk=50)
+    network = Network("resnet-50", 300, num_classes=3, nms=NmsSettings(0.3, 50))
     values = parameters(network)
     write_onnx(tmp_path / "model.onnx", network, values.arguments, values.states, NAMES)
     facts = {entry.key: json.loads(entry.value) for entry in onnx.load(str(tmp_path / "model.onnx")).metadata_props}

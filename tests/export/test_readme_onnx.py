@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from sagemaker_ssd.export.onnx import write_onnx
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 README = Path(__file__).parent.parent.parent / "README.md"
 

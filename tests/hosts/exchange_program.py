@@ -16,8 +16,9 @@ import mxnet as mx
 import numpy as np
 
 from sagemaker_ssd.errors import ProgramError
-from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
-from sagemaker_ssd.ssd.initial_values import frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import train_epoch
 from sagemaker_ssd.training.optimizer import OptimizerSettings, OptimizerState
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
@@ -33,7 +34,7 @@ class Plan:
 
     A host can have no images in its last steps. resumes: the epochs after the first are done a second time, from the
     state after it. begins_with_state: by a state that another kind of exchange has left; what must be refused is tried
-    before and after. slow: the last host's updates come late, and it is slow to settle. fails: the
+    before and after. slow: the last host's updates come late, and it is slow to synchronize. fails: the
     last host does, in the middle of the first epoch.
     """
 
@@ -78,8 +79,9 @@ def make_trainer(plan: Plan, store: mx.kv.KVStore | None) -> tuple[Trainer, dict
         arguments, states = {name: mx.nd.array(value) for name, value in small_values().items()}, {}
     else:
         network = Network(plan.network, 300, num_classes=3)
-        frozen, size, objects = frozen_arguments(saved_graph(network), plan.frozen), 300, 1
-        graph = training_graph(network, empty_images=False, stored_statistics=stored_statistics(frozen))
+        freezing = network.freeze(plan.frozen)
+        frozen, size, objects = freezing.arguments, 300, 1
+        graph = training_graph(network, empty_images=False, frozen_batch_norms=freezing.batch_norms)
         drawn = initial_parameters(saved_graph(network), 300, seed=5)
         arguments, states = drawn.arguments, drawn.states
     schedule = None
@@ -185,7 +187,7 @@ class Host:
             rate=lambda step: plan.schedule.rate(epoch, step, len(steps)),
             observe=lambda progress: self._note(f"{key}{epoch}.{progress.batches - 1}") if every_step else None,
         )
-        self.trainer.settle()
+        self.trainer.synchronize()
         self._note(f"{key}{epoch}")
         told = (self.trainer.digest(), losses.images, losses.anchors, losses.batches)
         for name, value in zip(("digests", "images", "anchors", "steps"), told, strict=True):

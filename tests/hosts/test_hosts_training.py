@@ -9,8 +9,9 @@ import pytest
 
 from cluster_runner import TINY, Hosts, make_hosts
 from ended_job import MODEL, Ended
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 # A rate from the second epoch on that float32 has no update for, and nothing else that could move a weight then.
 ONE_EPOCH_OF_LEARNING = {"lr_scheduler_step": "1", "lr_scheduler_factor": "1e-44", "momentum": "0"}

@@ -15,8 +15,9 @@ import pytest
 from ended_job import MODEL, Ended
 from job_runner import Job, draw
 from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 pytestmark = pytest.mark.long
 

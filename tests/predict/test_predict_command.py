@@ -13,10 +13,11 @@ import pytest
 
 from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL, write_model
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 
-NETWORK = Network("resnet-50", 300, num_classes=3, nms_threshold=0.3)
+NETWORK = Network("resnet-50", 300, num_classes=3, nms=NmsSettings(threshold=0.3))
 
 
 @pytest.fixture(scope="module")

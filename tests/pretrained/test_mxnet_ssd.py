@@ -7,7 +7,8 @@ import pytest
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.conversion import converted
 from sagemaker_ssd.pretrained.trunk import sub_sampled, trunk_shapes
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.network import Network
 
 DENSE = {"fc6_weight": (4096, 25088), "fc6_bias": (4096,), "fc7_weight": (4096, 4096), "fc7_bias": (4096,)}
 

@@ -5,7 +5,8 @@ import pytest
 
 from sagemaker_ssd.scoring.evaluate import anchor_fit
 from sagemaker_ssd.ssd.detect import anchor_boxes
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.network import Network
 
 
 def test_by_hand():

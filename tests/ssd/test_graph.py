@@ -8,7 +8,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.ssd.graphs import Network, deploy_graph, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.graphs import deploy_graph, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 
 # A line a node of the training symbol of a real job of the built-in (resnet-50, one class): the first 12 digits of
 # the SHA-256 of [name, operator, sorted attributes, [input name, output number]...] as JSON, and the name.
@@ -187,7 +188,7 @@ def test_the_graphs_that_run_have_the_saved_ones_parameters(base_network: str):
 
 
 def test_nms_settings_reach_the_saved_and_the_detecting_graph():
-    network = Network("resnet-50", 300, num_classes=2, nms_threshold=0.3, nms_topk=55)
+    network = Network("resnet-50", 300, num_classes=2, nms=NmsSettings(0.3, 55))
     for graph in (saved_graph(network), detection_graph(network)):
         attributes = dict(nodes(graph)["detection"][2])
         assert (attributes["nms_threshold"], attributes["nms_topk"]) == ("0.3", "55")

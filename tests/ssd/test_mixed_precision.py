@@ -5,11 +5,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.ssd.graphs import Network, in_bfloat16, saved_graph, training_graph
-from sagemaker_ssd.ssd.heads import heads, predictions
+from sagemaker_ssd.ssd.graphs import in_bfloat16, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
-from sagemaker_ssd.ssd.resnet50 import resnet50
-from sagemaker_ssd.ssd.vgg16 import vgg16
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.worker.build_trainer import has_bfloat16
 
 SIZE = 300
@@ -50,12 +48,9 @@ def bound(network: Network, graph: mx.sym.Symbol, start: Parameters) -> mx.execu
 
 def of_a_fixed_loss(network: Network, precision: str, start: Parameters) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return predictions and gradients of a sum with random factors: mining would choose others by a rounding."""
-    layers = heads(network.base_network, SIZE)
-    data = mx.sym.Variable("data")
-    trunk = resnet50(data) if network.base_network == "resnet-50" else vgg16(data)
-    found = predictions(trunk, layers, network.num_classes)
+    found = network.predictions()
     if precision == "bfloat16":
-        found = in_bfloat16(found, layers, SIZE)
+        found = in_bfloat16(found, network)
     joined = mx.sym.Concat(mx.sym.Flatten(found.classes), mx.sym.Flatten(found.locations), dim=1)
     loss = mx.sym.MakeLoss(joined * mx.sym.Variable("factors"))
     executor = bound(network, mx.sym.Group([loss, mx.sym.BlockGrad(joined)]), start)
@@ -97,7 +92,7 @@ def test_frozen_batch_norms_and_images_without_objects_are_trained_in_bfloat16_t
     network = Network("resnet-50", SIZE, num_classes=2)
     start = parameters(network)
     stored = frozenset({"bn_data", "bn0", "stage1_unit1_bn1"})
-    more = {"empty_images": True, "stored_statistics": stored}
+    more = {"empty_images": True, "frozen_batch_norms": stored}
     sums = []
     for precision in ("float32", "bfloat16"):
         graph = training_graph(network, precision_dtype=precision, **more)

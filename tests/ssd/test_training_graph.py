@@ -5,8 +5,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
+from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 SIZE = 300
 # An object of the size of each map's anchors, so that every head has a gradient.

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.errors import ProgramError
-from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
-from sagemaker_ssd.ssd.initial_values import frozen_arguments, initial_parameters
+from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
@@ -69,7 +70,7 @@ def test_the_same_image_twice_is_that_image_once_in_vgg():
     starting = initial_parameters(saved_graph(network), 300, seed=5)
     data = mx.nd.array(np.random.RandomState(3).uniform(-128, 128, (1, 3, 300, 300)))
     label = np.array([[[1, 0.2, 0.2, 0.6, 0.7]]], dtype=np.float32)
-    frozen = frozen_arguments(saved_graph(network), "^conv[123]_")
+    frozen = network.freeze("^conv[123]_").arguments
     found = []
     for devices in (1, 2):
         made = Trainer(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.scoring.detector import Detector
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph, training_graph
-from sagemaker_ssd.ssd.initial_values import Parameters, frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.trainer import Trainer
 
@@ -35,8 +36,8 @@ def trainer(
     pattern: str | None = None,
     empty: bool = True,
 ) -> Trainer:
-    frozen = frozen_arguments(saved_graph(NETWORK), pattern)
-    graph = training_graph(NETWORK, empty_images=empty, stored_statistics=stored_statistics(frozen))
+    frozen = NETWORK.freeze(pattern)
+    graph = training_graph(NETWORK, empty_images=empty, frozen_batch_norms=frozen.batch_norms)
     made = Trainer(
         graph,
         [mx.cpu(number) for number in range(devices)],
@@ -44,7 +45,7 @@ def trainer(
         batch_size=batch_size,
         image_shape=300,
         max_objects=2,
-        frozen=frozen,
+        frozen=frozen.arguments,
     )
     made.load(starting.arguments, starting.states)
     return made

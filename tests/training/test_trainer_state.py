@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings, OptimizerState
 from sagemaker_ssd.training.state import TrainingState
 from sagemaker_ssd.training.trainer import Trainer
@@ -29,7 +30,7 @@ def images() -> mx.nd.NDArray:
 
 def trainer(settings: OptimizerSettings, devices: int) -> Trainer:
     return Trainer(
-        training_graph(NETWORK, empty_images=False, stored_statistics=frozenset()),
+        training_graph(NETWORK, empty_images=False, frozen_batch_norms=frozenset()),
         [mx.cpu(number) for number in range(devices)],
         settings,
         batch_size=2,
@@ -59,7 +60,7 @@ def test_a_trainer_that_goes_on_equals_one_that_never_stopped(
     straight = trainer(settings, devices)
     straight.load(start.arguments, start.states)
     straight.step(images, LABELS, 0.001).read()
-    straight.align_states()
+    straight.broadcast_states()
     state = through_a_file(straight.state())
     straight.step(images, LABELS[::-1], 0.0005).read()
 
@@ -96,7 +97,7 @@ def test_aligned_devices_detect_alike(start: Parameters, images: mx.nd.NDArray):
     name = "bn0_moving_mean"
     before = first.states[name].asnumpy()
     assert not np.array_equal(before, second.states[name].asnumpy())
-    training.align_states()
+    training.broadcast_states()
     np.testing.assert_array_equal(first.states[name].asnumpy(), before)
     for name, array in first.states.items():
         np.testing.assert_array_equal(array.asnumpy(), second.states[name].asnumpy(), err_msg=name)

@@ -13,8 +13,9 @@ import pytest
 from job_runner import draw
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.job import read_job
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.worker.epochs import BackgroundTask, EpochRunner
 from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
 

@@ -11,8 +11,9 @@ from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.contract.weights import WEIGHTS_VARIABLE, StoredWeights
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.trunk import trunk_shapes
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.worker.initial_weights import from_installed_weights, from_pretrained_channel, initial_weights
 
 STARTING = Parameters({"conv1_1_weight": mx.nd.zeros((2, 3)), "conv1_2_weight": mx.nd.zeros((2,))}, {})

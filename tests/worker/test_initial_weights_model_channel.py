@@ -9,8 +9,9 @@ import pytest
 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.worker.initial_weights import InitialWeights, from_model_channel
 
 

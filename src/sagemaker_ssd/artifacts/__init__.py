@@ -1,1 +1,1 @@
-"""The files that a job leaves behind."""
+"""The files of a model: written as the built-in writes them, and read with nothing in them trusted."""

@@ -1,10 +1,7 @@
-"""The bytes of a .tar.gz or .tar from anyone, with bounds on how much of them is read and kept.
+"""Reads the model of an earlier job: its model.tar.gz, without trusting it, or the .params file itself.
 
-Opens the model.tar.gz of a training job without trusting it.
-
-Nothing is unpacked by the names in the archive: what is wanted is copied to a name of our own.
-
-A model that an earlier job has left: an archive, or the parameters themselves.
+Nothing is unpacked by the names in an archive: what is wanted is copied to a name of our own, and there are bounds on
+how much of it is read and kept.
 """
 
 import gzip
@@ -21,13 +18,75 @@ from typing import Final, Self
 import mxnet as mx
 
 from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL
-from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file, some
 from sagemaker_ssd.errors import UserError
 
+_log = logging.getLogger(__name__)
 _PIECE: Final = 1 << 20
 # A name has at most 4,096 bytes; what else tar writes into a header is shorter.
 _LONGEST_HEADER: Final = 1 << 16
+_ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
+_NAMED: Final = 4
 _AGAIN: Final = "copy or upload it again"
+_PACK: Final = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} {CONFIGURATION}`"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model that an earlier job has left: its parameters, and the bytes of its hyperparams.json, None without one."""
+
+    arguments: dict[str, mx.nd.NDArray]
+    states: dict[str, mx.nd.NDArray]
+    configuration: bytes | None
+
+
+def read_stored_model(file: Path, shown_as: str, scratch: Path) -> StoredModel:
+    """Read a .params file, with a hyperparams.json beside it, or an archive of both.
+
+    shown_as: how the faults name the file. Raises UserError and OSError.
+    """
+    if file.suffix.lower() == ".params":
+        arrays = read_parameter_file(file, shown_as)
+        return StoredModel(*arguments_and_states(arrays), _configuration_of(file))
+    with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
+        model = unpack_model(file, shown_as, Path(unpacked))
+        arrays = read_parameter_file(model.parameters, f"{shown_as}: {model.parameters_name}")
+    return StoredModel(*arguments_and_states(arrays), model.configuration)
+
+
+def _configuration_of(file: Path) -> bytes | None:
+    configuration = file.with_name(CONFIGURATION)
+    if not configuration.is_file():
+        return None
+    size = configuration.stat().st_size
+    if size > Limits().configuration:
+        _warn_of_large_configuration(size)
+        return None
+    return configuration.read_bytes()
+
+
+def _warn_of_large_configuration(size: int) -> None:
+    _log.warning("The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{size:,}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most of an archive that is read: bytes of everything, of a .params file, of the configuration; members."""
+
+    everything: int = 8 << 30
+    parameters: int = 4 << 30
+    configuration: int = 1 << 20
+    headers: int = 64 << 20
+    members: int = 10_000
+
+
+@dataclass(frozen=True)
+class UnpackedModel:
+    """The parameters' file and their name in the archive; the bytes of hyperparams.json, None without one."""
+
+    parameters: Path
+    parameters_name: str
+    configuration: bytes | None
 
 
 class BadArchiveError(Exception):
@@ -38,7 +97,7 @@ class NotAnArchiveError(BadArchiveError):
     """It is another kind of file altogether."""
 
 
-class ArchiveBytes:
+class BoundedArchive:
     """The unpacked bytes of an archive, from begin to end: `most` at most, `most_headers` of them in headers.
 
     tarfile reads the headers through it, because a header can ask for any amount of memory. Methods raise
@@ -108,11 +167,11 @@ class ArchiveBytes:
         self._file.close()
 
 
-def members(data: ArchiveBytes) -> Iterator[tarfile.TarInfo]:
+def _members(data: BoundedArchive) -> Iterator[tarfile.TarInfo]:
     """Give the headers of an archive's files, folders and links in order."""
     begun = False
     try:
-        # Reading headers needs no more of a file than ArchiveBytes has.
+        # Reading headers needs no more of a file than BoundedArchive has.
         with tarfile.TarFile(fileobj=data) as archive:  # type: ignore[arg-type]
             for member in archive:
                 begun = True
@@ -128,32 +187,6 @@ def members(data: ArchiveBytes) -> Iterator[tarfile.TarInfo]:
         raise NotAnArchiveError("it is neither a gzip file nor a tar archive") from None
 
 
-_log = logging.getLogger(__name__)
-_PACK: Final = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} {CONFIGURATION}`"
-_ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
-_SHOWN: Final = 4
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most of an archive that is read: bytes of everything, of a .params file, of the configuration; members."""
-
-    everything: int = 8 << 30
-    parameters: int = 4 << 30
-    configuration: int = 1 << 20
-    headers: int = 64 << 20
-    members: int = 10_000
-
-
-@dataclass(frozen=True)
-class UnpackedModel:
-    """The parameters' file and their name in the archive; the bytes of hyperparams.json, None without one."""
-
-    parameters: Path
-    parameters_name: str
-    configuration: bytes | None
-
-
 def unpack_model(archive: Path, shown_as: str, folder: Path, limits: Limits = Limits()) -> UnpackedModel:
     """Copy the parameters out of a .tar.gz or .tar to a new file in `folder`, an empty folder.
 
@@ -161,16 +194,16 @@ def unpack_model(archive: Path, shown_as: str, folder: Path, limits: Limits = Li
     UserError when the archive is none, is damaged, too large or not a model's, and OSError with the file's name.
     """
     try:
-        with ArchiveBytes(archive, most=limits.everything, most_headers=limits.headers) as data:
-            return _Search(data, folder, limits).result()
+        with BoundedArchive(archive, most=limits.everything, most_headers=limits.headers) as data:
+            return _Extraction(data, folder, limits).result()
     except BadArchiveError as error:
         raise UserError(f"{shown_as}: {error}") from error
 
 
-class _Search:
+class _Extraction:
     """Goes through an archive once and keeps what may be wanted."""
 
-    def __init__(self, data: ArchiveBytes, folder: Path, limits: Limits) -> None:
+    def __init__(self, data: BoundedArchive, folder: Path, limits: Limits) -> None:
         self._data, self._folder, self._limits = data, folder, limits
         self._names: list[str] = []
         self._refused: list[str] = []
@@ -179,7 +212,7 @@ class _Search:
 
     def result(self) -> UnpackedModel:
         try:
-            for number, member in enumerate(members(self._data), start=1):
+            for number, member in enumerate(_members(self._data), start=1):
                 if number > self._limits.members:
                     raise BadArchiveError(
                         f"it holds more than {self._limits.members:,} files, the most that are looked at; pack only "
@@ -206,9 +239,7 @@ class _Search:
             return
         if place.name == CONFIGURATION:
             if member.size > self._limits.configuration:
-                _log.warning(
-                    "The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{member.size:,}"
-                )
+                _warn_of_large_configuration(member.size)
                 return
             self._configuration = b"".join(self._data.pieces(member.offset_data, member.size))
             return
@@ -238,16 +269,28 @@ class _Search:
         if len(names) == 1:
             return names[0]
         if names:
-            raise BadArchiveError(f"it holds several .params files, {_some(names)}; it must hold one, {PARAMETERS}")
+            raise BadArchiveError(
+                f"it holds several .params files, {_some_names(names)}; it must hold one, {PARAMETERS}"
+            )
         if self._refused:
-            raise BadArchiveError(f"its {'; '.join(self._refused[:_SHOWN])}; {_PACK}")
+            raise BadArchiveError(f"its {'; '.join(self._refused[:_NAMED])}; {_PACK}")
         packed = [name for name in self._names if name.lower().endswith(_ARCHIVES)]
         if packed:
             raise BadArchiveError(
-                f"it is packed twice: it holds no .params file, but another archive, {_some(packed)}; give that one"
+                f"it is packed twice: it holds no .params file, but another archive, {_some_names(packed)}; give that "
+                "one"
             )
-        there = f"no .params file, but {_some(self._names)}" if self._names else "no files"
+        there = f"no .params file, but {_some_names(self._names)}" if self._names else "no files"
         raise BadArchiveError(f"it holds {there}: it is not the model of a training job; {_PACK}")
+
+
+def _some_names(names: list[str]) -> str:
+    return some([_shown(name) for name in names], _NAMED)
+
+
+def _shown(name: str) -> str:
+    short = name if len(name) <= 80 else f"...{name[-77:]}"
+    return short if short.isprintable() else ascii(short)
 
 
 def _reason_against(member: tarfile.TarInfo) -> str | None:
@@ -259,47 +302,3 @@ def _reason_against(member: tarfile.TarInfo) -> str | None:
     if member.issparse() or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
         return "stored as a sparse or special file"
     return None
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(_shown(name) for name in names[:_SHOWN]) + more
-
-
-def _shown(name: str) -> str:
-    short = name if len(name) <= 80 else f"...{name[-77:]}"
-    return short if short.isprintable() else ascii(short)
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """Its parameters, and the bytes of its hyperparams.json, None without one."""
-
-    arguments: dict[str, mx.nd.NDArray]
-    states: dict[str, mx.nd.NDArray]
-    configuration: bytes | None
-
-
-def read_stored_model(file: Path, shown_as: str, scratch: Path) -> StoredModel:
-    """Read a .params file, with a hyperparams.json beside it, or an archive of both.
-
-    shown_as: how the faults name the file. Raises UserError and OSError.
-    """
-    if file.suffix.lower() == ".params":
-        arrays = read_parameter_file(file, shown_as)
-        return StoredModel(*arguments_and_states(arrays), _beside(file))
-    with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
-        model = unpack_model(file, shown_as, Path(unpacked))
-        arrays = read_parameter_file(model.parameters, f"{shown_as}: {model.parameters_name}")
-    return StoredModel(*arguments_and_states(arrays), model.configuration)
-
-
-def _beside(file: Path) -> bytes | None:
-    configuration = file.with_name(CONFIGURATION)
-    size = configuration.stat().st_size if configuration.is_file() else None
-    if size is None:
-        return None
-    if size > Limits().configuration:
-        _log.warning("The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{size:,}")
-        return None
-    return configuration.read_bytes()

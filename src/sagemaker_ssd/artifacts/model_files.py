@@ -1,9 +1,4 @@
-"""Named arrays in MXNet's own file format, whole or with an error.
-
-The three files of the built-in's model.tar.gz.
-
-Puts a model into the model folder.
-"""
+"""Writes the three files of the built-in's model.tar.gz, and arrays in MXNet's file format, whole or with an error."""
 
 import errno
 import json
@@ -16,28 +11,24 @@ import mxnet as mx
 
 from sagemaker_ssd.contract.model_folder import publish, staging_folder
 
-
-def size_of(arrays: Mapping[str, mx.nd.NDArray]) -> int:
-    """Return the bytes that the values of arrays take; their file is a little larger."""
-    return sum(array.size * array.dtype().itemsize for array in arrays.values())
-
-
-def save_arrays(path: Path, arrays: Mapping[str, mx.nd.NDArray]) -> None:
-    """Write at least one array as mx.nd.save does; raises MXNetError or OSError when the disk is full."""
-    mx.nd.save(str(path), dict(arrays))
-    # MXNet does not see a failure of its last write. It writes the names after the values, and ends on the last name:
-    # where that name stands, all of the file is there.
-    ending = list(arrays)[-1].encode()
-    with path.open("rb") as written:
-        size = written.seek(0, os.SEEK_END)
-        written.seek(max(0, size - len(ending)))
-        if size < size_of(arrays) or written.read() != ending:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
 SYMBOL = "model_algo_1-symbol.json"
 PARAMETERS = "model_algo_1-0000.params"
 CONFIGURATION = "hyperparams.json"
+
+_log = logging.getLogger(__name__)
+
+
+def save_model(
+    folder: Path,
+    graph: mx.sym.Symbol,
+    arguments: Mapping[str, mx.nd.NDArray],
+    states: Mapping[str, mx.nd.NDArray],
+    configuration: Mapping[str, str],
+) -> None:
+    """Replace the model in a folder at once; raises OSError or MXNetError when the disk is full."""
+    write_model(staging_folder(folder), graph, arguments, states, configuration)
+    publish(folder)
+    _log.info('Saved checkpoint to "%s"', folder / PARAMETERS)
 
 
 def write_model(
@@ -64,17 +55,19 @@ def named_parameters(
     return named | {f"aux:{name}": array for name, array in states.items()}
 
 
-_log = logging.getLogger(__name__)
+def save_arrays(path: Path, arrays: Mapping[str, mx.nd.NDArray]) -> None:
+    """Write at least one array as mx.nd.save does; raises MXNetError or OSError when the disk is full."""
+    mx.nd.save(str(path), dict(arrays))
+    # MXNet does not see a failure of its last write. It writes the names after the values, and ends on the last name:
+    # where that name stands, all of the file is there.
+    ending = list(arrays)[-1].encode()
+    with path.open("rb") as written:
+        size = written.seek(0, os.SEEK_END)
+        written.seek(max(0, size - len(ending)))
+        if size < size_of(arrays) or written.read() != ending:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def save_model(
-    folder: Path,
-    graph: mx.sym.Symbol,
-    arguments: Mapping[str, mx.nd.NDArray],
-    states: Mapping[str, mx.nd.NDArray],
-    configuration: Mapping[str, str],
-) -> None:
-    """Replace the model in a folder at once; raises OSError or MXNetError when the disk is full."""
-    write_model(staging_folder(folder), graph, arguments, states, configuration)
-    publish(folder)
-    _log.info('Saved checkpoint to "%s"', folder / PARAMETERS)
+def size_of(arrays: Mapping[str, mx.nd.NDArray]) -> int:
+    """Return the bytes that the values of arrays take; their file is a little larger."""
+    return sum(array.size * array.dtype().itemsize for array in arrays.values())

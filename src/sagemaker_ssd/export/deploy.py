@@ -8,7 +8,8 @@ import mxnet as mx
 
 from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
 from sagemaker_ssd.files import atomic_write
-from sagemaker_ssd.ssd.graphs import Network, deploy_graph
+from sagemaker_ssd.ssd.graphs import deploy_graph
+from sagemaker_ssd.ssd.network import Network
 
 PREFIX: Final = "deploy_model_algo_1"
 

@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from sagemaker_ssd.files import atomic_write
-from sagemaker_ssd.ssd.detect import anchor_boxes
-from sagemaker_ssd.ssd.graphs import Network, detection_graph
+from sagemaker_ssd.ssd.detect import SCORE_THRESHOLD, VARIANCES, anchor_boxes
+from sagemaker_ssd.ssd.graphs import detection_graph
 from sagemaker_ssd.ssd.initial_values import with_fixed_gammas
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.version import version
 
-# MultiBoxDetection's default, which no hyperparameter changes.
-SCORE_THRESHOLD: Final = 0.01
-_VARIANCES: Final = (0.1, 0.1, 0.2, 0.2)
 _END: Final = np.iinfo(np.int64).max
 
 
@@ -93,7 +91,7 @@ def _decoded(nodes: Nodes, locations: str, anchors: NDArray[np.float32]) -> str:
     """Add the boxes (1, A, 4), xmin, ymin, xmax, ymax from 0 to 1."""
     sides = anchors[:, 2:] - anchors[:, :2]
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
-    variances = np.array(_VARIANCES, np.float32)
+    variances = np.array(VARIANCES, np.float32)
     rows = nodes.add("Reshape", [locations, nodes.constant("rows", np.array([1, -1, 4], np.int64))], "offsets")
     shift, stretch = nodes.slice(rows, "shift", 2, 0, 2), nodes.slice(rows, "stretch", 2, 2, 4)
     moved = nodes.add("Mul", [shift, nodes.constant("move", (variances[:2] * sides)[None])], "moved")
@@ -200,8 +198,8 @@ def build_onnx(
         classes=_CLASSES,
         locations=_LOCATIONS,
         anchors=anchor_boxes(network),
-        nms_threshold=network.nms_threshold,
-        nms_topk=network.nms_topk,
+        nms_threshold=network.nms.threshold,
+        nms_topk=network.nms.topk,
         output=OUTPUT,
     )
     del model.opset_import[:]
@@ -250,7 +248,7 @@ def _facts(network: Network, class_names: Sequence[str]) -> dict[str, Any]:
         "base_network": network.base_network,
         "image_shape": network.image_shape,
         "mean": list(network.mean),
-        "nms_threshold": network.nms_threshold,
-        "nms_topk": network.nms_topk,
+        "nms_threshold": network.nms.threshold,
+        "nms_topk": network.nms.topk,
         "score_threshold": SCORE_THRESHOLD,
     }

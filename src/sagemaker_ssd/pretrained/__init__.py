@@ -1,1 +1,1 @@
-"""Parameters from elsewhere as values for this program's networks, a module for each source."""
+"""Parameters from elsewhere as values for this program's networks: a module for each source, `conversion` for all."""

@@ -1,4 +1,4 @@
-"""Turns the parameters of a file, whoever wrote it, into values for one of our trunks."""
+"""From the parameters of a file, whoever wrote it, to values for one of our trunks: recognises and converts them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import mxnet as mx
 
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.pretrained.gluoncv import USABLE, find_network, from_gluoncv
-from sagemaker_ssd.pretrained.mxnet_ssd import from_classic, recognise_classic
+from sagemaker_ssd.pretrained.gluoncv import USABLE, from_gluoncv, recognise_gluoncv
+from sagemaker_ssd.pretrained.mxnet_ssd import from_mxnet_ssd, recognise_mxnet_ssd
 from sagemaker_ssd.pretrained.trunk import as_parameters, some
 from sagemaker_ssd.ssd.initial_values import Parameters
 
@@ -28,10 +28,6 @@ class Converted:
     notes: tuple[str, ...]
 
 
-def _plain(name: str) -> str:
-    return name.removeprefix("arg:").removeprefix("aux:")
-
-
 def converted(arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: str) -> Converted:
     """Return values for the trunk of `base_network` ("vgg-16" or "resnet-50") from a file's arrays.
 
@@ -39,17 +35,17 @@ def converted(arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: 
     Detection heads and extra layers are kept where they have our names. Raises UserError: the file is of another
     network or of none that is known, or a parameter of the trunk is missing or has another shape.
     """
-    values = {_plain(name): array for name, array in arrays.items()}
-    classic = recognise_classic(values)
-    if classic == base_network:
-        kept, layout, notes = from_classic(values, base_network, shown_as)
-        return Converted(as_parameters(kept), layout, tuple(notes))
-    network = None if classic else find_network(values)
-    if network and USABLE.get(network.name) == base_network:
-        kept, notes = from_gluoncv(values, network, base_network, shown_as)
-        return Converted(as_parameters(kept), f"GluonCV {network.name}", tuple(notes))
-    seems = classic or (f"GluonCV's {network.name}" if network else None)
-    raise UserError(_refusal(seems, sorted(values), base_network, shown_as))
+    bare = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in arrays.items()}
+    under_our_names = recognise_mxnet_ssd(bare)
+    if under_our_names == base_network:
+        values, layout, notes = from_mxnet_ssd(bare, base_network, shown_as)
+        return Converted(as_parameters(values), layout, tuple(notes))
+    of_zoo = None if under_our_names else recognise_gluoncv(bare)
+    if of_zoo and USABLE.get(of_zoo.name) == base_network:
+        values, notes = from_gluoncv(bare, of_zoo, base_network, shown_as)
+        return Converted(as_parameters(values), f"GluonCV {of_zoo.name}", tuple(notes))
+    seems = under_our_names or (f"GluonCV's {of_zoo.name}" if of_zoo else None)
+    raise UserError(_refusal(seems, sorted(bare), base_network, shown_as))
 
 
 def _refusal(seems: str | None, names: list[str], base_network: str, shown_as: str) -> str:

@@ -1,7 +1,4 @@
-"""Finds the network of GluonCV's model zoo, or of MXNet's own, that a file's parameter names belong to.
-
-Converts the trunks of GluonCV's model zoo: vgg16_atrous, vgg16 and resnet50_v2.
-"""
+"""GluonCV's model zoo, and MXNet's own: finds the network that a file is of, and converts the trunks in USABLE."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -16,13 +13,17 @@ from sagemaker_ssd.pretrained.trunk import (
     FULL_SHAPES,
     SUB_SAMPLED_NOTE,
     Shape,
+    Values,
+    fit_pixels,
     some,
     sub_sampled,
-    taken,
+    take,
     trunk_shapes,
-    with_our_pixels,
 )
+from sagemaker_ssd.ssd.resnet50 import BATCH_NORM_EPS
 
+# The networks that can be converted, and whose trunk each of them is.
+USABLE = {"vgg16_atrous": "vgg-16", "vgg16": "vgg-16", "resnet50_v2": "resnet-50"}
 # Networks that can be told by their names, the usable ones first.
 _ZOO = (
     *("vgg16", "resnet50_v2"),
@@ -35,11 +36,16 @@ _ZOO = (
 # A file may lack a few parameters. The convolutions alone must not do: in the naming without a prefix, vgg16 and
 # vgg16_atrous share those 26 of 32 names and read other pixels.
 _LEAST_OVERLAP = 0.85
+# GluonCV's networks read RGB minus this mean, over this deviation (its ImageNet transform, in 0-255).
+_MEAN = np.multiply([0.485, 0.456, 0.406], 255, dtype=np.float64)
+_DEVIATION = np.multiply([0.229, 0.224, 0.225], 255, dtype=np.float64)
+# Of gluon's BatchNorm.
+_THEIR_EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class Found:
-    """A network of the zoo: its `name`, the `block`, and parameter -> its name in the file."""
+class ZooNetwork:
+    """A network of the zoo: its `name`, the gluon `block`, and parameter -> its name in the file."""
 
     name: str
     block: Any
@@ -79,7 +85,7 @@ def _prefix(names: Collection[str], own: Collection[str]) -> str:
     return prefixes.most_common(1)[0][0] if prefixes else ""
 
 
-def find_network(names: Collection[str]) -> Found | None:
+def recognise_gluoncv(names: Collection[str]) -> ZooNetwork | None:
     """Return the network whose parameter names are most like these, or None if none has most of them in common.
 
     A part of a larger network is found too: the trunk of a detector.
@@ -92,30 +98,18 @@ def find_network(names: Collection[str]) -> Found | None:
             overlap = len(there & own.keys()) / len(there | own.keys())
             if overlap > most:
                 file_names = {parameter: prefix + name for name, parameter in own.items()}
-                best, most = Found(network, block, file_names), overlap
+                best, most = ZooNetwork(network, block, file_names), overlap
         if most == 1:
             break
     return best
-
-
-Values = dict[str, mx.nd.NDArray]
-USABLE = {"vgg16_atrous": "vgg-16", "vgg16": "vgg-16", "resnet50_v2": "resnet-50"}
-# GluonCV's networks read RGB minus this mean, over this deviation (its ImageNet transform, in 0-255).
-_MEAN = np.multiply([0.485, 0.456, 0.406], 255, dtype=np.float64)
-_DEVIATION = np.multiply([0.229, 0.224, 0.225], 255, dtype=np.float64)
-# The eps of gluon's BatchNorm, and of our graph's.
-_THEIR_EPS, _OUR_EPS = 1e-5, 2e-5
-_VGG_CONVOLUTIONS = [
-    f"conv{group}_{number}" for group, count in enumerate((2, 2, 3, 3, 3), 1) for number in range(1, count + 1)
-]
 
 
 def _layers(container: Any, kind: type) -> list[Any]:
     return [layer for layer in container if isinstance(layer, kind)]
 
 
-def _vgg_parameters(network: Found) -> dict[str, Any]:
-    """Return our name -> gluon's parameter."""
+def _vgg_parameters(network: ZooNetwork) -> dict[str, Any]:
+    """Return our name -> gluon's parameter, of either VGG-16."""
     block = network.block
     if network.name == "vgg16":
         layers = _layers(block.features, mx.gluon.nn.Conv2D) + _layers(block.features, mx.gluon.nn.Dense)
@@ -123,7 +117,8 @@ def _vgg_parameters(network: Found) -> dict[str, Any]:
     else:
         layers = [layer for stage in block.stages for layer in _layers(stage, mx.gluon.nn.Conv2D)]
         named = {"relu4_3_scale": block.norm4.scale, "init_scale": block.init_scale}
-    for name, layer in zip([*_VGG_CONVOLUTIONS, "fc6", "fc7"], layers, strict=True):
+    ours = [name.removesuffix("_weight") for name in trunk_shapes("vgg-16") if name.endswith("_weight")]
+    for name, layer in zip(ours, layers, strict=True):
         named |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
     return named
 
@@ -137,7 +132,7 @@ def _batch_norm(name: str, layer: Any) -> dict[str, Any]:
     }
 
 
-def _resnet_parameters(network: Found) -> dict[str, Any]:
+def _resnet_parameters(network: ZooNetwork) -> dict[str, Any]:
     """Return our name -> gluon's parameter."""
     first, convolution, normed, _, _, *stages = network.block.features
     named = _batch_norm("bn_data", first) | {"conv0_weight": convolution.weight} | _batch_norm("bn0", normed)
@@ -153,36 +148,35 @@ def _resnet_parameters(network: Found) -> dict[str, Any]:
 
 
 def _fit_vgg(values: Values, deviation: NDArray[np.float64]) -> list[str]:
-    """Change `values` in place to our pixels and layers."""
+    """Change `values` in place to our pixels; return what was changed."""
     notes = [f"conv1_1 fitted to pixels minus (123, 117, 104) instead of {tuple(_MEAN.round(3))}"]
     if not np.allclose(deviation, 1):
         notes = [f"{notes[0]} over {tuple(deviation.round(3))}"]
-    pixels = with_our_pixels(values["conv1_1_weight"], values["conv1_1_bias"], tuple(_MEAN), tuple(deviation))
-    values |= dict(zip(("conv1_1_weight", "conv1_1_bias"), pixels, strict=True))
+    fit_pixels(values, tuple(_MEAN), tuple(deviation))
     return notes
 
 
 def _fit_resnet(values: Values) -> list[str]:
-    """Change `values` in place to our pixels and to our graph's eps.
+    """Change `values` in place to our pixels and to our graph's eps; return what was changed.
 
     gamma / sqrt(variance + eps) stays what it was. bn_data has no gamma in our graph; there the variance takes it up.
     """
     mean, variance = (values[f"bn_data_moving_{kind}"].asnumpy().astype(np.float64) for kind in ("mean", "var"))
     values["bn_data_gamma"] = mx.nd.ones((3,))
     values["bn_data_moving_mean"] = mx.nd.array(_MEAN + _DEVIATION * mean)
-    values["bn_data_moving_var"] = mx.nd.array(_DEVIATION**2 * (variance + _THEIR_EPS) - _OUR_EPS)
+    values["bn_data_moving_var"] = mx.nd.array(_DEVIATION**2 * (variance + _THEIR_EPS) - BATCH_NORM_EPS)
     for name in [name for name in values if name.endswith("_gamma") and name != "bn_data_gamma"]:
         spread = values[f"{name.removesuffix('_gamma')}_moving_var"].asnumpy().astype(np.float64)
-        ratio = np.sqrt((spread + _OUR_EPS) / (spread + _THEIR_EPS))
+        ratio = np.sqrt((spread + BATCH_NORM_EPS) / (spread + _THEIR_EPS))
         values[name] = mx.nd.array(values[name].asnumpy() * ratio)
     return [
         "bn_data's mean and variance fitted to pixels of 0-255",
-        f"every other BatchNorm's gamma fitted to eps {_OUR_EPS:g} instead of {_THEIR_EPS:g}",
+        f"every other BatchNorm's gamma fitted to eps {BATCH_NORM_EPS:g} instead of {_THEIR_EPS:g}",
     ]
 
 
 def from_gluoncv(
-    arrays: Mapping[str, mx.nd.NDArray], network: Found, base_network: str, shown_as: str
+    arrays: Mapping[str, mx.nd.NDArray], network: ZooNetwork, base_network: str, shown_as: str
 ) -> tuple[Values, list[str]]:
     """Return the trunk's values under our names, and what was changed.
 
@@ -194,7 +188,7 @@ def from_gluoncv(
     shapes |= {"relu4_3_scale": ((1, 512, 1, 1),), "init_scale": ((1, 3, 1, 1),)}
     if network.name == "vgg16":
         shapes |= FULL_SHAPES
-    values = taken(arrays, file_names, shapes, shown_as)
+    values = take(arrays, file_names, shapes, shown_as)
     if network.name == "resnet50_v2":
         notes = _fit_resnet(values)
     elif network.name == "vgg16":

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.pretrained.trunk import CAFFE_MEAN, with_our_pixels
+from sagemaker_ssd.pretrained.trunk import CAFFE_MEAN, fit_pixels
 from sagemaker_ssd.ssd.initial_values import Parameters
 
 _CONVOLUTION = re.compile(r"(?:.*/)?block([1-5])_conv([1-3])(?:_1)?/(convolution|Squeeze)\b.*")
@@ -19,13 +19,13 @@ def keras_vgg16(initializers: Mapping[str, NDArray[np.float32]]) -> Parameters:
     initializers: weights (out, in, 3, 3) and biases (out,) for BGR pixels, 0-255 minus CAFFE_MEAN
     (keras.applications, imagenet_utils, mode "caffe").
     """
-    found = {}
-    for name, values in initializers.items():
+    values = {}
+    for name, array in initializers.items():
         match = _CONVOLUTION.fullmatch(name)
         if match:
             kind = "weight" if match[3] == "convolution" else "bias"
-            found[f"conv{match[1]}_{match[2]}_{kind}"] = mx.nd.array(values)
-    first = ("conv1_1_weight", "conv1_1_bias")
-    found[first[0]] = found[first[0]].flip(axis=1)
-    found |= dict(zip(first, with_our_pixels(found[first[0]], found[first[1]], CAFFE_MEAN), strict=True))
-    return Parameters(dict(sorted(found.items())), {})
+            values[f"conv{match[1]}_{match[2]}_{kind}"] = mx.nd.array(array)
+    # From BGR to RGB.
+    values["conv1_1_weight"] = values["conv1_1_weight"].flip(axis=1)
+    fit_pixels(values, CAFFE_MEAN)
+    return Parameters(dict(sorted(values.items())), {})

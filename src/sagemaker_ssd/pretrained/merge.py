@@ -1,4 +1,4 @@
-"""Puts values from elsewhere into a network's starting values."""
+"""Puts values from elsewhere into a network's starting values, and says which were taken."""
 
 from dataclasses import dataclass
 
@@ -43,11 +43,11 @@ def merged(starting: Parameters, given: Parameters) -> Merged:
                 taken.append(name)
     if "conv5_3_weight" in taken and "fc6_weight" not in taken:
         arguments["fc6_weight"] = arguments["fc6_weight"] * _FC6_GAIN
-    found = {*taken, *other_shape}
+    in_both = {*taken, *other_shape}
     return Merged(
         parameters=Parameters(arguments, states),
         taken=tuple(taken),
-        missing=tuple(name for name in (*arguments, *states) if name not in found),
+        missing=tuple(name for name in (*arguments, *states) if name not in in_both),
         other_shape=tuple(other_shape),
         unused=tuple(unused),
     )

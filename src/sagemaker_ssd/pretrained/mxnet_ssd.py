@@ -1,4 +1,4 @@
-"""Reads parameters under this program's own names, which MXNet's model files and mxnet-ssd share."""
+"""Parameters under this program's own names: those of mxnet-ssd, which MXNet's model files have too."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -9,29 +9,45 @@ from sagemaker_ssd.pretrained.trunk import (
     CAFFE_MEAN,
     FULL_SHAPES,
     SUB_SAMPLED_NOTE,
+    Values,
+    fit_pixels,
     some,
     sub_sampled,
-    taken,
+    take,
     trunk_shapes,
-    with_our_pixels,
 )
 
-Layers = tuple[int, ...]
 OUR_NAMES = "this program's names"
 MODEL_FILES = "MXNet's model files"
 _VGG_LAYER = re.compile(r"conv([1-5])_(\d+)_weight")
 _RESNET_LAYER = re.compile(r"stage([1-4])_unit(\d+)_conv\d_weight")
 _DETECTOR = re.compile(r"(multi_feat_\d+_conv_\dx\d_conv|.+_(cls|loc)_pred_conv)_(weight|bias)|relu4_3_scale")
-_VGG_DEPTHS: dict[Layers, int] = {(1, 1, 2, 2, 2): 11, (2, 2, 2, 2, 2): 13, (2, 2, 3, 3, 3): 16, (2, 2, 4, 4, 4): 19}
-_RESNET_DEPTHS: dict[Layers, int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+# The layers, or units, of each group -> the depth in the network's name.
+_Layers = tuple[int, ...]
+_VGG_DEPTHS: dict[_Layers, int] = {(1, 1, 2, 2, 2): 11, (2, 2, 2, 2, 2): 13, (2, 2, 3, 3, 3): 16, (2, 2, 4, 4, 4): 19}
+_RESNET_DEPTHS: dict[_Layers, int] = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 
 
-def _highest(found: Iterable[re.Match[str]], groups: int) -> Layers:
-    numbers = [(int(match[1]), int(match[2])) for match in found]
+def recognise_mxnet_ssd(names: Collection[str]) -> str | None:
+    """Return which network has these names: "vgg-16", "resnet-50", one that we have no use for, or None."""
+    if vgg := [match for name in names if (match := _VGG_LAYER.fullmatch(name))]:
+        depth = _depth(_layers(vgg, 5), _VGG_DEPTHS, ours=16)
+        normalised = any(name.endswith("_gamma") for name in names)
+        return f"vgg-{depth or '?'}" + (" with BatchNorm" if normalised else "")
+    if resnet := [match for name in names if (match := _RESNET_LAYER.fullmatch(name))]:
+        depth = _depth(_layers(resnet, 4), _RESNET_DEPTHS, ours=50)
+        if depth == 50 and not any("_conv3_" in name for name in names):
+            depth = 34
+        return f"resnet-{depth or '?'}"
+    return None
+
+
+def _layers(matches: Iterable[re.Match[str]], groups: int) -> _Layers:
+    numbers = [(int(match[1]), int(match[2])) for match in matches]
     return tuple(max((n for group, n in numbers if group == g), default=0) for g in range(1, groups + 1))
 
 
-def _depth(layers: Layers, depths: Mapping[Layers, int], ours: int) -> int | None:
+def _depth(layers: _Layers, depths: Mapping[_Layers, int], ours: int) -> int | None:
     if layers in depths:
         return depths[layers]
     # Our depth with layers missing is ours, so that the missing ones can be told; more layers than ours are not.
@@ -39,23 +55,9 @@ def _depth(layers: Layers, depths: Mapping[Layers, int], ours: int) -> int | Non
     return ours if all(n <= limit for n, limit in zip(layers, most, strict=True)) else None
 
 
-def recognise_classic(names: Collection[str]) -> str | None:
-    """Return which network has these names: "vgg-16", "resnet-50", one that we have no use for, or None."""
-    if vgg := [match for name in names if (match := _VGG_LAYER.fullmatch(name))]:
-        depth = _depth(_highest(vgg, 5), _VGG_DEPTHS, ours=16)
-        normalised = any(name.endswith("_gamma") for name in names)
-        return f"vgg-{depth or '?'}" + (" with BatchNorm" if normalised else "")
-    if resnet := [match for name in names if (match := _RESNET_LAYER.fullmatch(name))]:
-        depth = _depth(_highest(resnet, 4), _RESNET_DEPTHS, ours=50)
-        if depth == 50 and not any("_conv3_" in name for name in names):
-            depth = 34
-        return f"resnet-{depth or '?'}"
-    return None
-
-
-def from_classic(
+def from_mxnet_ssd(
     arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: str
-) -> tuple[dict[str, mx.nd.NDArray], str, list[str]]:
+) -> tuple[Values, str, list[str]]:
     """Return the values under our names, the layout's name, and what was changed.
 
     What a detector has beside its trunk is kept, a classifier's last layers are left out. Raises UserError.
@@ -65,11 +67,10 @@ def from_classic(
     trunk = {name: (shape,) for name, shape in trunk_shapes(base_network).items()}
     full = any(name in arrays and arrays[name].shape[:1] == (4096,) for name in FULL_SHAPES)
     shapes = trunk | FULL_SHAPES if full and base_network == "vgg-16" else trunk
-    values = taken(arrays, {name: name for name in trunk}, shapes, shown_as)
+    values = take(arrays, {name: name for name in trunk}, shapes, shown_as)
     notes = []
     if shapes is not trunk:
-        pixels = with_our_pixels(values["conv1_1_weight"], values["conv1_1_bias"], CAFFE_MEAN)
-        values |= dict(zip(("conv1_1_weight", "conv1_1_bias"), pixels, strict=True))
+        fit_pixels(values, CAFFE_MEAN)
         values |= sub_sampled(values)
         notes += [f"conv1_1's bias fitted to pixels minus (123, 117, 104) instead of {CAFFE_MEAN}", SUB_SAMPLED_NOTE]
     values |= {name: array for name, array in arrays.items() if _DETECTOR.fullmatch(name)}

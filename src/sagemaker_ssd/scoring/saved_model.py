@@ -23,9 +23,9 @@ from sagemaker_ssd.contract.hyperparameter_file import settings
 from sagemaker_ssd.errors import UserError, problems
 from sagemaker_ssd.scoring.coco import image_of
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.ssd.graphs import Network, detection_graph
+from sagemaker_ssd.ssd.graphs import detection_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
-from sagemaker_ssd.ssd.network import network_of
+from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
 
 _SHOWN: Final = 5
 
@@ -63,8 +63,10 @@ def load_model(
         found.base_network,
         image_shape or int(_setting(told, "image_shape", None, file)),
         found.num_classes,
-        nms_threshold=_setting(told, "nms_threshold", 0.45, file),
-        nms_topk=int(_setting(told, "nms_topk", 400, file)),
+        NmsSettings(
+            _setting(told, "nms_threshold", NmsSettings.threshold, file),
+            int(_setting(told, "nms_topk", NmsSettings.topk, file)),
+        ),
     )
     _check(network, stored, file)
     return LoadedModel(network, _placed(stored, device or mx.cpu()), told)

@@ -1,1 +1,1 @@
-"""The networks: trunks, heads, targets, losses, detection, and the graphs made of them."""
+"""The SSD networks as MXNet symbols: trunk, heads, losses, detection, the graphs made of them, starting values."""

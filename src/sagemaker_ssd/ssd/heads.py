@@ -1,9 +1,7 @@
-"""Which feature maps carry detection heads, and the anchors of each.
+"""The multibox heads: which feature maps carry them at which anchors, the extra layers behind a trunk, the predictions.
 
 Source: the anchors of genuine resnet-50 artifacts; for vgg-16 the open ancestor mxnet-ssd, where the larger layout
 begins at 448 pixels.
-
-The extra layers behind a trunk and the detection heads on all feature maps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +29,8 @@ _SEVEN_SIZES = (
     "(0.75,0.821584)",
     "(0.9,0.972111)",
 )
+# Of conv4_3, the one map that is normalised.
+_NORMALISED_CHANNELS = 512
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ExtraLayer:
 
 @dataclass(frozen=True)
 class Head:
-    """One feature map's predictions: its layer, the anchors' sizes, ratios and step as fractions of the image.
+    """What predicts on one feature map: its layer, the anchors' sizes, ratios and step as fractions of the image.
 
     `layer` is a trunk layer's name, or None for the next extra layer; a step of -1 means one over the map's size;
     `scale` is the starting scale of an L2 normalisation before the head, None for no normalisation.
@@ -58,12 +58,17 @@ class Head:
     scale: float | None = None
 
     @property
-    def anchors(self) -> int:
+    def anchors_per_location(self) -> int:
         """The number of anchors at each place of the map."""
         return self.sizes.count(",") + self.ratios.count(",") + 1
 
 
-def _resnet50() -> tuple[Head, ...]:
+def head_layout(base_network: str, image_shape: int) -> tuple[Head, ...]:
+    """Return the heads of a base network ("vgg-16" or "resnet-50") at an image size in pixels, shallow to deep."""
+    return _resnet50_layout() if base_network == "resnet-50" else _vgg16_layout(image_shape)
+
+
+def _resnet50_layout() -> tuple[Head, ...]:
     extras = [ExtraLayer(filters, stride=2, pad=1) for filters in (512, 256, 256, 128)]
     ratios = (_THREE_RATIOS, *[_FIVE_RATIOS] * 3, _THREE_RATIOS, _THREE_RATIOS)
     layers = ("_plus12", "_plus15")
@@ -73,7 +78,7 @@ def _resnet50() -> tuple[Head, ...]:
     )
 
 
-def _vgg16(image_shape: int) -> tuple[Head, ...]:
+def _vgg16_layout(image_shape: int) -> tuple[Head, ...]:
     sizes: tuple[str, ...]
     pixels: tuple[int, ...]
     if image_shape >= _LARGE_VGG:
@@ -95,15 +100,6 @@ def _vgg16(image_shape: int) -> tuple[Head, ...]:
     )
 
 
-def heads(base_network: str, image_shape: int) -> tuple[Head, ...]:
-    """Return the heads of a base network ("vgg-16" or "resnet-50") at an image size in pixels, shallow to deep."""
-    return _resnet50() if base_network == "resnet-50" else _vgg16(image_shape)
-
-
-# Of conv4_3, the one map that is normalised.
-_SCALED_CHANNELS = 512
-
-
 @dataclass(frozen=True)
 class Predictions:
     """What the heads give for A anchors: locations (B, 4A), classes (B, num_classes + 1, A), anchors (1, A, 4).
@@ -117,60 +113,7 @@ class Predictions:
     maps: tuple[mx.sym.Symbol, ...]
 
 
-def _bias(convolution: str) -> mx.sym.Symbol:
-    return mx.sym.Variable(f"{convolution}_bias", init=mx.init.Constant(0.0), attr={"__lr_mult__": "2.0"})
-
-
-def _convolution(
-    data: mx.sym.Symbol, name: str, filters: int, kernel: int, stride: int, pad: int, **more: mx.sym.Symbol
-) -> mx.sym.Symbol:
-    return mx.sym.Convolution(
-        data,
-        bias=_bias(name),
-        num_filter=filters,
-        kernel=(kernel, kernel),
-        stride=(stride, stride),
-        pad=(pad, pad),
-        name=name,
-        **more,
-    )
-
-
-def _extra_layer(data: mx.sym.Symbol, extra: ExtraLayer, number: int) -> mx.sym.Symbol:
-    reduced = max(128, extra.filters // 2)
-    name = f"multi_feat_{number}_conv_1x1"
-    body = _convolution(data, f"{name}_conv", reduced, kernel=1, stride=1, pad=0)
-    body = mx.sym.Activation(body, act_type="relu", name=f"{name}_relu")
-    name = f"multi_feat_{number}_conv_3x3"
-    body = _convolution(body, f"{name}_conv", extra.filters, kernel=3, stride=extra.stride, pad=extra.pad)
-    return mx.sym.Activation(body, act_type="relu", name=f"{name}_relu")
-
-
-def _scale(name: str, scale: float) -> mx.sym.Symbol:
-    return mx.sym.Variable(
-        f"{name}_scale",
-        shape=(1, _SCALED_CHANNELS, 1, 1),
-        init=mx.init.Constant(scale),
-        attr={"__wd_mult__": "0.1"},
-    )
-
-
-def _scaled_weight(convolution: str, outputs: int, factor: mx.sym.Symbol) -> mx.sym.Symbol:
-    # With its shape, which MXNet cannot tell backwards through a multiplication.
-    weight = mx.sym.Variable(f"{convolution}_weight", shape=(outputs, _SCALED_CHANNELS, 3, 3))
-    return mx.sym.broadcast_mul(factor, weight, name=f"{convolution}_scaled")
-
-
-def _flat(
-    feature: mx.sym.Symbol, name: str, outputs: int, factor: mx.sym.Symbol | None, *, transpose: int, flatten: int
-) -> mx.sym.Symbol:
-    scaled = {} if factor is None else {"weight": _scaled_weight(name, outputs, factor)}
-    body = _convolution(feature, name, outputs, kernel=3, stride=1, pad=1, **scaled)
-    body = mx.sym.transpose(body, axes=(0, 2, 3, 1), name=f"transpose{transpose}")
-    return mx.sym.Flatten(body, name=f"flatten{flatten}")
-
-
-def predictions(
+def multibox_heads(
     trunk: Mapping[str, mx.sym.Symbol], heads: Sequence[Head], num_classes: int, *, folded_scale: bool = False
 ) -> Predictions:
     """Put the extra layers and the heads on a trunk's feature maps.
@@ -183,16 +126,22 @@ def predictions(
     feature = None
     for k, head in enumerate(heads):
         feature = _extra_layer(feature, head.extra, k) if head.extra else trunk[str(head.layer)]
-        name, source, factor = feature.name, feature, None
+        name, source, scale = feature.name, feature, None
         if head.scale is not None:
-            factor = _scale(name, head.scale)
+            scale = mx.sym.Variable(
+                f"{name}_scale",
+                shape=(1, _NORMALISED_CHANNELS, 1, 1),
+                init=mx.init.Constant(head.scale),
+                attr={"__wd_mult__": "0.1"},
+            )
             source = mx.sym.L2Normalization(feature, mode="channel", name=f"{name}_norm")
             if not folded_scale:
-                source, factor = mx.sym.broadcast_mul(factor, source, name="broadcast_mul0"), None
-        place = {"transpose": 2 * k, "flatten": 3 * k + 1}
-        locations.append(_flat(source, f"{name}_loc_pred_conv", 4 * head.anchors, factor, **place))
-        place = {"transpose": 2 * k + 1, "flatten": 3 * k + 2}
-        classes.append(_flat(source, f"{name}_cls_pred_conv", (num_classes + 1) * head.anchors, factor, **place))
+                source, scale = mx.sym.broadcast_mul(scale, source, name="broadcast_mul0"), None
+        anchors = head.anchors_per_location
+        convolved = _head_convolution(source, f"{name}_loc_pred_conv", 4 * anchors, scale)
+        locations.append(_flattened(convolved, transpose=2 * k, flatten=3 * k + 1))
+        convolved = _head_convolution(source, f"{name}_cls_pred_conv", (num_classes + 1) * anchors, scale)
+        classes.append(_flattened(convolved, transpose=2 * k + 1, flatten=3 * k + 2))
         names.append(name)
         maps.append(source)
     every_class = mx.sym.Concat(*classes, dim=1, name="concat0")
@@ -200,14 +149,14 @@ def predictions(
     return Predictions(
         locations=mx.sym.Concat(*locations, dim=1, name="multibox_loc_pred"),
         classes=mx.sym.transpose(every_class, axes=(0, 2, 1), name="multibox_cls_pred"),
-        anchors=anchors(names, maps, heads),
+        anchors=multibox_anchors(names, maps, heads),
         maps=tuple(maps),
     )
 
 
-def anchors(names: Sequence[str], maps: Sequence[mx.sym.Symbol], heads: Sequence[Head]) -> mx.sym.Symbol:
+def multibox_anchors(names: Sequence[str], maps: Sequence[mx.sym.Symbol], heads: Sequence[Head]) -> mx.sym.Symbol:
     """Return the anchors (1, A, 4) on the feature maps (B, C, H, W), of which only the shapes count."""
-    of_maps = []
+    anchors = []
     for k, (name, source, head) in enumerate(zip(names, maps, heads, strict=True)):
         boxes = mx.sym.contrib.MultiBoxPrior(
             source,
@@ -217,6 +166,52 @@ def anchors(names: Sequence[str], maps: Sequence[mx.sym.Symbol], heads: Sequence
             steps=(head.step, head.step),
             name=f"{name}_anchors",
         )
-        of_maps.append(mx.sym.Flatten(boxes, name=f"flatten{3 * k + 3}"))
-    joined = mx.sym.Concat(*of_maps, dim=1, name="concat1")
+        anchors.append(mx.sym.Flatten(boxes, name=f"flatten{3 * k + 3}"))
+    joined = mx.sym.Concat(*anchors, dim=1, name="concat1")
     return mx.sym.Reshape(joined, shape=(0, -1, 4), name="multibox_anchors")
+
+
+def _extra_layer(data: mx.sym.Symbol, extra: ExtraLayer, number: int) -> mx.sym.Symbol:
+    reduced = max(128, extra.filters // 2)
+    name = f"multi_feat_{number}_conv_1x1"
+    body = _convolution(data, f"{name}_conv", reduced, kernel=1, stride=1, pad=0)
+    body = mx.sym.Activation(body, act_type="relu", name=f"{name}_relu")
+    name = f"multi_feat_{number}_conv_3x3"
+    body = _convolution(body, f"{name}_conv", extra.filters, kernel=3, stride=extra.stride, pad=extra.pad)
+    return mx.sym.Activation(body, act_type="relu", name=f"{name}_relu")
+
+
+def _head_convolution(feature: mx.sym.Symbol, name: str, outputs: int, scale: mx.sym.Symbol | None) -> mx.sym.Symbol:
+    weight = None
+    if scale is not None:
+        # With its shape, which MXNet cannot tell backwards through a multiplication.
+        weight = mx.sym.Variable(f"{name}_weight", shape=(outputs, _NORMALISED_CHANNELS, 3, 3))
+        weight = mx.sym.broadcast_mul(scale, weight, name=f"{name}_scaled")
+    return _convolution(feature, name, outputs, kernel=3, stride=1, pad=1, weight=weight)
+
+
+def _convolution(
+    data: mx.sym.Symbol,
+    name: str,
+    filters: int,
+    *,
+    kernel: int,
+    stride: int,
+    pad: int,
+    weight: mx.sym.Symbol | None = None,
+) -> mx.sym.Symbol:
+    return mx.sym.Convolution(
+        data,
+        weight=weight,
+        bias=mx.sym.Variable(f"{name}_bias", init=mx.init.Constant(0.0), attr={"__lr_mult__": "2.0"}),
+        num_filter=filters,
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        pad=(pad, pad),
+        name=name,
+    )
+
+
+def _flattened(data: mx.sym.Symbol, *, transpose: int, flatten: int) -> mx.sym.Symbol:
+    body = mx.sym.transpose(data, axes=(0, 2, 3, 1), name=f"transpose{transpose}")
+    return mx.sym.Flatten(body, name=f"flatten{flatten}")

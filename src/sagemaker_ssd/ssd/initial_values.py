@@ -1,4 +1,4 @@
-"""Starting values of a network's parameters, and which of them a pattern freezes."""
+"""The starting values of a network's parameters, and the ones that its graph prescribes for good."""
 
 import re
 from dataclasses import dataclass
@@ -54,14 +54,6 @@ def initial_parameters(graph: mx.sym.Symbol, image_shape: int, seed: int) -> Par
     )
 
 
-def frozen_arguments(graph: mx.sym.Symbol, pattern: str | None) -> frozenset[str]:
-    """Return the trainable arguments whose names `pattern` matches from their start (re.match, as in mxnet-ssd)."""
-    if pattern is None:
-        return frozenset()
-    expression = re.compile(pattern)
-    return frozenset(name for name in graph.list_arguments() if name not in _INPUTS and expression.match(name))
-
-
 def fixed_gammas(graph: mx.sym.Symbol) -> frozenset[str]:
     """Return the BatchNorm scales that the graph fixes at 1.
 
@@ -77,9 +69,3 @@ def fixed_gammas(graph: mx.sym.Symbol) -> frozenset[str]:
 def with_fixed_gammas(graph: mx.sym.Symbol, arguments: dict[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
     """Return the arguments with 1 for every scale that the graph fixes, as a forward pass would leave it."""
     return {**arguments, **{name: mx.nd.ones_like(arguments[name]) for name in fixed_gammas(graph)}}
-
-
-def stored_statistics(frozen: frozenset[str]) -> frozenset[str]:
-    """Return the BatchNorm layers whose gamma and beta are both frozen: they keep their mean and variance too."""
-    layers = {name.removesuffix("_gamma") for name in frozen if name.endswith("_gamma")}
-    return frozenset(layer for layer in layers if f"{layer}_beta" in frozen)

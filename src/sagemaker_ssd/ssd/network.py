@@ -1,18 +1,89 @@
-"""Tells from the parameters of a saved model which network it is."""
+"""Class Network, the architecture; what a pattern freezes of it; which network the parameters of a file are of."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import mxnet as mx
+
+from sagemaker_ssd.ssd.heads import Predictions, head_layout, multibox_heads
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.resnet50 import resnet50
+from sagemaker_ssd.ssd.vgg16 import vgg16
 
 # One layer of each trunk by which its parameters are known.
 _TRUNKS: Final = {"vgg-16": "conv1_1_weight", "resnet-50": "stage1_unit1_conv1_weight"}
 _CLASS_BIAS, _LOCATION_BIAS = "_cls_pred_conv_bias", "_loc_pred_conv_bias"
+_OFFSETS_PER_ANCHOR: Final = 4
 _RESIDUAL_UNIT: Final = re.compile(r"stage\d+_unit\d+_")
-_NUMBERS_OF_A_BOX: Final = 4
 _PARAMETER: Final = re.compile(r"_(weight|bias|gamma|beta|moving_mean|moving_var)$")
+
+
+@dataclass(frozen=True)
+class NmsSettings:
+    """Non-maximum suppression: the IoU from which the lower score goes, and the most detections that it looks at."""
+
+    threshold: float = 0.45
+    topk: int = 400
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What training leaves as it is: `arguments` get no gradient, `batch_norms` use their stored mean and variance."""
+
+    arguments: frozenset[str]
+    batch_norms: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Network:
+    """The architecture: base_network "vgg-16" or "resnet-50", image_shape in pixels, num_classes without background.
+
+    nms: no part of it, but of the graphs that detect.
+    """
+
+    base_network: str
+    image_shape: int
+    num_classes: int
+    nms: NmsSettings = NmsSettings()
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """The RGB values taken off every pixel before the network (resnet-50 normalises in its first layer)."""
+        return (0.0, 0.0, 0.0) if self.base_network == "resnet-50" else (123.0, 117.0, 104.0)
+
+    def predictions(self, *, frozen_batch_norms: Collection[str] = (), folded_scale: bool = False) -> Predictions:
+        """Build trunk and heads; frozen_batch_norms as in `Frozen`, folded_scale as in `multibox_heads`."""
+        return multibox_heads(
+            trunk(self.base_network, frozen_batch_norms),
+            head_layout(self.base_network, self.image_shape),
+            self.num_classes,
+            folded_scale=folded_scale,
+        )
+
+    def arguments(self) -> frozenset[str]:
+        """Return the names of all parameters that can be trained."""
+        predictions = self.predictions()
+        every = mx.sym.Group([predictions.locations, predictions.classes]).list_arguments()
+        return frozenset(every) - {"data"}
+
+    def freeze(self, pattern: str | None) -> Frozen:
+        """Freeze the arguments whose names `pattern` matches from their start (re.match, as in mxnet-ssd).
+
+        A BatchNorm whose gamma and beta are both frozen keeps its mean and variance too. None freezes nothing.
+        """
+        if pattern is None:
+            return Frozen(frozenset(), frozenset())
+        arguments = frozenset(filter(re.compile(pattern).match, self.arguments()))
+        scaled = {name.removesuffix("_gamma") for name in arguments if name.endswith("_gamma")}
+        return Frozen(arguments, frozenset(layer for layer in scaled if f"{layer}_beta" in arguments))
+
+
+def trunk(base_network: str, frozen_batch_norms: Collection[str] = ()) -> dict[str, mx.sym.Symbol]:
+    """Build the trunk of "vgg-16" or "resnet-50" over `data`; return the feature maps that the heads read, by name."""
+    data = mx.sym.Variable("data")
+    return resnet50(data, frozen_batch_norms) if base_network == "resnet-50" else vgg16(data)
 
 
 @dataclass(frozen=True)
@@ -38,7 +109,7 @@ def network_of(parameters: Parameters) -> SavedNetwork | str:
         location = name.removesuffix(_CLASS_BIAS) + _LOCATION_BIAS
         if name.endswith(_CLASS_BIAS) and location in names:
             scores, offsets = names[name].size, names[location].size
-            counts.add(_NUMBERS_OF_A_BOX * scores / offsets - 1)
+            counts.add(_OFFSETS_PER_ANCHOR * scores / offsets - 1)
     if not counts:
         return f"it holds {trunks[0]} without detection heads; for ImageNet weights name the channel pretrained"
     (count, *others) = sorted(counts)

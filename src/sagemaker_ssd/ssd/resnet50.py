@@ -4,19 +4,23 @@ from collections.abc import Collection
 
 import mxnet as mx
 
+# The residual units of each stage, and the channels that they give.
 _UNITS = (3, 4, 6, 3)
 _FILTERS = (256, 512, 1024, 2048)
+BATCH_NORM_EPS = 2e-5
 
 
 class _Builder:
-    def __init__(self, stored_statistics: Collection[str]) -> None:
-        self._stored_statistics = stored_statistics
+    """Adds layers under the genuine artifact's names, and counts its residual sums: _plus0 to _plus15."""
+
+    def __init__(self, frozen_batch_norms: Collection[str]) -> None:
+        self._frozen_batch_norms = frozen_batch_norms
         self._sums = 0
 
     def batch_norm(self, data: mx.sym.Symbol, name: str, *, fix_gamma: bool = False) -> mx.sym.Symbol:
         # The attribute is set only where it is wanted: the saved graph must not carry it.
-        stored = {"use_global_stats": True} if name in self._stored_statistics else {}
-        return mx.sym.BatchNorm(data, fix_gamma=fix_gamma, eps=2e-5, momentum=0.9, name=name, **stored)
+        frozen = {"use_global_stats": True} if name in self._frozen_batch_norms else {}
+        return mx.sym.BatchNorm(data, fix_gamma=fix_gamma, eps=BATCH_NORM_EPS, momentum=0.9, name=name, **frozen)
 
     def convolution(
         self, data: mx.sym.Symbol, name: str, filters: int, kernel: int, stride: int, pad: int | None = None
@@ -53,14 +57,14 @@ class _Builder:
         return total
 
 
-def resnet50(data: mx.sym.Symbol, stored_statistics: Collection[str] = ()) -> dict[str, mx.sym.Symbol]:
+def resnet50(data: mx.sym.Symbol, frozen_batch_norms: Collection[str] = ()) -> dict[str, mx.sym.Symbol]:
     """Build the trunk and return the feature maps that the detection heads read.
 
     data: (B, 3, S, S), RGB 0-255; `bn_data` normalises it.
-    stored_statistics: names of BatchNorm layers that use their stored mean and variance while training.
+    frozen_batch_norms: names of BatchNorm layers that use their stored mean and variance while training.
     Returns {"_plus12": (B, 1024, ~S/16, ~S/16), "_plus15": (B, 2048, ~S/32, ~S/32)}.
     """
-    build = _Builder(stored_statistics)
+    build = _Builder(frozen_batch_norms)
     body = mx.sym.identity(data, name="id")
     body = build.batch_norm(body, "bn_data", fix_gamma=True)
     body = build.convolution(body, "conv0", 64, kernel=7, stride=2, pad=3)

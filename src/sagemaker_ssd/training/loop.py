@@ -1,9 +1,4 @@
-"""The failure of a training that has left the range of numbers.
-
-One pass of training over a channel.
-
-When training ends before its last epoch.
-"""
+"""An epoch: one pass of training over a channel, its losses, the failure when they diverge; and early stopping."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,16 +10,6 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd.errors import ProgramError, UserError
 from sagemaker_ssd.training.trainer import LossSums, Trainer
-
-
-def diverged(what: str, learning_rate: float) -> UserError:
-    """Return the failure; `what` says which values are not finite, and when."""
-    return UserError(
-        f"training diverged: {what} (counted from 0; learning rate {learning_rate:g}). The model of the best epoch "
-        f"before it, if any, is kept. Lower learning_rate (try {learning_rate / 10:g}), or limit the gradients with "
-        "clip_gradient (try 5), or start slowly with warmup_epochs (try 1)"
-    )
-
 
 Batch = tuple[mx.nd.NDArray, NDArray[np.float32]]
 
@@ -40,7 +25,7 @@ class EpochProgress:
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """An epoch's mean losses per counted anchor (mxnet-ssd's metrics), its size and the seconds it took.
+    """An epoch's mean losses of an anchor that counts (mxnet-ssd's metrics), its size and the seconds it took.
 
     Losses and images are this host's own; batches are the epoch's steps, which all hosts make together. anchors: how
     many the means are over. waiting: the seconds, of all, in which no batch was ready.
@@ -90,27 +75,33 @@ def train_epoch(
     """
     start = time.monotonic()
     sums, images, count = np.zeros(3), 0, 0
-    waiting: LossSums | None = None
-    timed = _Timed(batches)
+    unread: LossSums | None = None
+    timed = _TimedBatches(batches)
     for batch, total in _steps(timed, totals):
         data, label = batch or (None, None)
         latest = trainer.step(data, label, rate(count), total)
         # The previous batch's losses are read while this one is computed, so that the device never waits for us.
-        if waiting is not None:
-            sums += _finite(waiting, epoch, count - 1, rate(count - 1))
-        waiting, count, images = latest, count + 1, images + (0 if label is None else len(label))
+        if unread is not None:
+            sums += _finite(unread, epoch, count - 1, rate(count - 1))
+        unread, count, images = latest, count + 1, images + (0 if label is None else len(label))
         observe(EpochProgress(count, images, time.monotonic() - start))
-    if waiting is not None:
-        sums += _finite(waiting, epoch, count - 1, rate(count - 1))
+    if unread is not None:
+        sums += _finite(unread, epoch, count - 1, rate(count - 1))
     # A batch whose every image lost its boxes to the crops counts no anchor, nor does a host without images.
     entropy, smooth_l1, anchors = sums.tolist()
     seconds = time.monotonic() - start
     return EpochLosses(
-        entropy / max(anchors, 1), smooth_l1 / max(anchors, 1), count, images, seconds, int(anchors), timed.seconds
+        cross_entropy=entropy / max(anchors, 1),
+        smooth_l1=smooth_l1 / max(anchors, 1),
+        batches=count,
+        images=images,
+        seconds=seconds,
+        anchors=int(anchors),
+        waiting=timed.seconds,
     )
 
 
-class _Timed:
+class _TimedBatches:
     """Batches, and the seconds in which they were waited for."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
@@ -125,6 +116,7 @@ class _Timed:
 
 
 def _steps(batches: Iterable[Batch], totals: Sequence[int] | None) -> Iterator[tuple[Batch | None, int | None]]:
+    """Give each step's batch, None where this host has none left, and the step's images over all hosts."""
     if totals is None:
         for batch in batches:
             yield batch, None
@@ -141,6 +133,15 @@ def _finite(losses: LossSums, epoch: int, batch: int, learning_rate: float) -> N
     if np.isfinite(values).all():
         return values
     raise diverged(f"the loss is not a finite number in epoch {epoch}, batch {batch}", learning_rate)
+
+
+def diverged(what: str, learning_rate: float) -> UserError:
+    """Return the failure of a training whose losses or predictions are not finite; `what` says which, and when."""
+    return UserError(
+        f"training diverged: {what} (counted from 0; learning rate {learning_rate:g}). The model of the best epoch "
+        f"before it, if any, is kept. Lower learning_rate (try {learning_rate / 10:g}), or limit the gradients with "
+        "clip_gradient (try 5), or start slowly with warmup_epochs (try 1)"
+    )
 
 
 @dataclass(frozen=True)

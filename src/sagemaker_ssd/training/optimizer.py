@@ -1,10 +1,12 @@
-"""The four optimizers of the specification, as MXNet has them."""
+"""The four optimizers of the specification, as MXNet has them, and their state under the parameters' names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import mxnet as mx
+
+from sagemaker_ssd.training.schedule import ServerSchedule
 
 # What MXNet's optimizer of that name keeps for each parameter, in its order.
 _SLOTS: Final = {
@@ -25,9 +27,9 @@ class OptimizerSettings:
     weight_decay: float
     clip_gradient: float | None = None
 
-    def arguments(self) -> dict[str, Any]:
+    def mxnet_arguments(self) -> dict[str, float]:
         """Return what MXNet's optimizer of that name takes."""
-        taken: dict[str, Any] = {"wd": self.weight_decay if self.name in ("sgd", "rmsprop") else 0.0}
+        taken = {"wd": self.weight_decay if self.name in ("sgd", "rmsprop") else 0.0}
         if self.name != "adadelta":
             taken["learning_rate"] = self.learning_rate
         if self.name == "sgd":
@@ -50,27 +52,34 @@ class OptimizerState:
 
 
 def create_optimizer(
-    settings: OptimizerSettings, graph: mx.sym.Symbol, names: Mapping[int, str], *, shares: int, **more: Any
+    settings: OptimizerSettings,
+    graph: mx.sym.Symbol,
+    names: Mapping[int, str],
+    *,
+    world_size: int,
+    lr_scheduler: ServerSchedule | None = None,
+    begin_num_update: int = 0,
 ) -> mx.optimizer.Optimizer:
-    """Make MXNet's optimizer for gradients that are sums over `shares` devices; `names` are those of its indices.
+    """Make MXNet's optimizer for gradients that are sums over `world_size` devices; `names` are those of its indices.
 
-    The graph's __lr_mult__ and __wd_mult__ hold. more: what else MXNet's optimizer takes.
+    The graph's __lr_mult__ and __wd_mult__ hold.
     """
-    # The losses are normalised in the graph already, so only the sum over devices is divided out.
     return mx.optimizer.create(
         settings.name,
         sym=graph,
         param_idx2name=dict(names),
-        rescale_grad=1.0 / shares,
-        **settings.arguments(),
-        **more,
+        # The losses are normalised in the graph already, so only the sum over devices is divided out.
+        rescale_grad=1.0 / world_size,
+        lr_scheduler=lr_scheduler,
+        begin_num_update=begin_num_update,
+        **settings.mxnet_arguments(),
     )
 
 
 class Optimizer:
     """Updates the parameters of every device of this host.
 
-    shares: the devices whose gradients were added up, those of this host unless told otherwise.
+    world_size: the devices whose gradients were added up, those of this host unless given.
     """
 
     def __init__(
@@ -80,17 +89,17 @@ class Optimizer:
         names: Sequence[str],
         devices: int,
         *,
-        shares: int | None = None,
+        world_size: int | None = None,
     ) -> None:
         self._settings, self._graph, self._names, self._devices = settings, graph, list(names), devices
-        self._shares = devices if shares is None else shares
-        self._begin(updates=0)
+        self._world_size = devices if world_size is None else world_size
+        self._create(updates=0)
 
-    def _begin(self, updates: int) -> None:
+    def _create(self, updates: int) -> None:
         devices = self._devices
         indices = {k * devices + device: name for k, name in enumerate(self._names) for device in range(devices)}
         self._optimizer = create_optimizer(
-            self._settings, self._graph, indices, shares=self._shares, begin_num_update=updates
+            self._settings, self._graph, indices, world_size=self._world_size, begin_num_update=updates
         )
         self._update = mx.optimizer.get_updater(self._optimizer)
 
@@ -123,7 +132,7 @@ class Optimizer:
 
     def restore(self, state: OptimizerState) -> None:
         """Go on from a state of the same settings and parameters, on any number of devices."""
-        self._begin(state.updates)
+        self._create(state.updates)
         for k, name in enumerate(self._names):
             for index in range(k * self._devices, (k + 1) * self._devices):
                 kept = tuple(state.arrays[f"{slot}:{name}"].copy() for slot in self._settings.slots())

@@ -1,11 +1,9 @@
-"""The learning rate of every batch.
-
-The learning rate of every update on the servers.
-"""
+"""The learning rate of every batch, and of every update on the servers of dist_async."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Not by way of the package, whose import has not ended when a server reads this.
 from mxnet.lr_scheduler import LRScheduler
 
 
@@ -30,11 +28,10 @@ class Schedule:
         return float(self.learning_rate * self.factor**passed)
 
 
-# Not by way of the package, whose import has not ended when a server reads this.
-
-
 class ServerSchedule(LRScheduler):  # type: ignore[misc]
     """A schedule counted in a parameter's updates by all hosts, the only count that a server of dist_async has.
+
+    It is pickled on its way to the servers.
 
     updates_per_epoch: of all hosts together, 1 or more. first_epoch: the one that the first update belongs to.
     Raises ValueError for anything else.

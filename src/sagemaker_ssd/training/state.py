@@ -1,7 +1,4 @@
-"""What a training is at one moment.
-
-What the epochs of a job have brought so far.
-"""
+"""What a checkpoint has to hold of a training: the state that its next step depends on, and the epochs so far."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,14 +19,14 @@ class TrainingState:
 
     def copied(self, *, optimizer: bool) -> "TrainingState":
         """Return a copy in main memory, which later steps leave alone; optimizer: whether with its arrays."""
-        arrays = _copied(self.optimizer.arrays) if optimizer else {}
+
+        def copied(arrays: Mapping[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
+            return {name: array.copyto(mx.cpu()) for name, array in arrays.items()}
+
+        arrays = copied(self.optimizer.arrays) if optimizer else {}
         return TrainingState(
-            _copied(self.arguments), _copied(self.states), OptimizerState(arrays, self.optimizer.updates)
+            copied(self.arguments), copied(self.states), OptimizerState(arrays, self.optimizer.updates)
         )
-
-
-def _copied(arrays: Mapping[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
-    return {name: array.copyto(mx.cpu()) for name, array in arrays.items()}
 
 
 @dataclass

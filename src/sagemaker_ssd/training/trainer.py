@@ -1,31 +1,28 @@
-"""One device's copy of the network that trains.
-
-A fingerprint of weights, by which hosts can tell whether theirs are the same.
-
-A network in training on the devices of this host, alone or together with other hosts.
-"""
+"""A network in training on the devices of this host, alone or together with other hosts (data parallelism)."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.errors import ProgramError
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.state import TrainingState
-from sagemaker_ssd.training.updates import HostUpdates, ServerUpdates, Trained, Updates, is_asynchronous, local_store
+from sagemaker_ssd.training.updates import TrainedParameter, local_store, make_updates
 
 Arrays = Mapping[str, mx.nd.NDArray]
+_INPUTS: Final = ("data", "label")
 
 
 class Replica:
     """A training graph bound to a device with its own parameters and gradients.
 
     Frozen arguments have no gradient, so the part of the backward pass that only they need does not exist.
+    `executor` computes a whole device batch; `trained` are the names of the arguments that have a gradient.
     """
 
     def __init__(
@@ -38,39 +35,32 @@ class Replica:
         max_objects: int,
         frozen: Collection[str],
     ) -> None:
-        still = {"data", "label", *frozen}
-        requests = {name: "null" if name in still else "write" for name in graph.list_arguments()}
-        executor = graph.simple_bind(
+        without_gradient = {*_INPUTS, *frozen}
+        requests = {name: "null" if name in without_gradient else "write" for name in graph.list_arguments()}
+        self.device = device
+        self.trained = [name for name, request in requests.items() if request != "null"]
+        self.executor: mx.executor.Executor = graph.simple_bind(
             device,
             grad_req=requests,
             data=(batch_size, 3, image_shape, image_shape),
             label=(batch_size, max_objects, 5),
         )
-        self.device = device
-        self.trained = [name for name, request in requests.items() if request != "null"]
-        self._full = executor
-        self._executors = {batch_size: executor}
+        self._executors = {batch_size: self.executor}
 
     @property
     def arguments(self) -> dict[str, mx.nd.NDArray]:
         """The parameters on this device by name."""
-        inputs = ("data", "label")
-        return {name: array for name, array in self._full.arg_dict.items() if name not in inputs}
+        return {name: array for name, array in self.executor.arg_dict.items() if name not in _INPUTS}
 
     @property
     def states(self) -> dict[str, mx.nd.NDArray]:
         """BatchNorm's running mean and variance on this device by name."""
-        return dict(self._full.aux_dict)
-
-    @property
-    def executor(self) -> mx.executor.Executor:
-        """What computes a whole share of a batch."""
-        return self._full
+        return dict(self.executor.aux_dict)
 
     @property
     def gradients(self) -> dict[str, mx.nd.NDArray]:
         """The gradient of every trained argument by name."""
-        return {name: self._full.grad_dict[name] for name in self.trained}
+        return {name: self.executor.grad_dict[name] for name in self.trained}
 
     def load(self, arguments: Arrays, states: Arrays) -> None:
         """Copy parameters to this device; every one of the graph must be given."""
@@ -81,7 +71,7 @@ class Replica:
 
     def forward_backward(self, data: mx.nd.NDArray, label: mx.nd.NDArray) -> mx.nd.NDArray:
         """Compute the gradients of (n, 3, S, S) images with (n, objects, 5) labels; return a copy of loss_sums."""
-        executor = self._executor(data.shape[0])
+        executor = self._executor_of(data.shape[0])
         data.copyto(executor.arg_dict["data"])
         label.copyto(executor.arg_dict["label"])
         executor.forward(is_train=True)
@@ -99,21 +89,12 @@ class Replica:
         for gradient in self.gradients.values():
             gradient[:] = 0
 
-    def _executor(self, images: int) -> mx.executor.Executor:
+    def _executor_of(self, images: int) -> mx.executor.Executor:
         if images not in self._executors:
             # Shares parameters, gradients and memory with the full one: only an epoch's last batch is smaller.
-            shapes = {name: (images, *self._full.arg_dict[name].shape[1:]) for name in ("data", "label")}
-            self._executors[images] = self._full.reshape(**shapes)
+            shapes = {name: (images, *self.executor.arg_dict[name].shape[1:]) for name in _INPUTS}
+            self._executors[images] = self.executor.reshape(**shapes)
         return self._executors[images]
-
-
-def digest(arrays: Arrays) -> str:
-    """Return the SHA-256 of the arrays' names, shapes and bytes, in the order of their names, in hexadecimal."""
-    found = hashlib.sha256()
-    for name in sorted(arrays):
-        found.update(f"{name} {arrays[name].shape}\n".encode())
-        found.update(arrays[name].asnumpy())
-    return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -133,8 +114,8 @@ class LossSums:
 class Trainer:
     """Splits each batch over the devices and updates every device's parameters alike.
 
-    store: what `connect` gave, for several hosts with the same number of devices each; None for one host. All hosts
-    have to load the same parameters.
+    batch_size: of this host. store: what `connect` gave, for several hosts with the same number of devices each; None
+    for one host. All hosts have to load the same parameters.
     schedule: the servers' learning rates, for dist_async alone, where the optimizer is on the servers.
     Raises ProgramError when one of the two lacks the other.
     """
@@ -152,28 +133,28 @@ class Trainer:
         store: mx.kv.KVStore | None = None,
         schedule: ServerSchedule | None = None,
     ) -> None:
-        share = -(-batch_size // len(devices))
+        device_batch_size = -(-batch_size // len(devices))
         self.replicas = [
             Replica(
                 graph,
                 device,
-                batch_size=share,
+                batch_size=device_batch_size,
                 image_shape=image_shape,
                 max_objects=max_objects,
                 frozen=frozen,
             )
             for device in devices
         ]
-        store = local_store(devices) if store is None else store
-        self._updates = _make_updates(settings, graph, self._trained(), store, schedule)
-
-    def _trained(self) -> list[Trained]:
         arguments = [replica.arguments for replica in self.replicas]
         gradients = [replica.gradients for replica in self.replicas]
         # By size, because a store spreads small arrays over its servers in turn: weights and biases would part. Then by
         # name, because the hosts' graphs may differ in the order of their arguments.
         names = sorted(self.replicas[0].trained, key=lambda name: (-arguments[0][name].size, name))
-        return [Trained(name, [of[name] for of in gradients], [of[name] for of in arguments]) for name in names]
+        parameters = [
+            TrainedParameter(name, [of[name] for of in gradients], [of[name] for of in arguments]) for name in names
+        ]
+        store = local_store(devices) if store is None else store
+        self._updates = make_updates(settings, graph, parameters, store, schedule)
 
     def load(self, arguments: Arrays, states: Arrays) -> None:
         """Copy parameters to every device, and with dist_async to the servers, which take them once."""
@@ -195,14 +176,7 @@ class Trainer:
         Each image counts the same, wherever it is: a device with m of all the step's images weighs m / images.
         """
         own = 0 if label is None else len(label)
-        sums = self._backward(data, label, self._updates.images_of_step(own, images))
-        self._updates.apply(own, learning_rate)
-        return LossSums(sums)
-
-    def _backward(
-        self, data: mx.nd.NDArray | None, label: NDArray[np.float32] | None, images: int
-    ) -> list[mx.nd.NDArray]:
-        own, shares = 0 if label is None else len(label), self._updates.shares
+        images = self._updates.images_of_step(own, images)
         bounds = np.linspace(0, own, len(self.replicas) + 1).round().astype(int).tolist()
         sums = []
         for replica, begin, end in zip(self.replicas, bounds[:-1], bounds[1:], strict=True):
@@ -210,20 +184,21 @@ class Trainer:
                 replica.clear_gradients()
                 continue
             sums.append(replica.forward_backward(data[begin:end], mx.nd.array(label[begin:end])))
-            # The update divides the sum by the shares, which is right where all are of the same size.
-            if (end - begin) * shares != images:
-                replica.scale_gradients((end - begin) * shares / images)
-        return sums
+            # The update divides the sum by the world size, which is right where every device has as many images.
+            if (end - begin) * self._updates.world_size != images:
+                replica.scale_gradients((end - begin) * self._updates.world_size / images)
+        self._updates.apply(own, learning_rate)
+        return LossSums(sums)
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Give every host the same parameters, of all steps so far; every host has to call it after an epoch.
 
         With dist_async it waits for all hosts; otherwise there is nothing to do.
         """
-        self._updates.settle()
+        self._updates.synchronize()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the arguments, which is the same on every host after `settle`."""
+        """Return the SHA-256 of the arguments, which is the same on every host after `synchronize`."""
         return digest(self.replicas[0].arguments)
 
     def parameters(self) -> tuple[dict[str, mx.nd.NDArray], dict[str, mx.nd.NDArray]]:
@@ -234,7 +209,7 @@ class Trainer:
         first = self.replicas[0]
         return first.arguments, first.states
 
-    def align_states(self) -> None:
+    def broadcast_states(self) -> None:
         """Give every device the first one's BatchNorm states, so that what is evaluated is what is saved."""
         _, states = self.parameters()
         for replica in self.replicas[1:]:
@@ -267,15 +242,13 @@ class Trainer:
         self._updates.restore(state.optimizer)
 
 
-def _make_updates(
-    settings: OptimizerSettings,
-    graph: mx.sym.Symbol,
-    parameters: Sequence[Trained],
-    store: mx.kv.KVStore | None,
-    schedule: ServerSchedule | None,
-) -> Updates:
-    if is_asynchronous(store) and schedule is not None:
-        return ServerUpdates(settings, graph, parameters, store, schedule)
-    if is_asynchronous(store) or schedule is not None:
-        raise ProgramError("the servers' schedule goes with dist_async: give both or neither")
-    return HostUpdates(settings, graph, parameters, store)
+def digest(arrays: Arrays) -> str:
+    """Return the SHA-256 of the arrays' names, shapes and bytes, in the order of their names, in hexadecimal.
+
+    By it hosts can tell whether their weights are the same.
+    """
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].shape}\n".encode())
+        found.update(arrays[name].asnumpy())
+    return found.hexdigest()

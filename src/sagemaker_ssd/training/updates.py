@@ -1,11 +1,4 @@
-"""The KVStore in which the gradients of several devices, or of several hosts, come together.
-
-What a trainer asks of whatever makes updates of gradients.
-
-Updates by an optimizer of this host, from the gradients of all devices and hosts.
-
-Updates by the optimizer of dist_async's servers, from each host's gradients as they come.
-"""
+"""How gradients become updates: summed in a KVStore for this host's optimizer, or sent to the servers of dist_async."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +10,13 @@ from sagemaker_ssd.errors import ProgramError
 from sagemaker_ssd.training.optimizer import Optimizer, OptimizerSettings, OptimizerState, create_optimizer
 from sagemaker_ssd.training.schedule import ServerSchedule
 
-Kind = Literal["dist_sync", "dist_async"]
+DistributedKVStore = Literal["dist_sync", "dist_async"]
 # The store of this process, which nothing gives up: MXNet waits for all other workers when the last reference to a
 # store goes, and a worker that fails would never come to its end.
-_held: Final[list[mx.kv.KVStore]] = []
+_joined: Final[list[mx.kv.KVStore]] = []
 
 
-def connect(kind: Kind, *, gpus: bool) -> mx.kv.KVStore:
+def connect(kind: DistributedKVStore, *, gpus: bool) -> mx.kv.KVStore:
     """Join the servers and the other hosts' workers that the DMLC_ variables name; once in a process.
 
     It waits for the scheduler, every server and every worker without an end of its own: the deadline is the
@@ -32,11 +25,11 @@ def connect(kind: Kind, *, gpus: bool) -> mx.kv.KVStore:
     gpus: add up the devices' gradients on GPUs. Raises ProgramError the second time, which would wait for ever, and
     MXNetError when a variable is missing.
     """
-    if _held:
+    if _joined:
         raise ProgramError(f"{kind}: this process has a store already; join once and pass the store on")
     on_gpus = {"dist_sync": "dist_device_sync", "dist_async": "dist_async_device"}
-    _held.append(mx.kv.create(on_gpus[kind] if gpus else kind))
-    return _held[0]
+    _joined.append(mx.kv.create(on_gpus[kind] if gpus else kind))
+    return _joined[0]
 
 
 def local_store(devices: Sequence[mx.Context]) -> mx.kv.KVStore | None:
@@ -52,8 +45,8 @@ def is_asynchronous(store: mx.kv.KVStore | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained parameter: its gradient and its value, one array a device each."""
+class TrainedParameter:
+    """A parameter that gets updates: its gradient and its value, one array a device each."""
 
     name: str
     gradients: Sequence[mx.nd.NDArray]
@@ -61,12 +54,12 @@ class Trained:
 
 
 class Updates(Protocol):
-    """What a trainer asks of either kind; shares: the devices whose mean gradient is one update."""
+    """What a trainer asks of either kind; world_size: the devices whose mean gradient is one update."""
 
-    shares: int
+    world_size: int
 
     def images_of_step(self, own: int, images: int | None) -> int:
-        """Return how many images an update is made of, when `own` are this host's and `images` were told."""
+        """Return how many images an update is made of, when `own` are this host's and `images` those of all hosts."""
 
     def begin(self) -> None:
         """Take note that the values have been loaded."""
@@ -74,7 +67,7 @@ class Updates(Protocol):
     def apply(self, images: int, learning_rate: float) -> None:
         """Update the values of every device by its gradients, which are of `images` images of this host."""
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Give every host the values that all updates so far have led to."""
 
     def state(self) -> OptimizerState:
@@ -87,8 +80,23 @@ class Updates(Protocol):
         """Go on from what an optimizer remembered."""
 
 
+def make_updates(
+    settings: OptimizerSettings,
+    graph: mx.sym.Symbol,
+    parameters: Sequence[TrainedParameter],
+    store: mx.kv.KVStore | None,
+    schedule: ServerSchedule | None,
+) -> Updates:
+    """Return the updates that go with a store; raises ProgramError unless a schedule comes with dist_async alone."""
+    if is_asynchronous(store) and schedule is not None:
+        return ServerUpdates(settings, graph, parameters, store, schedule)
+    if is_asynchronous(store) or schedule is not None:
+        raise ProgramError("the servers' schedule goes with dist_async: give both or neither")
+    return HostUpdates(settings, graph, parameters, store)
+
+
 class HostUpdates:
-    """Adds up gradients over devices and hosts, and updates by an optimizer of this host, as every host does alike.
+    """All-reduces gradients over devices and hosts, and updates by an optimizer of this host, as every host does alike.
 
     store: dist_sync, the store of one host, or None for one device. All hosts have the same number of devices.
     """
@@ -97,21 +105,21 @@ class HostUpdates:
         self,
         settings: OptimizerSettings,
         graph: mx.sym.Symbol,
-        parameters: Sequence[Trained],
+        parameters: Sequence[TrainedParameter],
         store: mx.kv.KVStore | None,
     ) -> None:
         devices = len(parameters[0].values)
         self._parameters, self._store = parameters, store
         self._hosts = 1 if store is None else store.num_workers
-        self.shares = devices * self._hosts
+        self.world_size = devices * self._hosts
         names = [parameter.name for parameter in parameters]
-        self._optimizer = Optimizer(settings, graph, names, devices, shares=self.shares)
+        self._optimizer = Optimizer(settings, graph, names, devices, world_size=self.world_size)
         if store is not None:
             zeros = [parameter.gradients[0].zeros_like() for parameter in parameters]
             store.init(list(range(len(zeros))), zeros)
 
     def images_of_step(self, own: int, images: int | None) -> int:
-        """Return those of all hosts; raises ProgramError when they were not told, or are fewer than this host's."""
+        """Return those of all hosts; raises ProgramError when they are not given, or are fewer than this host's."""
         if images is None and self._hosts == 1:
             return own
         if images is None or images < own:
@@ -134,7 +142,7 @@ class HostUpdates:
         gradients = [parameter.gradients for parameter in self._parameters]
         self._optimizer.step(gradients, [parameter.values for parameter in self._parameters], learning_rate)
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Nothing: every host has made every update."""
 
     def state(self) -> OptimizerState:
@@ -160,14 +168,15 @@ class ServerUpdates:
         self,
         settings: OptimizerSettings,
         graph: mx.sym.Symbol,
-        parameters: Sequence[Trained],
+        parameters: Sequence[TrainedParameter],
         store: mx.kv.KVStore,
         schedule: ServerSchedule,
     ) -> None:
         self._parameters, self._store = parameters, store
-        self.shares = len(parameters[0].values)
+        # The devices of this host alone: an update is one host's.
+        self.world_size = len(parameters[0].values)
         names = {key: parameter.name for key, parameter in enumerate(parameters)}
-        self._optimizer = create_optimizer(settings, graph, names, shares=self.shares, lr_scheduler=schedule)
+        self._optimizer = create_optimizer(settings, graph, names, world_size=self.world_size, lr_scheduler=schedule)
         self._begun = False
 
     def images_of_step(self, own: int, images: int | None) -> int:
@@ -202,7 +211,7 @@ class ServerUpdates:
             self._store.push(key, parameter.gradients, priority=-key)
             self._store.pull(key, out=parameter.values, priority=-key)
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Wait for all hosts' updates so far and fetch the values; every host has to call it."""
         mx.nd.waitall()
         self._store._barrier()

@@ -1,1 +1,1 @@
-"""The tool that installs pre-trained weights beside the program."""
+"""The command that installs pre-trained weights for the program."""

@@ -1,4 +1,4 @@
-"""`python -m sagemaker_ssd.weights`: installs pre-trained weights beside the program, and says which are there."""
+"""`python -m sagemaker_ssd.weights`: installs pre-trained weights for the program, and lists which are there."""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ def main() -> int:
             _fetch(find_source(options.base_network, options.source), options.output, options.file)
         elif options.command == "ensure":
             for text in options.weights:
-                if not _ensured(text):
+                if not _is_installed(text):
                     _fetch(_wanted(text), None, None)
         else:
             _list()
@@ -39,8 +39,8 @@ def _wanted(text: str) -> Source:
     return find_source(base_network, name or None)
 
 
-def _whole(base_network: str) -> "StoredWeights | None":
-    """Find a network's installed weights; None without any, and for damaged ones, of which a line tells."""
+def _installed(base_network: str) -> "StoredWeights | None":
+    """Return a network's installed weights; None without any, and for damaged ones, which a line on stderr names."""
     from sagemaker_ssd.contract.weights import stored_weights
 
     try:
@@ -57,10 +57,10 @@ def _is_of(stored: "StoredWeights | None", source: Source) -> bool:
     return stored is not None and stored.facts.get("checksum") == source.checksum
 
 
-def _ensured(text: str) -> bool:
+def _is_installed(text: str) -> bool:
     """Say whether NETWORK=SOURCE is installed already; for NETWORK alone any source will do."""
     source = _wanted(text)
-    stored = _whole(source.base_network)
+    stored = _installed(source.base_network)
     return _is_of(stored, source) if "=" in text else stored is not None
 
 
@@ -79,7 +79,7 @@ def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
 def _list() -> None:
     from sagemaker_ssd.contract.weights import store
 
-    found = {network: _whole(network) for network in dict.fromkeys(source.base_network for source in SOURCES)}
+    found = {network: _installed(network) for network in dict.fromkeys(source.base_network for source in SOURCES)}
     for source in SOURCES:
         print(f"{'installed' if _is_of(found[source.base_network], source) else 'not installed':15}{source.label}")
     print(f"Folder: {store()}")

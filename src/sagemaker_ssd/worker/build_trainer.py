@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +11,13 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import PlatformError, UserError
-from sagemaker_ssd.ssd.graphs import Network, saved_graph, training_graph
-from sagemaker_ssd.ssd.initial_values import fixed_gammas, frozen_arguments, stored_statistics
+from sagemaker_ssd.ssd.graphs import training_graph
+from sagemaker_ssd.ssd.initial_values import fixed_gammas
+from sagemaker_ssd.ssd.network import Frozen, Network
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
-from sagemaker_ssd.training.updates import Kind, connect, is_asynchronous
+from sagemaker_ssd.training.updates import DistributedKVStore, connect, is_asynchronous
 from sagemaker_ssd.worker.agreement import check_devices
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def build_trainer(
     graph = training_graph(
         network,
         empty_images=train.images_without_objects > 0,
-        stored_statistics=frozen.batch_norms,
+        frozen_batch_norms=frozen.batch_norms,
         precision_dtype=training_precision(hyperparameters.precision_dtype, devices, group),
     )
     store = None
@@ -61,38 +61,29 @@ def build_trainer(
         batch_size=batch_size,
         image_shape=hyperparameters.image_shape,
         max_objects=train.max_objects,
-        frozen=frozen.arguments,
+        # A BatchNorm scale that the graph fixes at 1 is frozen in every training.
+        frozen=frozen.arguments | fixed_gammas(graph),
         store=store,
         schedule=schedule if is_asynchronous(store) else None,
     )
 
 
-@dataclass(frozen=True)
-class FrozenLayers:
-    """What a training leaves alone: `arguments` have no gradient, `batch_norms` use their stored statistics."""
-
-    arguments: frozenset[str]
-    batch_norms: frozenset[str]
-
-
-def freeze(network: Network, pattern: str | None) -> FrozenLayers:
-    """Decide, once for graph and trainer, what freeze_layer_pattern freezes; raises UserError if it is everything.
-
-    The BatchNorm scales that the graph fixes at 1 are frozen in every training.
-    """
-    graph = saved_graph(network)
-    matched = frozen_arguments(graph, pattern)
-    trainable = set(graph.list_arguments()) - {"data", "label"}
-    if pattern is not None and not matched:
+def freeze(network: Network, pattern: str | None) -> Frozen:
+    """Decide, once for graph and trainer, what freeze_layer_pattern freezes; raises UserError if it is everything."""
+    frozen = network.freeze(pattern)
+    if pattern is None:
+        return frozen
+    trainable = network.arguments()
+    if not frozen.arguments:
         _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
-    elif pattern is not None and matched == trainable:
+    elif frozen.arguments == trainable:
         raise UserError(
             f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
             "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
         )
-    elif pattern is not None:
-        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(matched), len(trainable))
-    return FrozenLayers(matched | fixed_gammas(graph), stored_statistics(matched))
+    else:
+        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen.arguments), len(trainable))
+    return frozen
 
 
 def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
@@ -145,7 +136,9 @@ def has_bfloat16() -> bool:
     return "avx512_bf16" in flags.split()
 
 
-def _join_parameter_server(kind: Kind, devices: Sequence[mx.Context], group: ProcessGroup) -> mx.kv.KVStore:
+def _join_parameter_server(
+    kind: DistributedKVStore, devices: Sequence[mx.Context], group: ProcessGroup
+) -> mx.kv.KVStore:
     check_devices(group, len(devices))
     group.report_progress("the start of MXNet's parameter server", timeout=_CONNECTING_SECONDS)
     store = connect(kind, gpus=devices[0].device_type == "gpu")

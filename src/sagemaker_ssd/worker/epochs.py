@@ -25,8 +25,9 @@ from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.average_precision import Scores
 from sagemaker_ssd.scoring.detector import Detector
 from sagemaker_ssd.scoring.evaluate import evaluate
-from sagemaker_ssd.ssd.graphs import Network, detection_graph, saved_graph
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, with_fixed_gammas
+from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import EarlyStopping, EpochLosses, EpochProgress, combined, diverged, train_epoch
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
 from sagemaker_ssd.training.state import History, TrainingState
@@ -142,8 +143,8 @@ class EpochRunner:
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
             self._group.report_progress(f"the end of epoch {epoch}")
-        self.trainer.settle()
-        self.trainer.align_states()
+        self.trainer.synchronize()
+        self.trainer.broadcast_states()
         return losses
 
     def evaluate(self, epoch: int) -> Scores:

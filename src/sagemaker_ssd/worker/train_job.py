@@ -13,8 +13,9 @@ from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_c
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
+from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
@@ -45,8 +46,7 @@ def train_job(
         hyperparameters.base_network,
         hyperparameters.image_shape,
         hyperparameters.num_classes,
-        nms_threshold=hyperparameters.nms_threshold,
-        nms_topk=hyperparameters.nms_topk,
+        NmsSettings(hyperparameters.nms_threshold, hyperparameters.nms_topk),
     )
     # Where the training starts: a checkpoint, or a model, weights or random values. Before the channels, whose check
     # can take minutes.

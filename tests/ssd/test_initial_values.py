@@ -1,10 +1,11 @@
-"""Starting values, and what a pattern freezes."""
+"""Starting values, and those that the graph fixes."""
 
 import numpy as np
 import pytest
 
-from sagemaker_ssd.ssd.graphs import Network, saved_graph
-from sagemaker_ssd.ssd.initial_values import fixed_gammas, frozen_arguments, initial_parameters, stored_statistics
+from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.initial_values import fixed_gammas, initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 RESNET = saved_graph(Network("resnet-50", 300, num_classes=3))
 VGG = saved_graph(Network("vgg-16", 300, num_classes=3))
@@ -35,24 +36,6 @@ def test_prescribed_and_scaled_values():
     assert np.all(resnet.states["bn0_moving_var"].asnumpy() == 1)
     shortcuts = [resnet.arguments[f"stage{stage}_unit1_sc_weight"].asnumpy().std() for stage in (2, 3)]
     assert shortcuts == pytest.approx([(2 / 256) ** 0.5, 0.3 * (2 / 512) ** 0.5], rel=0.02)
-
-
-def test_a_pattern_is_matched_from_the_names_start_over_the_whole_network():
-    frozen = frozen_arguments(VGG, r"^(conv1_|conv2_).*")
-    assert frozen == {f"conv{layer}_{kind}" for layer in ("1_1", "1_2", "2_1", "2_2") for kind in ("weight", "bias")}
-    # re.match: no ^ needed, and no match in the middle of a name.
-    assert frozen_arguments(VGG, "conv1_1_w") == {"conv1_1_weight"}
-    assert frozen_arguments(VGG, "4_3_scale") == frozenset()
-    assert frozen_arguments(VGG, "data|label") == frozenset()
-    assert frozen_arguments(VGG, "false") == frozenset()
-    assert frozen_arguments(VGG, None) == frozenset()
-
-
-def test_a_batch_norm_is_frozen_when_both_its_parameters_are():
-    assert stored_statistics(frozen_arguments(RESNET, "bn0_gamma")) == frozenset()
-    assert stored_statistics(frozen_arguments(RESNET, "bn0_")) == {"bn0"}
-    stage = stored_statistics(frozen_arguments(RESNET, "stage1_unit1_bn"))
-    assert stage == {"stage1_unit1_bn1", "stage1_unit1_bn2", "stage1_unit1_bn3"}
 
 
 def test_the_one_scale_that_the_graph_fixes():
