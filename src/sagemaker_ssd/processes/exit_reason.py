@@ -4,13 +4,12 @@ import re
 import signal
 from collections.abc import Mapping
 
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, PlatformError, internal_error, reported_error
 
 # MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
 _CAUGHT_BY_MXNET = "Segmentation fault: 11"
 # What ps-lite's check of its socket says.
 _CANNOT_LISTEN = "bind failed"
-_BY_CODE: dict[object, type[JobError]] = {1: UserError, 2: PlatformError, 3: ProgramError}
 
 
 def failure(
@@ -24,8 +23,7 @@ def failure(
     if report is not None:
         if report.get("exit_code") == 0:
             return None
-        kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
-        return kind(str(report.get("sentence")))
+        return reported_error(report.get("exit_code"), str(report.get("sentence")))
     return ended_without_a_word("the training process", returncode, stderr_tail, mini_batch_size)
 
 
@@ -54,14 +52,13 @@ def ended_without_a_word(process: str, returncode: int, stderr_tail: str, mini_b
             f"lower {batch}image_shape, or choose an instance type with more memory"
         )
     if returncode < 0:
-        return ProgramError(
+        return internal_error(
             f"{process} crashed with signal {-returncode} ({_signal_name(-returncode)}) in native code"
-            f"{_last_words(stderr_tail)}. This is a bug of this program or of MXNet, not of your data or settings; the "
-            "job's log has the details"
+            f"{_last_words(stderr_tail)}",
+            of="this program or of MXNet, not of your data or settings",
         )
-    return ProgramError(
-        f"{process} ended with exit code {returncode} before its work was done"
-        f"{_last_words(stderr_tail)}. This is a bug of this program; the job's log has the details"
+    return internal_error(
+        f"{process} ended with exit code {returncode} before its work was done{_last_words(stderr_tail)}"
     )
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from sagemaker_ssd.errors import PlatformError
+from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE
+from sagemaker_ssd.errors import PlatformError, unexpected_error
 from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans
 from sagemaker_ssd.processes.exit_reason import failure, serving_failure
 from sagemaker_ssd.processes.watchdog import Watchdog, used_by
@@ -77,8 +78,8 @@ class WorkerProcess(ChildProcess):
         except Exception as error:
             # The worker would wait for an answer for ever.
             _log.exception("unexpected error")
-            text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
-            self.report = {"exit_code": 3, "sentence": text}
+            bug = unexpected_error(error)
+            self.report = {"exit_code": bug.exit_code, "sentence": bug.sentence}
             self.kill()
 
     def _take(self, message: dict[str, object]) -> None:
@@ -179,7 +180,7 @@ class HostProcesses:
             raise PlatformError(
                 f"the training process on this host made no progress: {overdue}. It hangs, or another host that it "
                 "waits for, or the network between them: start the job again; or, if a host is only slow, raise "
-                "SAGEMAKER_SSD_PROGRESS_SECONDS"
+                f"{PROGRESS_VARIABLE}"
             )
 
     def stop(self) -> None:

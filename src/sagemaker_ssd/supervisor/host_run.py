@@ -14,7 +14,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import finish_publication, model_state
 from sagemaker_ssd.coordination.protocol import Outcome
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, internal_error
 from sagemaker_ssd.supervisor.gpu import check_cards, gpus
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_processes import HostProcesses
@@ -56,7 +56,7 @@ def run_host(job: Job, stop: threading.Event, company: HostGroup, *, gpu_build: 
         sentence = "" if saved else _stopped_early(job, before is not None)
         return Outcome("stopped", host, 0 if saved else PlatformError.exit_code, sentence)
     if not saved:
-        raise ProgramError("training ended without a model; this is a bug of this program")
+        raise internal_error("training ended without a model")
     return Outcome("done", host)
 
 

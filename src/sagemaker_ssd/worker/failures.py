@@ -4,7 +4,7 @@ import errno
 import os
 import re
 
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, internal_error
 
 _GPU_MEMORY = re.compile(
     r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
@@ -66,10 +66,7 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
             f"the GPU ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more GPU memory"
         )
-    return ProgramError(
-        f"{type(error).__name__}: {_reason(text)}. This is a bug of this program or of MXNet; "
-        "the job's log has the details"
-    )
+    return internal_error(f"{type(error).__name__}: {_reason(text)}", of="this program or of MXNet")
 
 
 def _reason(text: str) -> str:
