@@ -14,7 +14,7 @@ from pathlib import Path
 
 import mxnet as mx
 
-from sagemaker_ssd.contract.model_folder import publish, staging_folder
+from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL, publish, staging_folder
 
 
 def size_of(arrays: Mapping[str, mx.nd.NDArray]) -> int:
@@ -33,11 +33,6 @@ def save_arrays(path: Path, arrays: Mapping[str, mx.nd.NDArray]) -> None:
         written.seek(max(0, size - len(ending)))
         if size < size_of(arrays) or written.read() != ending:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-SYMBOL = "model_algo_1-symbol.json"
-PARAMETERS = "model_algo_1-0000.params"
-CONFIGURATION = "hyperparams.json"
 
 
 def write_model(

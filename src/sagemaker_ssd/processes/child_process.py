@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import IO
 
 _TAIL_BYTES = 16_384
-_STOP_SECONDS = 8.0
+# A process in uninterruptible sleep is not gone at once when it is killed.
+_KILL_SECONDS = 8.0
 
 
 class ChildProcess:
@@ -65,17 +66,17 @@ class ChildProcess:
         """Send SIGTERM."""
         self._process.send_signal(signal.SIGTERM)
 
-    def stop(self) -> None:
-        """Ask the process to end, and kill it when it has not after 8 seconds (docker stop gives 10)."""
+    def stop(self, seconds: float) -> None:
+        """Ask the process to end, and kill it when it has not after `seconds`."""
         self.ask_to_stop()
-        if not self.ended(_STOP_SECONDS):
+        if not self.ended(seconds):
             self.kill()
 
     def kill(self) -> None:
         """Kill the process and whatever it has started."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self.ended(_STOP_SECONDS)
+            self.ended(_KILL_SECONDS)
 
     @property
     def pid(self) -> int:

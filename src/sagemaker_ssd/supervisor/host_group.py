@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from sagemaker_ssd.contract.cluster import Cluster
-from sagemaker_ssd.contract.environment import CLOSING_SECONDS, DEFAULT_PORT, Deadlines, read_deadlines, read_port
+from sagemaker_ssd.contract.environment import DEFAULT_PORT, FINALIZE_SECONDS, Deadlines, read_deadlines, read_port
 from sagemaker_ssd.coordination.link import Link
 from sagemaker_ssd.coordination.protocol import Greeting, Outcome
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
@@ -99,7 +99,7 @@ class HostGroup:
             return ending
         self._link.end(ending)
         # Where this host's part is done, the first host may still be at what follows the training.
-        seconds = _LAST_SECONDS + (CLOSING_SECONDS if ending.kind == "done" else 0)
+        seconds = _LAST_SECONDS + (FINALIZE_SECONDS if ending.kind == "done" else 0)
         deadline = time.monotonic() + seconds
         while (verdict := self._link.verdict) is None:
             self.stopping(stop)

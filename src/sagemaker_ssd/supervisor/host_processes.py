@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE
+from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE, STOP_SECONDS
 from sagemaker_ssd.errors import PlatformError, unexpected_error
 from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans
 from sagemaker_ssd.processes.exit_reason import failure, serving_failure
@@ -184,8 +184,8 @@ class HostProcesses:
             )
 
     def stop(self) -> None:
-        """Ask the worker to end, and kill it when it has not after 8 seconds."""
-        self._worker.stop()
+        """Ask the worker to end, and kill it when it has not after STOP_SECONDS."""
+        self._worker.stop(STOP_SECONDS)
 
     def _kill_serving(self) -> None:
         for process in self._serving.values():

@@ -15,7 +15,7 @@ import mxnet as mx
 
 from sagemaker_ssd.channels.annotations import class_names
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.contract.environment import CLOSING_SECONDS
+from sagemaker_ssd.contract.environment import FINALIZE_SECONDS
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.export.deploy import write_deploy
@@ -40,7 +40,7 @@ class Finalization:
     def run(self) -> None:
         """Make the figures, the report, the deploy form and the ONNX model."""
         # A step of it that hangs must not keep an instance for ever.
-        deadline = threading.Timer(CLOSING_SECONDS, _give_up)
+        deadline = threading.Timer(FINALIZE_SECONDS, _give_up)
         deadline.daemon = True
         deadline.start()
         names = self._class_names()
@@ -102,5 +102,5 @@ class Finalization:
 
 
 def _give_up() -> None:
-    _log.warning("What follows the training took more than %d minutes and is given up", CLOSING_SECONDS / 60)
+    _log.warning("What follows the training took more than %d minutes and is given up", FINALIZE_SECONDS / 60)
     os._exit(0)

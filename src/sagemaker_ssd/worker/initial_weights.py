@@ -17,7 +17,7 @@ import mxnet as mx
 from sagemaker_ssd.artifacts.model_archive import read_stored_model
 from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.contract.channels import model_file, pretrained_file
-from sagemaker_ssd.contract.hyperparameter_file import differences, settings
+from sagemaker_ssd.contract.hyperparameter_file import changed_hyperparameters, parse_model_configuration
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.weights import StoredWeights, damaged, required_weights
@@ -50,12 +50,13 @@ def continued(
     Raises UserError and OSError.
     """
     earlier = _read(folder, scratch)
-    earlier_settings = settings(earlier.configuration)
+    earlier_settings = parse_model_configuration(earlier.configuration)
     _check_network(earlier, chosen, earlier_settings)
     result = merged(starting, earlier.parameters)
     _check_trunk(result, starting, earlier)
     anew = layers(name for name in _named(starting) if name not in result.taken)
-    _report(earlier, result, anew, differences(earlier_settings, chosen.artifact_configuration()))
+    changed = changed_hyperparameters(earlier_settings, chosen.artifact_configuration())
+    _report(earlier, result, anew, changed)
     with earlier.file.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return result.parameters, {

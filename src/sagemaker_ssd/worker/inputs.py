@@ -18,6 +18,7 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.channel_files import NO_SHARE
 from sagemaker_ssd.contract.channels import DataChannel
+from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
 from sagemaker_ssd.worker.metrics import channel_figures
@@ -106,7 +107,13 @@ def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) 
     }
     if channel.mode == "Pipe":
         remedy = NO_SHARE if channel.sharded else "look at its S3Uri"
-        return check_stream(channel.stream, patience=channel.pipe_seconds, if_empty=remedy, **settings)
+        return check_stream(
+            channel.stream,
+            patience=channel.pipe_seconds,
+            patience_variable=PIPE_VARIABLE,
+            if_empty=remedy,
+            **settings,
+        )
     if channel.annotations is not None:
         return pack_images(channel.folder, channel.annotations, **settings)
     files = channel.record_files().found

@@ -5,8 +5,9 @@ import os
 import signal
 import threading
 
+from sagemaker_ssd.contract.environment import SAVE_SECONDS
+
 _PR_SET_PDEATHSIG = 1
-_PATIENCE_SECONDS = 7
 
 
 class Stopping:
@@ -26,7 +27,7 @@ class Stopping:
 
     def _wait(self) -> None:
         signal.sigwait({signal.SIGTERM})
-        self.saving.acquire(timeout=_PATIENCE_SECONDS)
+        self.saving.acquire(timeout=SAVE_SECONDS)
         os._exit(0)
 
 
