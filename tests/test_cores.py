@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.cores import time_limits, usable_cores
+from sagemaker_ssd.cores import cpu_limits, usable_cores
 
 
 def limits(root: Path, files: dict[str, str], membership: str) -> list[float]:
@@ -12,7 +12,7 @@ def limits(root: Path, files: dict[str, str], membership: str) -> list[float]:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return list(time_limits(root, membership))
+    return list(cpu_limits(root, membership))
 
 
 @pytest.mark.parametrize(

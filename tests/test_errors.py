@@ -2,7 +2,17 @@
 
 import pytest
 
-from sagemaker_ssd.errors import FAILURE_REASON_LENGTH, PlatformError, ProgramError, UserError, problems, shorten
+from sagemaker_ssd.errors import (
+    FAILURE_REASON_LENGTH,
+    PlatformError,
+    ProgramError,
+    UserError,
+    internal_error,
+    problems,
+    reported_error,
+    shorten,
+    unexpected_error,
+)
 
 
 def test_one_fault_is_told_as_it_is_and_several_as_a_list():
@@ -38,3 +48,19 @@ def test_a_line_that_is_too_long_is_cut_inside(text: str):
     short = shorten(text)
     assert len(short) == 1024
     assert short.endswith("x ... (the job's log has the rest)")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "kind"), [(1, UserError), (2, PlatformError), (3, ProgramError), (7, ProgramError)]
+)
+def test_a_reported_exit_code_names_the_error(exit_code: int, kind: type):
+    error = reported_error(exit_code, "text")
+    assert (type(error), error.sentence) == (kind, "text")
+
+
+def test_a_bug_is_called_one():
+    error = unexpected_error(ValueError("odd"))
+    assert error.sentence == "ValueError: odd. This is a bug of this program; the job's log has the details"
+    assert error.exit_code == 3
+    error = internal_error("It broke", of="MXNet")
+    assert error.sentence == "It broke. This is a bug of MXNet; the job's log has the details"

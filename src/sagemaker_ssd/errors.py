@@ -1,21 +1,21 @@
-"""Failures sorted by who can mend them; their text is what the person who started the job gets to see.
-
-How a given value is shown in a text.
-"""
+"""The errors that end a job, by exit code, and how their sentences write faults, values and numbers."""
 
 import json
 import re
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
 
 # SageMaker shows the first 1,024 characters of output/failure as the job's FailureReason.
-FAILURE_REASON_LENGTH = 1024
+FAILURE_REASON_LENGTH: Final = 1024
+# Long enough to recognise a value, short enough to leave room for other faults in the failure reason.
+SHOWN_LENGTH: Final = 80
 
 
 class JobError(Exception):
-    """Ends the job with `sentence`, the text for the person, and `exit_code`."""
+    """Ends the job with `sentence`, which the person who started it gets to see, and with `exit_code`."""
 
-    exit_code: ClassVar[int] = 3
+    # The exit codes of both programs and of the commands. 0: done, or stopped on request with a model in place.
+    exit_code: ClassVar[int]
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -23,7 +23,7 @@ class JobError(Exception):
 
 
 class UserError(JobError):
-    """The person who started the job can mend it: wrong input, disk full, GPU out of memory."""
+    """The person who started the job can mend it: wrong input, disk full, out of memory."""
 
     exit_code = 1
 
@@ -35,9 +35,29 @@ class PlatformError(JobError):
 
 
 class ProgramError(JobError):
-    """A bug of this program or a crash of libmxnet."""
+    """A bug of this program or a crash of libmxnet; `internal_error` and `unexpected_error` make the sentence."""
 
     exit_code = 3
+
+
+_BY_EXIT_CODE: Final[Mapping[object, type[JobError]]] = {
+    kind.exit_code: kind for kind in (UserError, PlatformError, ProgramError)
+}
+
+
+def reported_error(exit_code: object, sentence: str) -> JobError:
+    """Make the error that another process or host reported; ProgramError for an exit code without a meaning."""
+    return _BY_EXIT_CODE.get(exit_code, ProgramError)(sentence)
+
+
+def internal_error(what: str, *, of: str = "this program") -> ProgramError:
+    """Make the error of what must never happen: a sentence's beginning, without a full stop, and whose bug it is."""
+    return ProgramError(f"{what}. This is a bug of {of}; the job's log has the details")
+
+
+def unexpected_error(error: BaseException) -> ProgramError:
+    """Make the error of an exception that no other sentence explains; the caller logs its traceback."""
+    return internal_error(f"{type(error).__name__}: {error}")
 
 
 def problems(faults: Sequence[str]) -> str:
@@ -58,10 +78,6 @@ def shorten(sentence: str, length: int = FAILURE_REASON_LENGTH) -> str:
             return text
     ending = " ... (the job's log has the rest)"
     return sentence[: length - len(ending)] + ending
-
-
-# Long enough to recognise a value, short enough to leave room for other faults in the failure reason.
-SHOWN_LENGTH = 80
 
 
 def shown(value: object) -> str:

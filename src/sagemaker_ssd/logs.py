@@ -1,4 +1,4 @@
-"""How both programs write their log: to stdout, in the built-in algorithm's line format."""
+"""The log of both programs: to stdout, in the built-in algorithm's line format."""
 
 import io
 import logging

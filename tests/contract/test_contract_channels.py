@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.channels.pipe import PIPE_VARIABLE as DATA_VARIABLE
 from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.errors import UserError
@@ -115,7 +114,6 @@ def test_how_long_to_wait_for_a_stream(tree, monkeypatch, given, seconds):
     monkeypatch.setenv(PIPE_VARIABLE, given)
     tree.channels["train"]["TrainingInputMode"] = "Pipe"
     assert tree.read().train.pipe_seconds == seconds
-    assert DATA_VARIABLE == PIPE_VARIABLE
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "inf", "nan", "ten"])

@@ -18,7 +18,7 @@ print(sorted(name for name in sys.modules if name.startswith("sagemaker_ssd") an
 def test_reading_imports_nothing_heavy(tree):
     command = [sys.executable, "-c", CODE, str(tree.write())]
     child = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert child.stdout.splitlines() == ["3", "[]", "['sagemaker_ssd', 'sagemaker_ssd.errors']"]
+    assert child.stdout.splitlines() == ["3", "[]", "['sagemaker_ssd', 'sagemaker_ssd.errors', 'sagemaker_ssd.files']"]
 
 
 def test_paths(tree):

@@ -302,7 +302,9 @@ def _check_stream(content: bytes, folder: Path) -> RecordFile | None:
     folder.mkdir(parents=True)
     (folder / "train_0").write_bytes(content)
     try:
-        return check_stream(folder / "train_0", scratch=folder / "scratch", patience=5, **SETTINGS)
+        return check_stream(
+            folder / "train_0", scratch=folder / "scratch", patience=5, patience_variable="PATIENCE", **SETTINGS
+        )
     except (UserError, PlatformError) as error:
         check_sentence(error.sentence, "train's stream", "train: ")
         return None

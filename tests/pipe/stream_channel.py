@@ -34,7 +34,13 @@ class Channel:
         if data is not None:
             self.feeders.start(self.fifo, data, **(feeder or {}))
         chosen = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, "patience": self.patience, **more}
-        return check_stream(self.fifo.with_name("train_0"), name="train", scratch=self.scratch, **chosen)
+        return check_stream(
+            self.fifo.with_name("train_0"),
+            name="train",
+            scratch=self.scratch,
+            patience_variable="SAGEMAKER_SSD_PIPE_SECONDS",
+            **chosen,
+        )
 
     def failure(self, data: bytes | Sequence[Path] | None, kind: type[JobError] = UserError, **more: Any) -> str:
         """Check a stream that is wrong: return the sentence; nothing may be left in scratch."""

@@ -132,8 +132,9 @@ def test_a_host_without_a_share_of_a_stream(check: Check, data: Path, feeders: F
 
 def test_a_stream_that_does_not_come(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PIPE_VARIABLE, "0.3")
-    with pytest.raises(PlatformError, match=r"channel train: the FIFO .* did not appear within 0.3 seconds"):
+    with pytest.raises(PlatformError, match=r"channel train: the FIFO .* did not appear within 0.3 seconds") as raised:
         check(train={"TrainingInputMode": "Pipe"}, validation={"TrainingInputMode": "Pipe"})
+    assert f"set the environment variable {PIPE_VARIABLE} to more seconds" in raised.value.sentence
 
 
 def test_what_is_wrong_in_one_is_not_hidden_by_the_other_that_does_not_come(

@@ -210,7 +210,7 @@ root = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
     check_stream(root / "train_0", name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0,
-                 label_width=350, patience=20)
+                 label_width=350, patience=20, patience_variable="PATIENCE")
 except UserError as error:
     print(error.sentence)
 """

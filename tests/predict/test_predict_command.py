@@ -11,7 +11,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL, write_model
+from sagemaker_ssd.artifacts.model_files import write_model
+from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters

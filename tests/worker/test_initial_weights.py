@@ -7,8 +7,9 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
+from sagemaker_ssd.contract.environment import WEIGHTS_VARIABLE
 from sagemaker_ssd.contract.job import read_job
-from sagemaker_ssd.contract.weights import WEIGHTS_VARIABLE, StoredWeights
+from sagemaker_ssd.contract.weights import StoredWeights
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.trunk import trunk_shapes
 from sagemaker_ssd.ssd.graphs import saved_graph

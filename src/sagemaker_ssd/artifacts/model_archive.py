@@ -17,8 +17,8 @@ from typing import Final, Self
 
 import mxnet as mx
 
-from sagemaker_ssd.artifacts.model_files import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file, some
+from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError
 
 _log = logging.getLogger(__name__)

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import mxnet as mx
 
-from sagemaker_ssd.contract.model_folder import publish, staging_folder
-
-SYMBOL = "model_algo_1-symbol.json"
-PARAMETERS = "model_algo_1-0000.params"
-CONFIGURATION = "hyperparams.json"
+from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL, publish, staging_folder
 
 _log = logging.getLogger(__name__)
 

@@ -25,7 +25,6 @@ from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import MAGIC, Advice, Record, split_records
 from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
 
-PIPE_VARIABLE = "SAGEMAKER_SSD_PIPE_SECONDS"
 # What a FIFO holds on Linux.
 _CHUNK = 1 << 16
 # Waits are counted in steps that passed without a byte, so that a process that was stopped meanwhile loses no time.
@@ -60,14 +59,15 @@ _log = logging.getLogger(__name__)
 class Stream:
     """The FIFO at `path` of the channel `name`, which may appear late; nothing for `patience` seconds ends the job.
 
-    count: the bytes read so far. records: how many whole records they are, for the error, kept by whoever splits them.
+    variable: the environment variable that sets `patience`, for the error. count: the bytes read so far. records: how
+    many whole records they are, for the error, kept by whoever splits them.
     Raises PlatformError when the FIFO, its feeder or the next byte does not come in time.
     """
 
-    def __init__(self, path: Path, *, name: str, patience: float) -> None:
+    def __init__(self, path: Path, *, name: str, patience: float, variable: str) -> None:
         self.count = 0
         self.records = 0
-        self._path, self._name, self._patience = path, name, patience
+        self._path, self._name, self._patience, self._variable = path, name, patience, variable
         self._ahead = bytearray()
         self._ended = False
         self._waited = 0.0
@@ -129,8 +129,8 @@ class Stream:
         raise PlatformError(
             f"channel {self._name}: the FIFO {self._path}, which the platform feeds in Pipe mode, {missing} "
             f"{self._patience:g} seconds, after {self.count:,} bytes and {records}. Start the job again, or use File "
-            f"or FastFile mode; for a platform that is only slow set the environment variable {PIPE_VARIABLE} to more "
-            "seconds"
+            f"or FastFile mode; for a platform that is only slow set the environment variable {self._variable} to "
+            "more seconds"
         )
 
     def __enter__(self) -> Self:
@@ -152,6 +152,7 @@ def check_stream(
     max_bad_images: float,
     label_width: int,
     patience: float,
+    patience_variable: str,
     if_empty: str = "look at its S3Uri",
     examiner: Examiner | None = None,
     keep_names: bool = False,
@@ -159,8 +160,8 @@ def check_stream(
     """Read the FIFO of the channel `name` once, count and check it, and return the file to train on.
 
     It holds image records, or image and JSON by turns: its first two records show which. patience: the seconds until
-    the FIFO, its feeder or the next byte must come. if_empty: what to do about a stream without a byte. examiner: None
-    for a channel that this host alone examines.
+    the FIFO, its feeder or the next byte must come. patience_variable: the environment variable that sets them.
+    if_empty: what to do about a stream without a byte. examiner: None for a channel that this host alone examines.
     Raises UserError with the first ten faults and their number, and PlatformError when nothing comes.
     """
     with RecordFileWriter(
@@ -172,7 +173,7 @@ def check_stream(
     ) as writer:
         free = bytes_in_words(shutil.disk_usage(scratch).free)
         _log.info("%s: reading %s once, into %s, where %s are free", name, path, scratch, free)
-        with Stream(path, name=name, patience=patience) as stream:
+        with Stream(path, name=name, patience=patience, variable=patience_variable) as stream:
             findings = ChannelFindings(name, bytes_read=lambda: stream.count)
             begin, rest = _begin(stream, name, if_empty)
             records = _until_broken(itertools.chain(begin, rest), findings)

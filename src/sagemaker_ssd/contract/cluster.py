@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sagemaker_ssd.contract.config_file import ConfigFindings, is_there, read_object
-from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.config_file import Diagnostics, is_there, read_object
+from sagemaker_ssd.contract.paths import RESOURCE_CONFIG_FILE, Paths
 from sagemaker_ssd.errors import shown
 
-FILE: Final = "resourceconfig.json"
-MUST_HOLD: Final = 'it must hold a JSON object such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
+_MUST_HOLD: Final = 'it must hold a JSON object such as {"current_host": "algo-1", "hosts": ["algo-1"]}'
 
 
 @dataclass(frozen=True)
@@ -29,22 +28,23 @@ class Cluster:
         return len(self.hosts) > 1
 
 
-def read_cluster(paths: Paths, findings: ConfigFindings) -> Cluster | None:
+def read_cluster(paths: Paths, diagnostics: Diagnostics) -> Cluster | None:
     """Read the cluster, None with faults; without a file it is one host, algo-1."""
     if not is_there(paths.resource_config):
-        findings.notices.append(f"{FILE}: there is no such file, so the job runs on one host, algo-1")
+        diagnostics.notices.append(
+            f"{RESOURCE_CONFIG_FILE}: there is no such file, so the job runs on one host, algo-1"
+        )
         return Cluster("algo-1", ("algo-1",))
-    content = read_object(paths.resource_config, MUST_HOLD, findings)
+    content = read_object(paths.resource_config, _MUST_HOLD, diagnostics)
     if content is None:
         return None
-    before = len(findings.faults)
-    current_host = _host(content, findings)
-    hosts = _hosts(content, findings)
-    if len(findings.faults) > before:
+    current_host, hosts = _current_host(content, diagnostics), _hosts(content, diagnostics)
+    if current_host is None or hosts is None:
         return None
     if current_host not in hosts:
-        findings.faults.append(
-            f"{FILE}: current_host is {shown(current_host)}, which is not among the hosts {shown(list(hosts))}"
+        diagnostics.faults.append(
+            f"{RESOURCE_CONFIG_FILE}: current_host is {shown(current_host)}, which is not among the hosts "
+            f"{shown(list(hosts))}"
         )
         return None
     return Cluster(current_host, hosts)
@@ -52,25 +52,27 @@ def read_cluster(paths: Paths, findings: ConfigFindings) -> Cluster | None:
 
 def find_cluster(paths: Paths) -> Cluster | None:
     """Read the cluster of a job whose files have faults, to tell its other hosts; None where it cannot be told."""
-    return read_cluster(paths, ConfigFindings())
+    return read_cluster(paths, Diagnostics())
 
 
-def _host(content: dict[str, object], findings: ConfigFindings) -> str:
+def _current_host(content: dict[str, object], diagnostics: Diagnostics) -> str | None:
     host = content.get("current_host")
     if isinstance(host, str) and host:
         return host
-    given = f"is {shown(host)}; it" if "current_host" in content else "is missing; it"
-    findings.faults.append(f"{FILE}: current_host {given} must be the name of this host, such as 'algo-1'")
-    return ""
+    given = f"is {shown(host)}" if "current_host" in content else "is missing"
+    diagnostics.faults.append(
+        f"{RESOURCE_CONFIG_FILE}: current_host {given}; it must be the name of this host, such as 'algo-1'"
+    )
+    return None
 
 
-def _hosts(content: dict[str, object], findings: ConfigFindings) -> tuple[str, ...]:
+def _hosts(content: dict[str, object], diagnostics: Diagnostics) -> tuple[str, ...] | None:
     hosts = content.get("hosts")
     if isinstance(hosts, list) and hosts and all(isinstance(host, str) and host for host in hosts):
         if len(set(hosts)) == len(hosts):
             return tuple(hosts)
-        findings.faults.append(f"{FILE}: hosts is {shown(hosts)}; every host must be listed once")
-        return ()
-    given = f"is {shown(hosts)}; it" if "hosts" in content else "is missing; it"
-    findings.faults.append(f'{FILE}: hosts {given} must be a list of names, such as ["algo-1"]')
-    return ()
+        diagnostics.faults.append(f"{RESOURCE_CONFIG_FILE}: hosts is {shown(hosts)}; every host must be listed once")
+        return None
+    given = f"is {shown(hosts)}" if "hosts" in content else "is missing"
+    diagnostics.faults.append(f'{RESOURCE_CONFIG_FILE}: hosts {given}; it must be a list of names, such as ["algo-1"]')
+    return None

@@ -1,7 +1,4 @@
-"""What reading a job finds.
-
-Reads one config file: a JSON object, with one fault for whatever keeps it from being read.
-"""
+"""Reads one of the platform's config files: a JSON object, or a fault that says what keeps it from being read."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,38 +8,38 @@ from sagemaker_ssd.errors import named, shown
 
 
 @dataclass
-class ConfigFindings:
-    """Collects the faults that stop a job and the notices about what is accepted but does nothing."""
+class Diagnostics:
+    """What reading a job reports: the faults that stop it, and notices about what is accepted but does nothing."""
 
     faults: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
-def read_object(path: Path, must_hold: str, findings: ConfigFindings) -> dict[str, object] | None:
-    """Read the JSON object in `path`; None with a fault when there is none.
+def read_object(path: Path, must_hold: str, diagnostics: Diagnostics) -> dict[str, object] | None:
+    """Read the JSON object in `path`; None with a fault, which ends with `must_hold`, when there is none.
 
     A key that is given twice is a fault too, but the object is read on so that its other faults are found.
     """
-    twice: list[str] = []
+    repeated: list[str] = []
 
-    def without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    def note_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
         keys = [key for key, _ in pairs]
-        twice.extend(key for key in dict.fromkeys(keys) if keys.count(key) > 1)
+        repeated.extend(key for key in dict.fromkeys(keys) if keys.count(key) > 1)
         return dict(pairs)
 
     try:
-        content = json.loads(_text(path), object_pairs_hook=without_twins)
+        content = json.loads(_text(path), object_pairs_hook=note_repeated)
         if not isinstance(content, dict):
             raise ValueError(f"it holds {shown(content)}, which is not a JSON object")
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        findings.faults.append(f"{path.name}: it is not JSON ({error.msg} at {place}); {must_hold}")
+        diagnostics.faults.append(f"{path.name}: it is not JSON ({error.msg} at {place}); {must_hold}")
     except RecursionError:
-        findings.faults.append(f"{path.name}: it is nested too deeply; {must_hold}")
+        diagnostics.faults.append(f"{path.name}: it is nested too deeply; {must_hold}")
     except ValueError as error:
-        findings.faults.append(f"{path.name}: {error}; {must_hold}")
+        diagnostics.faults.append(f"{path.name}: {error}; {must_hold}")
     else:
-        findings.faults.extend(f"{path.name}: {named(key)} is given more than once" for key in twice)
+        diagnostics.faults.extend(f"{path.name}: {named(key)} is given more than once" for key in repeated)
         return content
     return None
 
@@ -59,6 +56,7 @@ def is_there(path: Path) -> bool:
 
 
 def _text(path: Path) -> str:
+    """Read a file's text; raises ValueError with what is wrong, for a person."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,30 +1,39 @@
-"""How long the hosts of a job wait for one another, and on which port they meet.
-
-How long a job in Pipe mode waits for what the platform feeds.
-
-How long the first host may take for what follows the training; the others, whose part is done, wait as long.
-"""
+"""The environment variables of this program, and the time budgets that several of its parts share."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sagemaker_ssd.contract.config_file import ConfigFindings
 from sagemaker_ssd.errors import UserError, problems, shown
 
+# Seconds until all hosts of a job must have met, `Deadlines.hosts`.
 HOSTS_VARIABLE: Final = "SAGEMAKER_SSD_HOSTS_SECONDS"
+# Seconds after which a host that is not heard from is lost, `Deadlines.silence`.
 SILENCE_VARIABLE: Final = "SAGEMAKER_SSD_SILENCE_SECONDS"
+# Seconds that a training process may go without progress, `Deadlines.progress`.
 PROGRESS_VARIABLE: Final = "SAGEMAKER_SSD_PROGRESS_SECONDS"
+# The port on which the first host waits for the others: jobs that share a machine need one each.
 PORT_VARIABLE: Final = "SAGEMAKER_SSD_PORT"
-_VARIABLES: Final = {"hosts": HOSTS_VARIABLE, "silence": SILENCE_VARIABLE, "progress": PROGRESS_VARIABLE}
 DEFAULT_PORT: Final = 9099
 _PORTS: Final = range(1024, 65_536)
+# Seconds that a job in Pipe mode waits for the next byte of a stream that the platform feeds.
+PIPE_VARIABLE: Final = "SAGEMAKER_SSD_PIPE_SECONDS"
+DEFAULT_PIPE_SECONDS: Final = 600.0
+# The folder of the installed weights, where it is not the Python environment's own.
+WEIGHTS_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS"
+
+# From the request to stop until the supervisor kills the worker; `docker stop` gives 10 seconds to the whole job.
+STOP_SECONDS: Final = 8.0
+# Of these, what the worker may spend on a model that is just being saved.
+SAVE_SECONDS: Final = 7.0
+# For what the first host does after the training; the other hosts, whose part is done, wait as long for its end.
+FINALIZE_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds.
+    """How long the hosts of a job wait for one another, in seconds.
 
     hosts: until all hosts have met. silence: a host that is not heard from for so long is lost. progress: a training
     process without progress. stop: from a host's stop to the job's end. late: how long a host that failed before all
@@ -50,15 +59,15 @@ class Deadlines:
 
 def read_deadlines(environment: Mapping[str, str]) -> Deadlines:
     """Read the deadlines that the environment sets; raises UserError with all faults."""
-    given = {field: text for field, name in _VARIABLES.items() if (text := environment.get(name, "").strip())}
-    faults = [
-        f"environment variable {_VARIABLES[field]} is {shown(text)}; it must be a number of seconds above 0"
-        for field, text in given.items()
-        if not _is_time(text)
-    ]
+    faults: list[str] = []
+    deadlines = Deadlines(
+        hosts=_seconds(environment, HOSTS_VARIABLE, Deadlines.hosts, faults),
+        silence=_seconds(environment, SILENCE_VARIABLE, Deadlines.silence, faults),
+        progress=_seconds(environment, PROGRESS_VARIABLE, Deadlines.progress, faults),
+    )
     if faults:
         raise UserError(problems(faults))
-    return Deadlines(**{field: float(text) for field, text in given.items()})
+    return deadlines
 
 
 def read_port(environment: Mapping[str, str]) -> int:
@@ -74,32 +83,20 @@ def read_port(environment: Mapping[str, str]) -> int:
     )
 
 
-def _is_time(text: str) -> bool:
-    try:
-        return 0 < float(text) < math.inf
-    except ValueError:
-        return False
+def read_pipe_seconds(environment: Mapping[str, str], faults: list[str]) -> float:
+    """Read how long to wait for a stream; a fault and the default where the variable is no time."""
+    return _seconds(environment, PIPE_VARIABLE, DEFAULT_PIPE_SECONDS, faults)
 
 
-PIPE_VARIABLE: Final = "SAGEMAKER_SSD_PIPE_SECONDS"
-DEFAULT_PIPE_SECONDS: Final = 600.0
-
-
-def read_pipe_seconds(environment: Mapping[str, str], findings: ConfigFindings) -> float:
-    """Read the seconds from the environment; a fault and the default where they are none."""
-    text = environment.get(PIPE_VARIABLE, "").strip()
+def _seconds(environment: Mapping[str, str], variable: str, default: float, faults: list[str]) -> float:
+    text = environment.get(variable, "").strip()
     if not text:
-        return DEFAULT_PIPE_SECONDS
+        return default
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if 0 < seconds < math.inf:
         return seconds
-    findings.faults.append(
-        f"environment variable {PIPE_VARIABLE} is {shown(text)}; it must be a number of seconds above 0"
-    )
-    return DEFAULT_PIPE_SECONDS
-
-
-CLOSING_SECONDS: Final = 3600.0
+    faults.append(f"environment variable {variable} is {shown(text)}; it must be a number of seconds above 0")
+    return default

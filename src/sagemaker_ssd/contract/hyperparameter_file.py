@@ -1,7 +1,4 @@
-"""Reads hyperparameters.json: strings in, typed values out, every fault told at once.
-
-The hyperparameters of an earlier job, from the hyperparams.json of its model.
-"""
+"""Reads hyperparameters from their two files: the job's hyperparameters.json, and the hyperparams.json of a model."""
 
 import difflib
 import json
@@ -11,35 +8,43 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from sagemaker_ssd.contract.config_file import ConfigFindings, read_object
-from sagemaker_ssd.contract.hyperparameter_text import allowed, takes
-from sagemaker_ssd.contract.hyperparameter_values import ExplainedError, plain
+from sagemaker_ssd.contract.config_file import Diagnostics, read_object
+from sagemaker_ssd.contract.hyperparameter_text import allowed_values, is_of_type
+from sagemaker_ssd.contract.hyperparameter_values import ExplainedError, unquoted
 from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS, Hyperparameters, known_fields
-from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.model_folder import CONFIGURATION
+from sagemaker_ssd.contract.paths import HYPERPARAMETERS_FILE, Paths
 from sagemaker_ssd.errors import listed, named, shown
 
-FILE: Final = "hyperparameters.json"
-MUST_HOLD: Final = 'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
+_MUST_HOLD: Final = (
+    'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
+)
+# Keys that the platform and its SDKs add for themselves.
+_PLATFORM_PREFIX: Final = "sagemaker_"
 # Which given hyperparameters have no effect with which optimizer: adadelta takes no learning rate at all.
-IGNORED_BY: Final = {
+_IGNORED_BY: Final = {
     "learning_rate": ("adadelta",),
     "lr_scheduler_step": ("adadelta",),
     "warmup_epochs": ("adadelta",),
     "momentum": ("adam", "rmsprop", "adadelta"),
     "weight_decay": ("adam", "adadelta"),
 }
+# Of an earlier job and this one. The parameters themselves say the network and the classes; where a job ran, and what
+# it began with, changes nothing here.
+_NOT_COMPARED: Final = {"base_network", "num_classes", "kv_store", "use_pretrained_model"}
+_log = logging.getLogger(__name__)
 
 
-def read_hyperparameters(paths: Paths, findings: ConfigFindings) -> tuple[dict[str, str], Hyperparameters | None]:
-    """Read the strings as given and the hyperparameters, None with faults when there are any."""
-    content = read_object(paths.hyperparameters, MUST_HOLD, findings)
+def read_hyperparameters(paths: Paths, diagnostics: Diagnostics) -> tuple[dict[str, str], Hyperparameters | None]:
+    """Read the job's strings as given, and from them the hyperparameters, None with every fault when there is one."""
+    content = read_object(paths.hyperparameters, _MUST_HOLD, diagnostics)
     if content is None:
         return {}, None
-    provided = _strings(content, findings)
+    provided = _strings(content, diagnostics)
     known = known_fields()
-    own_names = [name for name in provided if not name.startswith("sagemaker_")]
-    findings.faults.extend(_unknown(name, list(known)) for name in own_names if name not in known)
-    values = {name: text for name in own_names if name in known and (text := plain(provided[name])) is not None}
+    own_names = [name for name in provided if not name.startswith(_PLATFORM_PREFIX)]
+    diagnostics.faults.extend(_unknown(name, list(known)) for name in own_names if name not in known)
+    values = {name: text for name in own_names if name in known and (text := unquoted(provided[name])) is not None}
     unread = content.keys() - provided.keys()
     try:
         hyperparameters = Hyperparameters.model_validate(values)
@@ -47,21 +52,23 @@ def read_hyperparameters(paths: Paths, findings: ConfigFindings) -> tuple[dict[s
         for name, reason in _reasons(error).items():
             # A value that is no string has its fault already.
             if name not in unread:
-                findings.faults.append(_fault(name, provided.get(name), reason))
+                diagnostics.faults.append(_fault(name, provided.get(name), reason))
         return provided, None
-    findings.notices.extend(_ignored(values, hyperparameters))
+    diagnostics.notices.extend(_without_effect(values, hyperparameters))
     return provided, hyperparameters
 
 
-def _strings(content: dict[str, object], findings: ConfigFindings) -> dict[str, str]:
+def _strings(content: dict[str, object], diagnostics: Diagnostics) -> dict[str, str]:
     """Give every value as the string it stands for: numbers and booleans may be written without quotes."""
     strings = {}
     for name, value in content.items():
         numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
         if isinstance(value, str):
             strings[name] = value
-        elif isinstance(value, dict | list) and not numbers and not name.startswith("sagemaker_"):
-            findings.faults.append(f"{FILE}: {named(name)} is {shown(value)}; write the value as a text in quotes")
+        elif isinstance(value, dict | list) and not numbers and not name.startswith(_PLATFORM_PREFIX):
+            diagnostics.faults.append(
+                f"{HYPERPARAMETERS_FILE}: {named(name)} is {shown(value)}; write the value as a text in quotes"
+            )
         else:
             strings[name] = json.dumps(value)
     return strings
@@ -70,7 +77,7 @@ def _strings(content: dict[str, object], findings: ConfigFindings) -> dict[str, 
 def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
     hint = f"did you mean {near[0]}?" if near else "remove it, or look up the name in the README's table"
-    return f"{FILE}: {named(name)} is not a hyperparameter; {hint}"
+    return f"{HYPERPARAMETERS_FILE}: {named(name)} is not a hyperparameter; {hint}"
 
 
 def _reasons(error: ValidationError) -> dict[str, str | None]:
@@ -84,22 +91,22 @@ def _reasons(error: ValidationError) -> dict[str, str | None]:
 
 def _fault(name: str, given: str | None, reason: str | None) -> str:
     field = known_fields()[name]
-    text = plain(given) if given is not None else None
+    text = unquoted(given) if given is not None else None
     if text is None or given is None:
-        return f"{FILE}: {name} is required: {allowed(field)}"
+        return f"{HYPERPARAMETERS_FILE}: {name} is required: {allowed_values(field)}"
     if reason is not None:
-        return f"{FILE}: {name} is {shown(given)}, {reason}"
+        return f"{HYPERPARAMETERS_FILE}: {name} is {shown(given)}, {reason}"
     if (correct := _without_comma(name, text)) is not None:
-        return f"{FILE}: {name} is {shown(given)}, which is not a number; write {correct}"
-    return f"{FILE}: {name} is {shown(given)}; it must be {allowed(field)}"
+        return f"{HYPERPARAMETERS_FILE}: {name} is {shown(given)}, which is not a number; write {correct}"
+    return f"{HYPERPARAMETERS_FILE}: {name} is {shown(given)}; it must be {allowed_values(field)}"
 
 
 def _without_comma(name: str, text: str) -> str | None:
     """Write a number with a decimal comma, or with commas between thousands, as it must be; None for others."""
     field = known_fields()[name]
-    if "," not in text or not (takes(field, int) or takes(field, float)):
+    if "," not in text or not (is_of_type(field, int) or is_of_type(field, float)):
         return None
-    correct = text.replace(",", "." if takes(field, float) else "")
+    correct = text.replace(",", "." if is_of_type(field, float) else "")
     try:
         Hyperparameters.model_validate({name: correct})
     except ValidationError as error:
@@ -107,11 +114,12 @@ def _without_comma(name: str, text: str) -> str | None:
     return correct
 
 
-def _ignored(values: dict[str, str], hyperparameters: Hyperparameters) -> list[str]:
+def _without_effect(values: dict[str, str], hyperparameters: Hyperparameters) -> list[str]:
+    """Say which of the given values change nothing, and why."""
     optimizer = hyperparameters.optimizer
     notices = [
         f"{name} is given, but optimizer {optimizer} does not use it"
-        for name, optimizers in IGNORED_BY.items()
+        for name, optimizers in _IGNORED_BY.items()
         if name in values and optimizer in optimizers
     ]
     late = [str(step) for step in hyperparameters.lr_scheduler_step if step > hyperparameters.epochs]
@@ -125,35 +133,34 @@ def _ignored(values: dict[str, str], hyperparameters: Hyperparameters) -> list[s
     return notices
 
 
-_log = logging.getLogger(__name__)
-# The parameters tell the network and the classes; where a job ran, and what it began with, changes nothing here.
-_NOT_COMPARED: Final = {"base_network", "num_classes", "kv_store", "use_pretrained_model"}
+def parse_model_configuration(content: bytes | None) -> dict[str, str]:
+    """Parse a model's hyperparams.json: the known hyperparameters that are strings.
 
-
-def settings(configuration: bytes | None) -> dict[str, str]:
-    """Read the known hyperparameters that are strings; nothing without a file, and with a warning from a bad one."""
-    if configuration is None:
+    Nothing without a file, and nothing but a warning from a bad one: the model can be used without it.
+    """
+    if content is None:
         return {}
     try:
-        content = json.loads(configuration)
+        configuration = json.loads(content)
     except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        _log.warning("The model's hyperparams.json is not a JSON object and is not used.")
+        configuration = None
+    if not isinstance(configuration, dict):
+        _log.warning("The model's %s is not a JSON object and is not used.", CONFIGURATION)
         return {}
-    return {name: content[name] for name in sorted(ARTIFACT_KEYS & content.keys()) if isinstance(content[name], str)}
+    names = sorted(ARTIFACT_KEYS & configuration.keys())
+    return {name: configuration[name] for name in names if isinstance(configuration[name], str)}
 
 
-def differences(earlier: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Say what differs on one line: `image_shape 512 (now 300), ...`."""
+def changed_hyperparameters(earlier: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say on one line what the job that made a model had set otherwise: `image_shape 512 (now 300), ...`."""
     return ", ".join(
         f"{name} {named(earlier[name])} (now {named(now[name])})"
         for name in earlier
-        if not name.startswith("_") and name not in _NOT_COMPARED and not _same(earlier[name], now[name])
+        if not name.startswith("_") and name not in _NOT_COMPARED and not _equal(earlier[name], now[name])
     )
 
 
-def _same(one: str, other: str) -> bool:
+def _equal(one: str, other: str) -> bool:
     try:
         return float(one) == float(other)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Says in words what a declared field allows, and writes its value as the built-in does.
+"""Says in words what a declared hyperparameter allows, and formats its value as the built-in does.
 
 Both come from the field's own declaration: its type, its constraints, its spelling.
 """
@@ -21,15 +21,15 @@ class Spelling:
     not_set: str = ""
 
 
-def allowed(field: FieldInfo) -> str:
+def allowed_values(field: FieldInfo) -> str:
     """Say what a field allows, so that it follows "must be"."""
-    field = _set(field)
+    field = _without_none(field)
     kind = field.annotation
     if get_origin(kind) is Literal:
         words = [str(word) for word in get_args(kind)]
         return listed(words) if len(words) > 1 else f"{words[0]}, the only one in this version"
     if get_origin(kind) is tuple:
-        each = allowed(FieldInfo.from_annotation(get_args(kind)[0]))
+        each = allowed_values(FieldInfo.from_annotation(get_args(kind)[0]))
         return f"numbers separated by commas such as 10, 20, each {each}, and larger than the one before"
     if kind is bool:
         spelling = _spelling(field)
@@ -41,8 +41,8 @@ def allowed(field: FieldInfo) -> str:
     return "a regular expression"
 
 
-def written(value: object, field: FieldInfo) -> str:
-    """Write a value as a flat string, as the built-in's hyperparams.json has it."""
+def format_value(value: object, field: FieldInfo) -> str:
+    """Format a value as a flat string, as the built-in's hyperparams.json has it."""
     spelling = _spelling(field)
     if value is None:
         return spelling.not_set
@@ -53,13 +53,13 @@ def written(value: object, field: FieldInfo) -> str:
     return str(value)
 
 
-def takes(field: FieldInfo, kind: type) -> bool:
+def is_of_type(field: FieldInfo, kind: type) -> bool:
     """Say whether a field's value, where it is set, is a plain `kind`."""
-    return _set(field).annotation is kind
+    return _without_none(field).annotation is kind
 
 
-def _set(field: FieldInfo) -> FieldInfo:
-    """Look through `X | None` at X with its constraints."""
+def _without_none(field: FieldInfo) -> FieldInfo:
+    """Return the declaration of X for `X | None`, with X's own constraints."""
     if get_origin(field.annotation) not in (Union, UnionType):
         return field
     (kind,) = (arg for arg in get_args(field.annotation) if arg is not NoneType)

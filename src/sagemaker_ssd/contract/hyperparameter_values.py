@@ -1,6 +1,6 @@
-"""Reads hyperparameters from their strings: as every SDK spells them, strictly by the declared type.
+"""Parses hyperparameters from their strings: as every SDK spells them, strictly by the declared type.
 
-The readers take what is not a string as it is, so that pydantic judges it.
+The parsers return what is not a string as it is, so that pydantic judges it.
 """
 
 import itertools
@@ -9,18 +9,18 @@ import re
 from typing import Final
 
 # SDK v2 sends str(value), SDK v3 json.dumps(value), the console an empty string for what was left open.
-NOT_SET: Final = ("", "None", "null")
-NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NOT_SET: Final = ("", "None", "null")
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # MXNet's shapes and counts are 32-bit.
-LARGEST_WHOLE_NUMBER: Final = 2**31 - 1
-SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
+INT32_MAX: Final = 2**31 - 1
+BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 class ExplainedError(ValueError):
     """Says itself what is wrong; its text follows the value: `<name> is '<value>', <text>`."""
 
 
-def plain(text: str) -> str | None:
+def unquoted(text: str) -> str | None:
     """Strip blanks and one level of JSON quoting; None when the value means "not set"."""
     text = text.strip()
     if len(text) >= 2 and text[0] == text[-1] == '"':
@@ -29,51 +29,51 @@ def plain(text: str) -> str | None:
         except ValueError:
             # A regular expression put into quotes by hand: its backslashes are no JSON escapes.
             text = text[1:-1].strip()
-    return None if text in NOT_SET else text
+    return None if text in _NOT_SET else text
 
 
-def read_number(value: object) -> object:
-    """Read a decimal number; NaN, 1_000, 0x10 and 0,1 are none, and 1e999 is one that pydantic refuses as infinite."""
+def parse_float(value: object) -> object:
+    """Parse a decimal number; NaN, 1_000, 0x10 and 0,1 are none, and 1e999 is one that pydantic refuses as infinite."""
     if not isinstance(value, str):
         return value
-    if not NUMBER.fullmatch(value):
+    if not _NUMBER.fullmatch(value):
         raise ValueError("not a number")
     return float(value)
 
 
-def read_whole_number(value: object) -> object:
-    """Read a whole number, which may be written as 32.0."""
-    number = read_number(value)
+def parse_int(value: object) -> object:
+    """Parse a whole number, which may be written as 32.0."""
+    number = parse_float(value)
     if not isinstance(number, float):
         return number
     if not number.is_integer():
         raise ValueError("not a whole number")
-    if abs(number) > LARGEST_WHOLE_NUMBER:
-        raise ExplainedError(f"which is too large; the largest whole number is {LARGEST_WHOLE_NUMBER}")
+    if abs(number) > INT32_MAX:
+        raise ExplainedError(f"which is too large; the largest whole number is {INT32_MAX}")
     return int(number)
 
 
-def read_switch(value: object) -> object:
-    """Read True, true, 1 or False, false, 0."""
-    if not isinstance(value, str):
-        return value
-    if value.lower() not in SWITCH:
-        raise ValueError("neither true nor false")
-    return SWITCH[value.lower()]
-
-
-def read_whole_numbers(value: object) -> object:
-    """Read `10, 20` and `[10, 20]`."""
+def parse_ints(value: object) -> object:
+    """Parse `10, 20` and `[10, 20]`."""
     if not isinstance(value, str):
         return value
     bare = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
     if not bare.strip():
         return ()
-    return tuple(read_whole_number(plain(item) or "") for item in bare.split(","))
+    return tuple(parse_int(unquoted(item) or "") for item in bare.split(","))
 
 
-def read_kv_store(value: object) -> object:
-    """Read the mode of updates; the container's default `device` and the documentation's `-` mean not set."""
+def parse_bool(value: object) -> object:
+    """Parse True, true, 1 or False, false, 0."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in BOOLEANS:
+        raise ValueError("neither true nor false")
+    return BOOLEANS[value.lower()]
+
+
+def parse_kv_store(value: object) -> object:
+    """Parse the mode of updates; the container's default `device` and the documentation's `-` mean not set."""
     return None if value in ("device", "-") else value
 
 
@@ -86,10 +86,10 @@ def check_precision(precision: str) -> str:
     return precision
 
 
-def check_rising(steps: tuple[int, ...]) -> tuple[int, ...]:
+def check_increasing(steps: tuple[int, ...]) -> tuple[int, ...]:
     """Raise ValueError unless every number is larger than the one before."""
     if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
-        raise ValueError("not rising")
+        raise ValueError("not increasing")
     return steps
 
 

@@ -1,10 +1,7 @@
-"""The built-in's 22 hyperparameters: type, range, default and meaning, each declared here and nowhere else.
+"""Every hyperparameter's type, range, default and meaning, declared here and nowhere else.
 
-Names, ranges and defaults: AWS developer guide, "Object Detection Hyperparameters".
-
-All hyperparameters of a job, typed, and the flat strings that the built-in's users know them as.
-
-The README's table of hyperparameters, made from their declaration.
+From the declarations come the typed values of a job, the flat strings of the built-in's hyperparams.json, the texts of
+the faults and the README's table.
 """
 
 from typing import Annotated, Final, Literal
@@ -12,56 +9,59 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from sagemaker_ssd.contract.hyperparameter_text import Spelling, allowed, written
+from sagemaker_ssd.contract.hyperparameter_text import Spelling, allowed_values, format_value
 from sagemaker_ssd.contract.hyperparameter_values import (
-    LARGEST_WHOLE_NUMBER,
+    INT32_MAX,
+    check_increasing,
     check_pattern,
     check_precision,
-    check_rising,
-    read_kv_store,
-    read_number,
-    read_switch,
-    read_whole_number,
-    read_whole_numbers,
+    parse_bool,
+    parse_float,
+    parse_int,
+    parse_ints,
+    parse_kv_store,
 )
 
-WholeNumber = Annotated[int, BeforeValidator(read_whole_number)]
-Number = Annotated[float, BeforeValidator(read_number)]
-Positive = Annotated[WholeNumber, Field(ge=1)]
-PositiveFraction = Annotated[Number, Field(gt=0, le=1)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
-TrueOrFalse = Annotated[bool, BeforeValidator(read_switch)]
-Steps = Annotated[tuple[Positive, ...], BeforeValidator(read_whole_numbers), AfterValidator(check_rising)]
+Int = Annotated[int, BeforeValidator(parse_int)]
+PositiveInt = Annotated[Int, Field(ge=1)]
+Float = Annotated[float, BeforeValidator(parse_float)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+PositiveFraction = Annotated[Float, Field(gt=0, le=1)]
+Bool = Annotated[bool, BeforeValidator(parse_bool)]
+ZeroOrOne = Annotated[bool, BeforeValidator(parse_bool), Spelling(true="1", false="0")]
+Steps = Annotated[tuple[PositiveInt, ...], BeforeValidator(parse_ints), AfterValidator(check_increasing)]
 Pattern = Annotated[str, AfterValidator(check_pattern)]
-
-UsePretrained = Annotated[bool, BeforeValidator(read_switch), Spelling(true="1", false="0")]
 KVStore = Annotated[
-    Literal["dist_sync", "dist_async"] | None, BeforeValidator(read_kv_store), Spelling(not_set="device")
+    Literal["dist_sync", "dist_async"] | None, BeforeValidator(parse_kv_store), Spelling(not_set="device")
 ]
+Precision = Annotated[Literal["float32", "bfloat16"], BeforeValidator(check_precision)]
 
 
 class SpecifiedHyperparameters(BaseModel):
-    """What the built-in's users know; names and meaning are theirs."""
+    """The built-in's 22 hyperparameters.
 
-    num_classes: Positive = Field(description="classes in the data, background not counted")
-    num_training_samples: Positive = Field(
+    Names, ranges and defaults: AWS developer guide, "Object Detection Hyperparameters".
+    """
+
+    num_classes: PositiveInt = Field(description="classes in the data, background not counted")
+    num_training_samples: PositiveInt = Field(
         description="training images in the data; compared with the count, which is what the job uses"
     )
     base_network: Literal["vgg-16", "resnet-50"] = Field("vgg-16", description="network below the detection heads")
-    early_stopping: TrueOrFalse = Field(
+    early_stopping: Bool = Field(
         False, description="end the job before the last epoch when validation:mAP no longer rises"
     )
-    early_stopping_min_epochs: Positive = Field(10, description="epochs that early stopping lets pass first")
-    early_stopping_patience: Positive = Field(
+    early_stopping_min_epochs: PositiveInt = Field(10, description="epochs that early stopping lets pass first")
+    early_stopping_patience: PositiveInt = Field(
         5, description="epochs in a row without improvement that early stopping waits for"
     )
     early_stopping_tolerance: Fraction = Field(
         0.0, description="rise of validation:mAP, as a share of that of the last improvement, that is an improvement"
     )
-    image_shape: Annotated[WholeNumber, Field(ge=300)] = Field(
+    image_shape: Annotated[Int, Field(ge=300)] = Field(
         300, description="side in pixels of the square that images are resized to; usual are 300 and 512"
     )
-    epochs: Positive = Field(30, description="passes over the training data")
+    epochs: PositiveInt = Field(30, description="passes over the training data")
     freeze_layer_pattern: Pattern | None = Field(
         None,
         description="parameters whose name matches from its start are not trained, such as `^(conv1_|conv2_).*`",
@@ -69,15 +69,15 @@ class SpecifiedHyperparameters(BaseModel):
     kv_store: KVStore = Field(
         None, description="how several hosts exchange their updates: needed on several, not applicable on one"
     )
-    label_width: Positive = Field(
+    label_width: PositiveInt = Field(
         350, description="numbers that a label is padded to: 2, and 5 for every object of the fullest image"
     )
     learning_rate: PositiveFraction = Field(0.001, description="learning rate at the start")
-    lr_scheduler_factor: Annotated[Number, Field(gt=0, lt=1)] = Field(
+    lr_scheduler_factor: Annotated[Float, Field(gt=0, lt=1)] = Field(
         0.1, description="what the learning rate is multiplied by at each epoch of `lr_scheduler_step`"
     )
     lr_scheduler_step: Steps = Field((), description="epochs after which the learning rate is reduced")
-    mini_batch_size: Positive = Field(32, description="images in a batch of one host, shared by its GPUs")
+    mini_batch_size: PositiveInt = Field(32, description="images in a batch of one host, shared by its GPUs")
     # AWS's tuning ranges of momentum and weight_decay start at 0, which the table there leaves out.
     momentum: Fraction = Field(0.9, description="momentum of sgd; the other optimizers ignore it")
     nms_threshold: PositiveFraction = Field(
@@ -89,12 +89,41 @@ class SpecifiedHyperparameters(BaseModel):
     overlap_threshold: PositiveFraction = Field(
         0.5, description="overlap (IoU) from which a detection counts as right in validation:mAP"
     )
-    use_pretrained_model: UsePretrained = Field(
-        True, description="start from ImageNet weights (1) or from random ones (0)"
-    )
-    weight_decay: Annotated[Number, Field(ge=0, lt=1)] = Field(
+    use_pretrained_model: ZeroOrOne = Field(True, description="start from ImageNet weights (1) or from random ones (0)")
+    weight_decay: Annotated[Float, Field(ge=0, lt=1)] = Field(
         0.0005, description="weight decay of sgd and rmsprop; the other optimizers ignore it"
     )
+
+
+class OwnHyperparameters(BaseModel):
+    """What this image offers in addition; all of it optional."""
+
+    nms_topk: PositiveInt = Field(
+        400, description="detections of an image, best scores first, that non-maximum suppression looks at"
+    )
+    seed: Annotated[Int, Field(ge=0, le=INT32_MAX)] = Field(0, description="seed of the job's random numbers")
+    precision_dtype: Precision = Field(
+        "float32",
+        description="number format of the training step; bfloat16: faster, on CPUs with AVX512-BF16 alone",
+    )
+    clip_gradient: Annotated[Float, Field(gt=0)] | None = Field(
+        None, description="gradients are cut to the range from minus this to plus this"
+    )
+    warmup_epochs: Annotated[Int, Field(ge=0)] = Field(
+        0, description="epochs in which the learning rate climbs to `learning_rate`"
+    )
+    max_bad_images: Fraction = Field(
+        0.01, description="share of a channel's images that may fail to decode before the job stops"
+    )
+
+
+class PlatformKeys(BaseModel):
+    """Private keys that the service or the console adds; defaults as in the built-in's container."""
+
+    tuning_objective_metric: str = Field("", alias="_tuning_objective_metric")
+    kvstore: str = Field("device", alias="_kvstore")
+    num_kv_servers: str = Field("auto", alias="_num_kv_servers")
+    begin_epoch: str = Field("0", alias="_begin_epoch")
 
 
 # The keys of the hyperparams.json in a genuine model.tar.gz of the built-in:
@@ -132,42 +161,6 @@ ARTIFACT_KEYS: Final = frozenset(
 )
 
 
-Precision = Annotated[Literal["float32", "bfloat16"], BeforeValidator(check_precision)]
-
-
-class OwnHyperparameters(BaseModel):
-    """What this image offers beside the specification; all of it optional."""
-
-    nms_topk: Positive = Field(
-        400, description="detections of an image, best scores first, that non-maximum suppression looks at"
-    )
-    seed: Annotated[WholeNumber, Field(ge=0, le=LARGEST_WHOLE_NUMBER)] = Field(
-        0, description="seed of the job's random numbers"
-    )
-    precision_dtype: Precision = Field(
-        "float32",
-        description="number format of the training step; bfloat16: faster, on CPUs with AVX512-BF16 alone",
-    )
-    clip_gradient: Annotated[Number, Field(gt=0)] | None = Field(
-        None, description="gradients are cut to the range from minus this to plus this"
-    )
-    warmup_epochs: Annotated[WholeNumber, Field(ge=0)] = Field(
-        0, description="epochs in which the learning rate climbs to `learning_rate`"
-    )
-    max_bad_images: Fraction = Field(
-        0.01, description="share of a channel's images that may fail to decode before the job stops"
-    )
-
-
-class PlatformKeys(BaseModel):
-    """Private keys that the service or the console sends along; defaults as in the built-in's container."""
-
-    tuning_objective_metric: str = Field("", alias="_tuning_objective_metric")
-    kvstore: str = Field("device", alias="_kvstore")
-    num_kv_servers: str = Field("auto", alias="_num_kv_servers")
-    begin_epoch: str = Field("0", alias="_begin_epoch")
-
-
 class Hyperparameters(PlatformKeys, OwnHyperparameters, SpecifiedHyperparameters):
     """Every hyperparameter, checked and typed; built from typed values or from plain strings."""
 
@@ -175,7 +168,7 @@ class Hyperparameters(PlatformKeys, OwnHyperparameters, SpecifiedHyperparameters
 
     def final_configuration(self) -> dict[str, str]:
         """Give every value as a flat string under its name in hyperparameters.json."""
-        return {field.alias or name: written(getattr(self, name), field) for name, field in _declared().items()}
+        return {field.alias or name: format_value(getattr(self, name), field) for name, field in _declared().items()}
 
     def artifact_configuration(self) -> dict[str, str]:
         """Give the final configuration under exactly the keys of the built-in's hyperparams.json."""
@@ -185,7 +178,7 @@ class Hyperparameters(PlatformKeys, OwnHyperparameters, SpecifiedHyperparameters
     def default_configuration() -> dict[str, str]:
         """Give the defaults alone as flat strings; what is required is an empty string."""
         return {
-            field.alias or name: "" if field.is_required() else written(field.default, field)
+            field.alias or name: "" if field.is_required() else format_value(field.default, field)
             for name, field in _declared().items()
         }
 
@@ -208,9 +201,9 @@ def hyperparameter_table() -> str:
     lines = ["| name | allowed | default | meaning |", "|---|---|---|---|"]
     for model, remark in ((SpecifiedHyperparameters, ""), (OwnHyperparameters, " (not documented for the built-in)")):
         for name, field in model.model_fields.items():
-            default = "required" if field.is_required() else f"`{written(field.default, field)}`"
+            default = "required" if field.is_required() else f"`{format_value(field.default, field)}`"
             if not field.is_required() and field.default in (None, ()):
                 default = "not set"
-            cells = (f"`{name}`", allowed(field), default, f"{field.description}{remark}")
+            cells = (f"`{name}`", allowed_values(field), default, f"{field.description}{remark}")
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

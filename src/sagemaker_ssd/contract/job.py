@@ -1,27 +1,40 @@
-"""Reads a whole job, all faults of all files together.
-
-What a job on several hosts needs beside what every job needs.
-"""
+"""Reads a whole job from the platform's files, checked and typed, with all faults of all files together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from sagemaker_ssd.contract.channels import FILE as CHANNELS
-from sagemaker_ssd.contract.channels import DataChannel, WeightChannels, check_start, read_channels
+from sagemaker_ssd.contract.channels import (
+    DataChannel,
+    WeightChannels,
+    check_use_pretrained_model,
+    read_channels,
+)
 from sagemaker_ssd.contract.cluster import Cluster, read_cluster
-from sagemaker_ssd.contract.config_file import ConfigFindings
-from sagemaker_ssd.contract.hyperparameter_file import FILE as HYPERPARAMETERS
+from sagemaker_ssd.contract.config_file import Diagnostics
 from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
-from sagemaker_ssd.contract.paths import Paths, read_checkpoints
+from sagemaker_ssd.contract.paths import (
+    HYPERPARAMETERS_FILE,
+    INPUT_DATA_CONFIG_FILE,
+    Paths,
+    read_checkpoint_folder,
+)
 from sagemaker_ssd.contract.weights import StoredWeights, required_weights
 from sagemaker_ssd.errors import UserError, problems
+
+# The files that make an epoch's arrays a checkpoint, as the checkpoints' own package names them.
+_CHECKPOINTS: Final = "sagemaker-ssd-*.json"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the job is: everything that the platform's files say, checked and typed."""
+    """What the job is: everything that the platform's files say, checked and typed.
+
+    provided: the hyperparameters' strings as they were given. weights: the installed ones that it starts from, None
+    where it starts from something else. checkpoints: their folder, None for a job without. notices: for the log.
+    """
 
     hyperparameters: Hyperparameters
     provided: dict[str, str]
@@ -38,19 +51,19 @@ class Job:
 
 def read_job(base: Path) -> Job:
     """Read the job below `base`, which SageMaker puts at /opt/ml; raises UserError with every fault of every file."""
-    paths, findings = Paths(base), ConfigFindings()
-    provided, hyperparameters = read_hyperparameters(paths, findings)
-    channels = read_channels(paths, findings)
-    check_start(channels.weights, provided, findings)
-    cluster = read_cluster(paths, findings)
+    paths, diagnostics = Paths(base), Diagnostics()
+    provided, hyperparameters = read_hyperparameters(paths, diagnostics)
+    channels = read_channels(paths, diagnostics)
+    check_use_pretrained_model(channels.weights, provided, diagnostics)
+    cluster = read_cluster(paths, diagnostics)
     if cluster is not None and cluster.several:
-        check_several_hosts(cluster, hyperparameters, channels.data, findings)
-    checkpoints = read_checkpoints(paths, findings)
-    weights = _weights(hyperparameters, channels.weights, checkpoints, findings)
-    if findings.faults or hyperparameters is None or cluster is None:
-        raise UserError(problems(findings.faults))
+        _check_several_hosts(cluster, hyperparameters, channels.data, diagnostics)
+    checkpoints = read_checkpoint_folder(paths, diagnostics)
+    weights = _find_weights(hyperparameters, channels.weights, checkpoints, diagnostics)
+    if diagnostics.faults or hyperparameters is None or cluster is None:
+        raise UserError(problems(diagnostics.faults))
     if hyperparameters.kv_store is not None and not cluster.several:
-        findings.notices.append(f"kv_store is '{hyperparameters.kv_store}', which is not applicable on one host")
+        diagnostics.notices.append(f"kv_store is '{hyperparameters.kv_store}', which is not applicable on one host")
         # The built-in's artifacts of one host have kv_store device.
         hyperparameters = hyperparameters.model_copy(update={"kv_store": None})
     return Job(
@@ -64,44 +77,47 @@ def read_job(base: Path) -> Job:
         cluster=cluster,
         checkpoints=checkpoints,
         paths=paths,
-        notices=tuple(findings.notices),
+        notices=tuple(diagnostics.notices),
     )
 
 
-def _weights(
+def _check_several_hosts(
+    cluster: Cluster,
     hyperparameters: Hyperparameters | None,
-    channels: WeightChannels,
-    checkpoints: Path | None,
-    findings: ConfigFindings,
-) -> StoredWeights | None:
-    """Find the installed weights that the job starts from; None with a fault, and for a job that needs none.
-
-    A job with a checkpoint needs them only if that turns out to be of no use, which is told then.
-    """
-    if hyperparameters is None or not hyperparameters.use_pretrained_model or channels != WeightChannels(None, None):
-        return None
-    try:
-        return required_weights(hyperparameters.base_network)
-    except UserError as error:
-        if checkpoints is None or not any(checkpoints.glob("sagemaker-ssd-*.json")):
-            findings.faults.append(error.sentence)
-        return None
-
-
-def check_several_hosts(
-    cluster: Cluster, hyperparameters: Hyperparameters | None, data: Mapping[str, DataChannel], findings: ConfigFindings
+    data: Mapping[str, DataChannel],
+    diagnostics: Diagnostics,
 ) -> None:
     """Add the faults of a job on several hosts; None: what could not be read has its own faults."""
     hosts = len(cluster.hosts)
     if hyperparameters is not None and hyperparameters.kv_store is None:
-        findings.faults.append(
-            f"{HYPERPARAMETERS}: kv_store is not set, and the job has {hosts} hosts: set it to dist_sync (all hosts "
-            "make each step together, with the mean of their gradients) or dist_async (each host's updates count as "
-            "they come), or set instance_count to 1"
+        diagnostics.faults.append(
+            f"{HYPERPARAMETERS_FILE}: kv_store is not set, and the job has {hosts} hosts: set it to dist_sync (all "
+            "hosts make each step together, with the mean of their gradients) or dist_async (each host's updates count "
+            "as they come), or set instance_count to 1"
         )
     validation = data.get("validation")
     if validation is not None and validation.sharded:
-        findings.faults.append(
-            f"{CHANNELS}: validation: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
+        diagnostics.faults.append(
+            f"{INPUT_DATA_CONFIG_FILE}: validation: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
             f"FullyReplicated, because {cluster.hosts[0]} alone computes the mAP, on the whole channel"
         )
+
+
+def _find_weights(
+    hyperparameters: Hyperparameters | None,
+    channels: WeightChannels,
+    checkpoints: Path | None,
+    diagnostics: Diagnostics,
+) -> StoredWeights | None:
+    """Find the installed weights that the job starts from; None with a fault, and for a job that needs none.
+
+    A job with a checkpoint needs them only if that turns out to be of no use, which is an error then.
+    """
+    if hyperparameters is None or not hyperparameters.use_pretrained_model or channels != WeightChannels():
+        return None
+    try:
+        return required_weights(hyperparameters.base_network)
+    except UserError as error:
+        if checkpoints is None or not any(checkpoints.glob(_CHECKPOINTS)):
+            diagnostics.faults.append(error.sentence)
+        return None

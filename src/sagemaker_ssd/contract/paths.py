@@ -1,14 +1,21 @@
-"""Every path of SageMaker's training contract, once.
-
-Reads checkpointconfig.json: where the platform expects checkpoints, if the job has any.
-"""
+"""Every path of SageMaker's training contract, among them the folder for checkpoints, which a config file can set."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sagemaker_ssd.contract.config_file import ConfigFindings, is_there, read_object
+from sagemaker_ssd.contract.config_file import Diagnostics, is_there, read_object
 from sagemaker_ssd.errors import shown
+
+# The config files, as the faults name them.
+HYPERPARAMETERS_FILE: Final = "hyperparameters.json"
+INPUT_DATA_CONFIG_FILE: Final = "inputdataconfig.json"
+RESOURCE_CONFIG_FILE: Final = "resourceconfig.json"
+CHECKPOINT_CONFIG_FILE: Final = "checkpointconfig.json"
+
+# Where the job lives on SageMaker.
+SAGEMAKER_BASE: Final = "/opt/ml"
+_CHECKPOINT_CONFIG_MUST_HOLD: Final = 'it must hold a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}'
 
 
 @dataclass(frozen=True)
@@ -25,22 +32,22 @@ class Paths:
     @property
     def hyperparameters(self) -> Path:
         """What the person set."""
-        return self.config / "hyperparameters.json"
+        return self.config / HYPERPARAMETERS_FILE
 
     @property
     def input_data_config(self) -> Path:
         """The channels and how they are delivered."""
-        return self.config / "inputdataconfig.json"
+        return self.config / INPUT_DATA_CONFIG_FILE
 
     @property
     def resource_config(self) -> Path:
         """The hosts of the job."""
-        return self.config / "resourceconfig.json"
+        return self.config / RESOURCE_CONFIG_FILE
 
     @property
     def checkpoint_config(self) -> Path:
         """Where checkpoints go; the file is there only for jobs with checkpoints."""
-        return self.config / "checkpointconfig.json"
+        return self.config / CHECKPOINT_CONFIG_FILE
 
     @property
     def data(self) -> Path:
@@ -68,26 +75,24 @@ class Paths:
         return self.output / "failure"
 
 
-CHECKPOINT_FILE: Final = "checkpointconfig.json"
-SAGEMAKER_BASE: Final = "/opt/ml"
-CHECKPOINT_MUST_HOLD: Final = 'it must hold a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}'
+def read_checkpoint_folder(paths: Paths, diagnostics: Diagnostics) -> Path | None:
+    """Find the folder for checkpoints: the one that checkpointconfig.json names, else the usual one if it exists.
 
-
-def read_checkpoints(paths: Paths, findings: ConfigFindings) -> Path | None:
-    """Read the folder for checkpoints: the one that the file names, else the usual one if it exists; None else."""
+    None for a job without checkpoints, and with a fault.
+    """
     usual = paths.base / "checkpoints"
     if not is_there(paths.checkpoint_config):
         if is_there(usual) and not usual.is_dir():
-            findings.faults.append(f"{usual} is not a folder: remove it, or make it the folder for checkpoints")
+            diagnostics.faults.append(f"{usual} is not a folder: remove it, or make it the folder for checkpoints")
         return usual if usual.is_dir() else None
-    content = read_object(paths.checkpoint_config, CHECKPOINT_MUST_HOLD, findings)
+    content = read_object(paths.checkpoint_config, _CHECKPOINT_CONFIG_MUST_HOLD, diagnostics)
     if content is None:
         return None
     # The service's own default when CheckpointConfig is given without LocalPath.
     folder = content.get("LocalPath", str(usual))
     if not isinstance(folder, str) or not folder.isprintable() or not folder.startswith("/"):
-        findings.faults.append(
-            f"{CHECKPOINT_FILE}: LocalPath is {shown(folder)}; it must be a folder's path in quotes, such as "
+        diagnostics.faults.append(
+            f"{CHECKPOINT_CONFIG_FILE}: LocalPath is {shown(folder)}; it must be a folder's path in quotes, such as "
             "/opt/ml/checkpoints"
         )
         return None
@@ -96,9 +101,9 @@ def read_checkpoints(paths: Paths, findings: ConfigFindings) -> Path | None:
     path = paths.base / (path.relative_to(SAGEMAKER_BASE) if path.is_relative_to(SAGEMAKER_BASE) else path)
     for other in (paths.base / "input", paths.model, paths.output):
         if path.is_relative_to(other) or other.is_relative_to(path):
-            findings.faults.append(
-                f"{CHECKPOINT_FILE}: LocalPath is {shown(folder)}; checkpoints must not lie in or above {other}: write "
-                "/opt/ml/checkpoints"
+            diagnostics.faults.append(
+                f"{CHECKPOINT_CONFIG_FILE}: LocalPath is {shown(folder)}; checkpoints must not lie in or above "
+                f"{other}: write /opt/ml/checkpoints"
             )
             return None
     return path

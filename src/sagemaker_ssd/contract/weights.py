@@ -1,21 +1,24 @@
-"""The pre-trained weights that are installed beside the program, put there when the image or the .venv was made."""
+"""The pre-trained weights that are installed with the program, when the image or the .venv is made."""
 
-import hashlib
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sagemaker_ssd.contract.environment import WEIGHTS_VARIABLE
+from sagemaker_ssd.contract.paths import HYPERPARAMETERS_FILE
 from sagemaker_ssd.errors import UserError
-
-# Names another folder than the environment's own.
-WEIGHTS_VARIABLE = "SAGEMAKER_SSD_WEIGHTS"
+from sagemaker_ssd.files import sha256
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """`parameters`: a .params file with this program's names; `facts`: source, checksum, licence and the like."""
+    """The installed weights of one base network.
+
+    parameters: a .params file with this program's names. facts: source, checksum, licence and the like, from the note
+    that is installed with it.
+    """
 
     parameters: Path
     facts: dict[str, str]
@@ -23,22 +26,21 @@ class StoredWeights:
     def check(self) -> None:
         """Raise UserError unless the parameters can be read and are those that the note was written for."""
         try:
-            with self.parameters.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256(self.parameters)
         except OSError as error:
             raise damaged(self.parameters, f"it cannot be read ({error.strerror})") from error
         if digest != self.facts.get("sha256"):
             raise damaged(self.parameters, f"its sha256 is {digest}, not {self.facts.get('sha256')}")
 
 
-def store() -> Path:
+def weights_folder() -> Path:
     """Return the folder of the installed weights, which may not exist."""
     return Path(os.environ.get(WEIGHTS_VARIABLE) or Path(sys.prefix) / "share" / "sagemaker-ssd" / "weights")
 
 
 def stored_weights(base_network: str) -> StoredWeights | None:
     """Return the installed weights of a base network, None without any; raises UserError when their note is damaged."""
-    parameters = store() / f"{base_network}.params"
+    parameters = weights_folder() / f"{base_network}.params"
     note = parameters.with_suffix(".json")
     try:
         facts = json.loads(note.read_text(encoding="utf-8"))
@@ -60,16 +62,16 @@ def required_weights(base_network: str) -> StoredWeights:
     weights = stored_weights(base_network)
     if weights is None:
         raise UserError(
-            f"hyperparameters.json: use_pretrained_model is 1, but no ImageNet weights for {base_network} are installed"
-            f" in {store()}: build the image with them (make image WEIGHTS={base_network}), or fetch them on a laptop "
-            f"(python -m sagemaker_ssd.weights fetch {base_network}), or give a `pretrained` channel with a .params "
-            "file, or set use_pretrained_model to 0"
+            f"{HYPERPARAMETERS_FILE}: use_pretrained_model is 1, but no ImageNet weights for {base_network} are "
+            f"installed in {weights_folder()}: build the image with them (make image WEIGHTS={base_network}), or fetch "
+            f"them on a laptop (python -m sagemaker_ssd.weights fetch {base_network}), or give a `pretrained` channel "
+            "with a .params file, or set use_pretrained_model to 0"
         )
     return weights
 
 
 def damaged(file: Path, reason: str) -> UserError:
-    """Make the fault of an installed file, which is named after its network."""
+    """Make the error of a damaged installed file, which is named after its network."""
     return UserError(
         f"{file} is damaged: {reason}. Install the weights again (python -m sagemaker_ssd.weights fetch {file.stem}), "
         "or build the image again"

@@ -16,6 +16,7 @@ from sagemaker_ssd.coordination.coordinator import Coordinator
 from sagemaker_ssd.coordination.participant import Participant
 from sagemaker_ssd.coordination.protocol import LONGEST_LINE, Handshake, Outcome
 from sagemaker_ssd.coordination.state import GatherCallback, LinkState, Rendezvous
+from sagemaker_ssd.errors import internal_error
 
 _log = logging.getLogger(__name__)
 # For the rest of the line that carries the values of all hosts.
@@ -150,14 +151,8 @@ class Link:
 
     def _break(self, error: BaseException) -> None:
         _log.error("unexpected error in the link between the hosts", exc_info=error)
-        text = f"{type(error).__name__}: {error}"
-        ending = Outcome(
-            "failed",
-            "",
-            3,
-            f"the link of host {self._here} to the others broke: {text}. This is a bug of this program; the job's log "
-            "has the details",
-        )
+        bug = internal_error(f"the link of host {self._here} to the others broke: {type(error).__name__}: {error}")
+        ending = Outcome("failed", "", bug.exit_code, bug.sentence)
         try:
             self._side.fail(ending)
         finally:

@@ -6,10 +6,9 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from sagemaker_ssd.contract.environment import PORT_VARIABLE
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError, shorten, shown
+from sagemaker_ssd.errors import JobError, reported_error, shorten, shown
 
 Kind = Literal["done", "stopped", "failed"]
-_BY_CODE: Final[dict[int, type[JobError]]] = {1: UserError, 2: PlatformError, 3: ProgramError}
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Outcome:
         if self.exit_code == 0:
             return None
         sentence = self.sentence if self.host in ("", here) else f"host {self.host}: {self.sentence}"
-        return _BY_CODE.get(self.exit_code, ProgramError)(sentence)
+        return reported_error(self.exit_code, sentence)
 
 
 class MessageKind(StrEnum):

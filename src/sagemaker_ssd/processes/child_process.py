@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import IO, Final
 
 _TAIL_BYTES: Final = 16_384
-# docker stop gives 10 seconds.
-_STOP_SECONDS: Final = 8.0
+# A process in uninterruptible sleep is not gone at once when it is killed.
+_KILL_SECONDS: Final = 8.0
 
 
 class ChildProcess:
@@ -61,17 +61,17 @@ class ChildProcess:
             reader.join(timeout=5)
         return True
 
-    def stop(self) -> None:
-        """Send SIGTERM, and kill the process when it has not ended after 8 seconds."""
+    def stop(self, seconds: float) -> None:
+        """Send SIGTERM, and kill the process when it has not ended after `seconds`."""
         self._process.send_signal(signal.SIGTERM)
-        if not self.wait(_STOP_SECONDS):
+        if not self.wait(seconds):
             self.kill()
 
     def kill(self) -> None:
         """Kill the process and whatever it has started."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self.wait(_STOP_SECONDS)
+            self.wait(_KILL_SECONDS)
 
     @property
     def pid(self) -> int:

@@ -4,11 +4,10 @@ import re
 import signal
 from collections.abc import Mapping
 
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, PlatformError, internal_error, reported_error
 
 # MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
 _CAUGHT_BY_MXNET = "Segmentation fault: 11"
-_BY_CODE: dict[object, type[JobError]] = {1: UserError, 2: PlatformError, 3: ProgramError}
 
 
 def exit_failure(
@@ -23,8 +22,7 @@ def exit_failure(
     if report is not None:
         if report.get("exit_code") == 0:
             return None
-        kind = _BY_CODE.get(report.get("exit_code"), ProgramError)
-        return kind(str(report.get("sentence")))
+        return reported_error(report.get("exit_code"), str(report.get("sentence")))
     return unreported_exit(process, returncode, stderr_tail, memory_remedy)
 
 
@@ -38,14 +36,13 @@ def unreported_exit(process: str, returncode: int, stderr_tail: str, memory_reme
             f"{memory_remedy}, or choose an instance type with more memory"
         )
     if returncode < 0:
-        return ProgramError(
+        return internal_error(
             f"{process} crashed with signal {-returncode} ({_signal_name(-returncode)}) in native code"
-            f"{_last_words(stderr_tail)}. This is a bug of this program or of MXNet, not of your data or settings; the "
-            "job's log has the details"
+            f"{_last_words(stderr_tail)}",
+            of="this program or of MXNet, not of your data or settings",
         )
-    return ProgramError(
-        f"{process} ended with exit code {returncode} before its work was done"
-        f"{_last_words(stderr_tail)}. This is a bug of this program; the job's log has the details"
+    return internal_error(
+        f"{process} ended with exit code {returncode} before its work was done{_last_words(stderr_tail)}"
     )
 
 

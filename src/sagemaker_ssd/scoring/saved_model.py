@@ -18,8 +18,8 @@ from PIL import Image
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
 from sagemaker_ssd.channels.images import examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.contract.channel_files import models
-from sagemaker_ssd.contract.hyperparameter_file import settings
+from sagemaker_ssd.contract.channel_files import list_models
+from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration
 from sagemaker_ssd.errors import UserError, problems
 from sagemaker_ssd.scoring.coco import image_of
 from sagemaker_ssd.scoring.detector import Detector, Weights
@@ -58,7 +58,7 @@ def load_model(
     found = network_of(Parameters(stored.arguments, stored.states))
     if isinstance(found, str):
         raise UserError(f"{file}: {found}")
-    told = settings(stored.configuration)
+    told = parse_model_configuration(stored.configuration)
     network = Network(
         found.base_network,
         image_shape or int(_setting(told, "image_shape", None, file)),
@@ -85,7 +85,7 @@ def _file(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise UserError(f"{path}: there is no such file or folder; give a model.tar.gz, or the folder of its files")
-    found = models(path).found
+    found = list_models(path).found
     if len(found) != 1:
         names = ", ".join(file.name for file in found[:_SHOWN])
         there = f"holds several models ({names})" if found else "holds no model.tar.gz and no .params file"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from sagemaker_ssd.contract.cluster import Cluster
-from sagemaker_ssd.contract.environment import CLOSING_SECONDS, DEFAULT_PORT, Deadlines, read_deadlines, read_port
+from sagemaker_ssd.contract.environment import DEFAULT_PORT, FINALIZE_SECONDS, Deadlines, read_deadlines, read_port
 from sagemaker_ssd.coordination.link import Link
 from sagemaker_ssd.coordination.protocol import Handshake, Outcome
 from sagemaker_ssd.coordination.state import GatherCallback
@@ -110,7 +110,7 @@ class HostGroup:
             self.relay_stop()
         self._link.report_outcome(outcome)
         # Where this host's part is done, the first host may still be at what follows the training.
-        seconds = _LAST_SECONDS + (CLOSING_SECONDS if outcome.kind == "done" else 0)
+        seconds = _LAST_SECONDS + (FINALIZE_SECONDS if outcome.kind == "done" else 0)
         deadline = time.monotonic() + seconds
         while (verdict := self._link.verdict) is None:
             self.relay_stop()

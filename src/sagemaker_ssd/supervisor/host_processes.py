@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE
+from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE, STOP_SECONDS
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.coordination.state import GatherCallback
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import PlatformError
+from sagemaker_ssd.errors import PlatformError, unexpected_error
 from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans
 from sagemaker_ssd.processes.exit_reason import exit_failure
 from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
@@ -111,8 +111,8 @@ class HostProcesses:
             )
 
     def stop(self) -> None:
-        """Send the worker SIGTERM, and kill it when it has not ended after 8 seconds."""
-        self._worker.stop()
+        """Send the worker SIGTERM, and kill it when it has not ended in time."""
+        self._worker.stop(STOP_SECONDS)
 
     def _kill_servers(self) -> None:
         for process in self._servers.values():
@@ -172,8 +172,8 @@ class WorkerProcess(ChildProcess):
         except Exception as error:
             # The worker would wait for an answer for ever.
             _log.exception("unexpected error")
-            text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
-            self.report = {"exit_code": 3, "sentence": text}
+            bug = unexpected_error(error)
+            self.report = {"exit_code": bug.exit_code, "sentence": bug.sentence}
             self.kill()
 
     def _answer(self, name: str, values: list[object]) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import finish_publication, model_state
 from sagemaker_ssd.coordination.protocol import Outcome
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, internal_error
 from sagemaker_ssd.supervisor.gpu import check_cards, count_gpus
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_processes import HostProcesses
@@ -56,7 +56,7 @@ def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome
         sentence = _stopped_early(job, model_is_there=before is not None)
         return Outcome("stopped", host, PlatformError.exit_code, sentence)
     if not saved:
-        raise ProgramError("training ended without a model; this is a bug of this program")
+        raise internal_error("training ended without a model")
     return Outcome("done", host)
 
 

@@ -14,7 +14,7 @@ from sagemaker_ssd.contract.cluster import find_cluster
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.errors import JobError, ProgramError, UserError, shorten
+from sagemaker_ssd.errors import JobError, UserError, shorten
 from sagemaker_ssd.supervisor.gpu import check_driver
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_run import run_host
@@ -105,8 +105,7 @@ def _as_job_error(error: Exception) -> JobError:
     if isinstance(error, JobError):
         return error
     _log.exception("unexpected error")
-    text = f"{type(error).__name__}: {error}. This is a bug of this program; the job's log has the details"
-    return ProgramError(text)
+    return unexpected_error(error)
 
 
 def _group_of_faulty_job(paths: Paths, arguments: Sequence[str], stop: threading.Event) -> HostGroup | None:

@@ -69,20 +69,20 @@ def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
         raise UserError(f"{file}: is a folder; name the file in it")
     if file is not None and not file.is_file():
         raise UserError(f"{file}: there is no such file")
-    from sagemaker_ssd.contract.weights import store
+    from sagemaker_ssd.contract.weights import weights_folder
     from sagemaker_ssd.weights.install import install
 
-    print(install(source, folder or store(), file))
+    print(install(source, folder or weights_folder(), file))
     print(source.label)
 
 
 def _list() -> None:
-    from sagemaker_ssd.contract.weights import store
+    from sagemaker_ssd.contract.weights import weights_folder
 
     found = {network: _installed(network) for network in dict.fromkeys(source.base_network for source in SOURCES)}
     for source in SOURCES:
         print(f"{'installed' if _is_of(found[source.base_network], source) else 'not installed':15}{source.label}")
-    print(f"Folder: {store()}")
+    print(f"Folder: {weights_folder()}")
 
 
 def _options() -> argparse.Namespace:

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Final
 
-from sagemaker_ssd.errors import JobError, PlatformError, ProgramError, UserError
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, internal_error
 from sagemaker_ssd.files import is_disk_full
 
 _GPU_MEMORY: Final = re.compile(
@@ -61,10 +61,7 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
             f"the GPU ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more GPU memory"
         )
-    return ProgramError(
-        f"{type(error).__name__}: {_reason(text)}. This is a bug of this program or of MXNet; "
-        "the job's log has the details"
-    )
+    return internal_error(f"{type(error).__name__}: {_reason(text)}", of="this program or of MXNet")
 
 
 def _reason(text: str) -> str:

@@ -15,7 +15,7 @@ import mxnet as mx
 
 from sagemaker_ssd.channels.annotations import class_names
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.contract.environment import CLOSING_SECONDS
+from sagemaker_ssd.contract.environment import FINALIZE_SECONDS
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.export.deploy import write_deploy
@@ -36,7 +36,7 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
     device: what the model detects on.
     """
     # A part that hangs must not keep an instance for ever.
-    deadline = threading.Timer(CLOSING_SECONDS, _give_up)
+    deadline = threading.Timer(FINALIZE_SECONDS, _give_up)
     deadline.daemon = True
     deadline.start()
     names = class_names(job.validation.annotations, job.hyperparameters.num_classes)
@@ -94,5 +94,5 @@ def _write_onnx(path: Path, model: LoadedModel, names: list[str]) -> None:
 
 
 def _give_up() -> None:
-    _log.warning("What follows the training took more than %d minutes and is given up", CLOSING_SECONDS / 60)
+    _log.warning("What follows the training took more than %d minutes and is given up", FINALIZE_SECONDS / 60)
     os._exit(0)

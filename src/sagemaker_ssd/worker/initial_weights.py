@@ -15,7 +15,7 @@ import mxnet as mx
 from sagemaker_ssd.artifacts.model_archive import read_stored_model
 from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.contract.channels import model_file, pretrained_file
-from sagemaker_ssd.contract.hyperparameter_file import differences, settings
+from sagemaker_ssd.contract.hyperparameter_file import changed_hyperparameters, parse_model_configuration
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.weights import StoredWeights, damaged, required_weights
@@ -99,7 +99,10 @@ def from_model_channel(
     file = model_file(folder)
     shown_as = f"{folder.name}/{file.relative_to(folder)}"
     stored = read_stored_model(file, shown_as, scratch)
-    given, earlier_settings = Parameters(stored.arguments, stored.states), settings(stored.configuration)
+    given, earlier_settings = (
+        Parameters(stored.arguments, stored.states),
+        parse_model_configuration(stored.configuration),
+    )
     _check_network(given, shown_as, hyperparameters, earlier_settings)
     result = merged(drawn, given)
     _check_trunk(result, drawn, given, shown_as)
@@ -114,7 +117,7 @@ def from_model_channel(
         _log.warning("Layers that it lacks, or has for another image_shape, start anew: %s", _first_of(anew))
     if result.unused:
         _log.warning("Parameters of it that this network does not have are not used: %s", _first_of(result.unused))
-    changed = differences(earlier_settings, hyperparameters.artifact_configuration())
+    changed = changed_hyperparameters(earlier_settings, hyperparameters.artifact_configuration())
     if changed:
         _log.info("It was trained with other hyperparameters: %s", changed)
     start = {

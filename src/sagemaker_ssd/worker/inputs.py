@@ -16,6 +16,7 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.channel_files import NO_SHARE
 from sagemaker_ssd.contract.channels import DataChannel
+from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
 from sagemaker_ssd.worker.metrics import channel_figures
@@ -103,6 +104,7 @@ def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) 
             max_bad_images=hyperparameters.max_bad_images,
             label_width=hyperparameters.label_width,
             patience=channel.pipe_seconds,
+            patience_variable=PIPE_VARIABLE,
             if_empty=NO_SHARE if channel.sharded else "look at its S3Uri",
             examiner=examiner,
             keep_names=keep_names,

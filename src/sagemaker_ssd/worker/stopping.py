@@ -6,10 +6,10 @@ import signal
 import threading
 from typing import Final
 
+from sagemaker_ssd.contract.environment import SAVE_SECONDS
+
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG: Final = 1
-# Before the supervisor kills the worker, which it does after 8 seconds.
-_SAVING_SECONDS: Final = 7
 
 
 class SigtermListener:
@@ -29,7 +29,7 @@ class SigtermListener:
 
     def _wait(self) -> None:
         signal.sigwait({signal.SIGTERM})
-        self.saving.acquire(timeout=_SAVING_SECONDS)
+        self.saving.acquire(timeout=SAVE_SECONDS)
         os._exit(0)
 
 

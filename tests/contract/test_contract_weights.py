@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from sagemaker_ssd.contract.weights import WEIGHTS_VARIABLE, stored_weights
+from sagemaker_ssd.contract.environment import WEIGHTS_VARIABLE
+from sagemaker_ssd.contract.weights import stored_weights
 from sagemaker_ssd.errors import UserError
 
 FACTS = {"source": "keras", "checksum": "sha256:00"}
