@@ -32,7 +32,7 @@ SNIPPETS = [Snippet(page.name, *found) for page in PAGES for found in MARKED.fin
 def run(snippet: Snippet, folder: Path) -> str:
     """Run a snippet as a person would paste it; return what it printed."""
     command = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[snippet.language]
-    # The source of this checkout, whichever one .venv was made for; only a child of pytest has a terminal of its own.
+    # The source of this checkout, whichever one .venv was made for.
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
         [*command, snippet.text],
