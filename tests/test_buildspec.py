@@ -126,6 +126,6 @@ def test_the_password_goes_to_docker_and_nowhere_else(good: Build):
 
 
 def test_the_readme_names_the_tags():
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "sagemaker.md").read_text()
     for tag in ("<commit>-cpu", "<commit>-gpu", "<version>-cpu", "<version>-gpu", "cache-cpu", "cache-gpu"):
-        assert f"`{tag}`" in readme
+        assert f"`{tag}`" in page

@@ -1,4 +1,4 @@
-"""The README's CreateTrainingJob request, taken out of it: boto3 accepts it, and so does the program."""
+"""The CreateTrainingJob request of docs/sagemaker.md, taken out of it: boto3 accepts it, and so does the program."""
 
 import copy
 import json
@@ -16,7 +16,9 @@ from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.supervisor.gpu import FAMILIES
 from sagemaker_ssd.worker import log_lines
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+REQUEST = (DOCS / "sagemaker.md").read_text()
+RESUMING = (DOCS / "starting-weights.md").read_text()
 CREATE_TRAINING_JOB = (
     botocore.session.Session().get_service_model("sagemaker").operation_model("CreateTrainingJob").input_shape
 )
@@ -24,7 +26,7 @@ CREATE_TRAINING_JOB = (
 
 def request() -> dict[str, Any]:
     """Return the request of the boto3 snippet, which runs up to the line that sends it."""
-    snippet = README[README.index("```python\nimport boto3\n") :].split("```")[1].removeprefix("python\n")
+    snippet = REQUEST[REQUEST.index("```python\nimport boto3\n") :].split("```")[1].removeprefix("python\n")
     before, sent, after = snippet.partition('boto3.client("sagemaker").create_training_job(**request)\n')
     assert sent
     assert after == ""
@@ -34,7 +36,8 @@ def request() -> dict[str, Any]:
 
 
 def request_with_checkpoints() -> dict[str, Any]:
-    snippet = README[README.index('```python\nrequest["CheckpointConfig"]') :].split("```")[1].removeprefix("python\n")
+    begin = RESUMING.index('```python\nrequest["CheckpointConfig"]')
+    snippet = RESUMING[begin:].split("```")[1].removeprefix("python\n")
     names = {"request": request()}
     exec(snippet, names)
     return names["request"]

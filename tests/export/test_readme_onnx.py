@@ -1,4 +1,4 @@
-"""The README's program for onnxruntime, word by word."""
+"""The program for onnxruntime of docs/use-the-model.md, word by word."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "use-the-model.md"
 
 
 def test_it_prints_names_scores_and_boxes(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_it_prints_names_scores_and_boxes(tmp_path: Path) -> None:
             array[:] = np.tile([0.0, 0.0, 9.0], array.size // 3)
     write_onnx(tmp_path / "model.onnx", network, values.arguments, values.states, ["cat", "dog"])
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((90, 120, 3), 99, np.uint8))
-    (program,) = re.findall(r"```python\n(import json\nimport numpy.*?)```", README.read_text(), re.DOTALL)
+    (program,) = re.findall(r"```python\n(import json\nimport numpy.*?)```", PAGE.read_text(), re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
