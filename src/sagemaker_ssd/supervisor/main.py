@@ -14,7 +14,7 @@ from sagemaker_ssd.contract.cluster import find_cluster
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.errors import JobError, UserError, shorten
+from sagemaker_ssd.errors import JobError, UserError, shorten, unexpected_error
 from sagemaker_ssd.supervisor.gpu import check_driver
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_run import run_host
