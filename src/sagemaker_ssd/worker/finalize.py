@@ -87,7 +87,7 @@ class Finalization:
         write_report(
             path,
             self._metrics.document(),
-            found.truth,
+            found.ground_truth,
             found.results,
             lambda number: read_picture(self._validation, number),
         )
