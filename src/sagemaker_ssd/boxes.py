@@ -148,7 +148,7 @@ def _iou(left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]]) -> N
         union = _area(left[:2], left[2:]) + _area(right[:2], right[2:]) - intersection
         iou: NDArray[Any] = intersection / union
         defined = union > 0
-    # Without the check for none the assignment would cost as much as the division.
+    # Nearly always all are, and assigning through a mask costs more than looking.
     if not defined.all():
         iou[~defined] = 0
     return iou
