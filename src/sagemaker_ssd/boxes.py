@@ -1,12 +1,13 @@
-"""The rules for boxes, alike for every input format: class ids, the image's border, area.
-
-Which detections of one image find an object, by PASCAL VOC's rule and by COCO's; numpy alone.
-"""
+"""Boxes: which ones the data may have, how far two overlap, and which detections match an object; numpy alone."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.int64]
 
 # Decided for rounding in annotation tools: a box may reach this far past the border and is clipped.
 BORDER_PIXELS = 2
@@ -16,31 +17,35 @@ CLIPPED = f"box past the image's border by up to {BORDER_PIXELS} px, clipped"
 NO_AREA = "box without area or inverted, dropped"
 ONLY_NO_AREA = "image whose boxes all have no area, left out"
 
+COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+# Pairs of boxes that are compared at once, which bounds the memory.
+_PAIRS = 100_000
 
-def valid_class_ids(class_ids: NDArray[np.floating[Any]], num_classes: int) -> NDArray[np.bool_]:
+
+def valid_class_ids(class_ids: NDArray[np.floating[Any]], num_classes: int) -> Flags:
     """Tell which of (n,) class ids are whole numbers from 0 to num_classes - 1."""
-    valid: NDArray[np.bool_] = (class_ids >= 0) & (class_ids < num_classes) & (class_ids == np.floor(class_ids))
+    valid: Flags = (class_ids >= 0) & (class_ids < num_classes) & (class_ids == np.floor(class_ids))
     return valid
 
 
-def pixels_outside(corners: NDArray[np.floating[Any]], width: float, height: float) -> NDArray[np.float64]:
+def pixels_outside(corners: NDArray[np.floating[Any]], width: float, height: float) -> Floats:
     """Tell how many pixels each of (n, 4) corners, in fractions of the image, lies past its border; (n,)."""
     fractions = np.maximum(-corners, corners - 1).astype(np.float64)
     fractions[fractions < _ROUNDING] = 0
-    outside: NDArray[np.float64] = (fractions * (width, height, width, height)).max(axis=1, initial=0)
+    outside: Floats = (fractions * (width, height, width, height)).max(axis=1, initial=0)
     return outside
 
 
-def too_far_outside(outside: NDArray[np.float64]) -> NDArray[np.bool_]:
+def too_far_outside(outside: Floats) -> Flags:
     """Tell which of (n,) distances in pixels are more than is clipped."""
     # A hundredth of a pixel for float32 in the fractions.
-    far: NDArray[np.bool_] = outside > BORDER_PIXELS + 0.01
+    far: Flags = outside > BORDER_PIXELS + 0.01
     return far
 
 
-def with_area(corners: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def with_area(corners: NDArray[np.floating[Any]]) -> Flags:
     """Tell which of (n, 4) corners the reader keeps: xmax > xmin and ymax > ymin."""
-    mask: NDArray[np.bool_] = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+    mask: Flags = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
     return mask
 
 
@@ -49,76 +54,122 @@ def id_range(num_classes: int) -> str:
     return f"ids run from 0 to {num_classes - 1}"
 
 
-COCO_OVERLAPS = np.linspace(0.5, 0.95, 10)
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-
-def pairwise_overlap(left: Floats, right: Floats) -> Floats:
-    """Intersection over union of boxes (D, 4) and (G, 4) as (D, G); 0 if either has no area."""
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        low = np.maximum(left[:, None, :2], right[None, :, :2])
-        high = np.minimum(left[:, None, 2:], right[None, :, 2:])
-        shared = _area(low, high)
-        union = _area(left[:, :2], left[:, 2:])[:, None] + _area(right[:, :2], right[:, 2:]) - shared
-        overlaps: Floats = shared / union
-    overlaps[~np.isfinite(overlaps)] = 0.0
-    return overlaps
+def box_area(boxes: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """Return the areas of boxes (N, 4) as (N,), in the boxes' precision; 0 for inverted ones."""
+    return _area(boxes.T[:2], boxes.T[2:])
 
 
-def match_voc(overlaps: Floats, difficult: Flags, overlap_threshold: float) -> tuple[Flags, Flags]:
-    """Which detections are right, and which count, both (D,).
+def box_iou(boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """Return intersection over union of boxes (N, 4) and (M, 4) as (N, M), in the boxes' precision.
 
-    `overlaps` (D, G) is 0 between different classes, `difficult` is (G,), detections come by falling score.
-    Each detection looks only at the object it overlaps most (equal overlaps: the first), difficult ones
-    included. Below `overlap_threshold` it is wrong; at a difficult object it does not count; else the first
-    detection to come to the object is right and later ones are wrong. Source: VOCdevkit, VOCevaldet.
+    It is 0 where either has no area or is not finite.
     """
-    best = overlaps.argmax(axis=1)
-    near = overlaps.max(axis=1) >= overlap_threshold
-    counted = ~(near & difficult[best])
-    right = np.zeros(len(overlaps), np.bool_)
-    candidates = np.flatnonzero(near & counted)
-    _, first = np.unique(best[candidates], return_index=True)
-    right[candidates[first]] = True
-    return right, counted
+    return _iou(_columns(boxes)[:, :, None], _columns(others)[:, None, :])
 
 
-def match_coco(overlaps: Floats, difficult: Flags) -> tuple[Flags, Flags]:
-    """Which detections are right, and which count, at each of COCO's ten overlaps: both (D, 10).
+def best_iou_in_group(boxes: Floats, groups: Indices, others: Floats, other_groups: Indices) -> tuple[Floats, Indices]:
+    """Find which of the boxes `others` (M, 4) of its own group each of `boxes` (N, 4) overlaps most.
 
-    `overlaps` (D, G) is 0 between different classes, `difficult` is (G,), detections come by falling score.
-    Each detection takes the still free object it overlaps most (equal overlaps: the last); a difficult object
-    only if no other is free and near enough, and then the detection does not count. Source: pycocotools,
-    cocoeval, where objects outside the area range are what difficult ones are here.
+    groups: (N,) and (M,) numbers, such as one for every class of every image. Returns IoU and index, both (N,): of
+    equal overlaps the first, 0 and -1 where the group has no other box.
     """
-    right = np.zeros((len(overlaps), len(COCO_OVERLAPS)), np.bool_)
-    counted = np.ones_like(right)
-    free = np.ones((len(COCO_OVERLAPS), len(difficult)), np.bool_)
-    rows = np.arange(len(COCO_OVERLAPS))
-    rank = overlaps - 2.0 * difficult  # difficult objects rank below all others
-    for detection in np.flatnonzero(overlaps.max(axis=1) >= COCO_OVERLAPS[0]):
-        within_reach = free & (overlaps[detection] >= COCO_OVERLAPS[:, None])
+    columns, other_columns = _columns(boxes), _columns(others)
+    ious, best = np.zeros(len(boxes)), np.full(len(boxes), -1, np.int64)
+    order = np.argsort(other_groups, kind="stable")
+    grouped = other_groups[order]
+    begin = np.searchsorted(grouped, groups, side="left")
+    pairs = np.searchsorted(grouped, groups, side="right") - begin
+    rows = np.flatnonzero(pairs)
+    for part in _parts(rows, pairs[rows]):
+        sizes = pairs[part]
+        starts = np.cumsum(sizes) - sizes
+        owner = np.repeat(np.arange(len(part)), sizes)
+        candidates = order[begin[part][owner] + np.arange(len(owner)) - starts[owner]]
+        overlaps = _iou(columns[:, part[owner]], other_columns[:, candidates])
+        largest = np.maximum.reduceat(overlaps, starts)
+        at_largest = np.flatnonzero(overlaps == largest[owner])
+        _, first = np.unique(owner[at_largest], return_index=True)
+        ious[part], best[part] = largest, candidates[at_largest[first]]
+    return ious, best
+
+
+def match_voc(ious: Floats, objects: Indices, difficult: Flags, overlap_threshold: float) -> tuple[Flags, Flags]:
+    """Tell which detections are true positives and which are ignored, both (D,); the others are false positives.
+
+    Each detection looks only at the object of its class and image that it overlaps most (equal overlaps: the first),
+    difficult ones included: `objects` (D,) is its index, `ious` (D,) how far. Detections come by falling score,
+    `difficult` is (G,). Below `overlap_threshold`, which is above 0, a detection is a false positive; at a difficult
+    object it is ignored; else the first detection to come to the object is a true positive and later ones are false.
+    Source: VOCdevkit, VOCevaldet.
+    """
+    near = ious >= overlap_threshold
+    ignored = np.zeros(len(ious), np.bool_)
+    ignored[near] = difficult[objects[near]]
+    return first_of_each(objects, near & ~ignored), ignored
+
+
+def first_of_each(objects: Indices, candidates: Flags) -> Flags:
+    """Tell which of the candidates (D,) are the first, in the order given, with their number in `objects` (D,)."""
+    first = np.zeros(len(objects), np.bool_)
+    rows = np.flatnonzero(candidates)
+    _, places = np.unique(objects[rows], return_index=True)
+    first[rows[places]] = True
+    return first
+
+
+def match_coco(ious: Floats, difficult: Flags) -> tuple[Flags, Flags]:
+    """Tell which detections of an image are true positives and which are ignored at each of COCO's ten thresholds.
+
+    Both are (D, 10). `ious` (D, G) is 0 between different classes, `difficult` is (G,), detections come by falling
+    score. Each detection takes the still free object it overlaps most (equal overlaps: the last); a difficult object
+    only if no other is free and near enough, and then the detection is ignored. Source: pycocotools, cocoeval, where
+    objects outside the area range are what difficult ones are here.
+    """
+    true_positive = np.zeros((len(ious), len(COCO_IOU_THRESHOLDS)), np.bool_)
+    ignored = np.zeros_like(true_positive)
+    free = np.ones((len(COCO_IOU_THRESHOLDS), len(difficult)), np.bool_)
+    rows = np.arange(len(COCO_IOU_THRESHOLDS))
+    rank = ious - 2.0 * difficult  # difficult objects rank below all others
+    for detection in np.flatnonzero(ious.max(axis=1) >= COCO_IOU_THRESHOLDS[0]):
+        within_reach = free & (ious[detection] >= COCO_IOU_THRESHOLDS[:, None])
         ranked = np.where(within_reach, rank[detection], -np.inf)
         best = len(difficult) - 1 - ranked[:, ::-1].argmax(axis=1)  # argmax takes the first, COCO the last
         taken = within_reach[rows, best]
         free[rows[taken], best[taken]] = False
-        right[detection] = taken & ~difficult[best]
-        counted[detection] = ~(taken & difficult[best])
-    return right, counted
+        true_positive[detection] = taken & ~difficult[best]
+        ignored[detection] = taken & difficult[best]
+    return true_positive, ignored
 
 
-def rank_in_class(class_ids: NDArray[np.int32]) -> NDArray[np.intp]:
-    """How many rows of the same class stand before each row (D,)."""
-    order = np.argsort(class_ids, kind="stable")
-    grouped = class_ids[order]
-    ranks = np.empty(len(class_ids), np.intp)
-    ranks[order] = np.arange(len(class_ids)) - np.searchsorted(grouped, grouped, side="left")
-    return ranks
+def _iou(left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """Return the overlaps of `_columns` of boxes, broadcast against one another: (4, ...) and (4, ...) as (...)."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        intersection = _area(np.maximum(left[:2], right[:2]), np.minimum(left[2:], right[2:]))
+        union = _area(left[:2], left[2:]) + _area(right[:2], right[2:]) - intersection
+        iou: NDArray[Any] = intersection / union
+        defined = union > 0
+    # Nearly always all are, and assigning through a mask costs more than looking.
+    if not defined.all():
+        iou[~defined] = 0
+    return iou
 
 
-def _area(low: Floats, high: Floats) -> Floats:
-    sides = np.maximum(high - low, 0.0)
-    area: Floats = sides[..., 0] * sides[..., 1]
+def _columns(boxes: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    # A view would make numpy keep the four numbers of a box together in every result, which takes it twice as long.
+    return np.ascontiguousarray(boxes.T)
+
+
+def _area(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    sides = high - low
+    np.maximum(sides, 0, out=sides)
+    area: NDArray[Any] = sides[0] * sides[1]
     return area
+
+
+def _parts(rows: Indices, sizes: Indices) -> list[Indices]:
+    """Split rows that have `sizes` pairs each into parts of about `_PAIRS`."""
+    total = np.cumsum(sizes)
+    if not len(rows):
+        return []
+    cuts = np.searchsorted(total, np.arange(_PAIRS, total[-1], _PAIRS))
+    return [part for part in np.split(rows, np.unique(cuts)) if len(part)]

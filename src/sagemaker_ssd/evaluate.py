@@ -4,17 +4,24 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.command import run
+
+if TYPE_CHECKING:
+    from sagemaker_ssd.channels.record_file import RecordFile
 
 _DESCRIPTION: Final = (
     "Scores the model of a training job, of this program or of the built-in, on a channel of a job: .rec files, or "
     "images with a JSON each. Writes evaluation.json, ground_truth.json and detections.json (COCO's formats) and "
     "report.html into --output, and prints the means."
 )
+_REPORT, _FIGURES = "report.html", "evaluation.json"
+# A job's default, and a width that every label has room in: an evaluation reads what it is given.
+_MAX_BAD_IMAGES: Final = 0.01
+_LABEL_WIDTH: Final = 1 << 20
 
 
 def main() -> int:
@@ -61,41 +68,54 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         "definitions": DEFINITIONS,
         "anchors": found.anchors,
     }
-    write_json(options.output / "evaluation.json", document)
+    write_json(options.output / _FIGURES, document)
     write_report(
-        options.output / "report.html", document, found.truth, found.results, lambda number: read_picture(file, number)
+        options.output / _REPORT, document, found.ground_truth, found.results, lambda number: read_picture(file, number)
     )
-    _tell(found.figures, options.output)
+    _print_means(found.figures, options.output)
 
 
-def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> Any:
+def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> "RecordFile":
+    """Return the channel's checked records; the images' names are kept for the files."""
     from sagemaker_ssd.channels.check import check_recordio
     from sagemaker_ssd.channels.image_files import pack_images
 
-    settings: dict[str, Any] = {
-        "name": channel.name or "channel",
-        "num_classes": num_classes,
-        "scratch": scratch,
-        "max_bad_images": 0.01,
-        "label_width": 1 << 20,
-        "keep_names": True,
-    }
+    name = channel.name or "channel"
     records = sorted(channel.rglob("*.rec"))
     if records:
-        return check_recordio(records, **settings)
+        return check_recordio(
+            records,
+            name=name,
+            num_classes=num_classes,
+            scratch=scratch,
+            max_bad_images=_MAX_BAD_IMAGES,
+            label_width=_LABEL_WIDTH,
+            keep_names=True,
+        )
     if annotations is None:
         raise UserError(
             f"{channel}: there is no .rec file, and no folder {channel.name}_annotation of JSONs beside it: give the "
             "folder of a channel, or --annotations"
         )
-    return pack_images(channel, annotations, **settings)
+    return pack_images(
+        channel,
+        annotations,
+        name=name,
+        num_classes=num_classes,
+        scratch=scratch,
+        max_bad_images=_MAX_BAD_IMAGES,
+        label_width=_LABEL_WIDTH,
+        keep_names=True,
+    )
 
 
-def _tell(figures: dict[str, Any], output: Path) -> None:
+def _print_means(figures: dict[str, Any], output: Path) -> None:
+    from sagemaker_ssd.scoring.coco import GROUND_TRUTH_FILE, RESULTS_FILE
+
     print(f"{figures['images']} images, {figures['boxes']} objects, {figures['detections']} detections")
     for name in ("mAP", "mAP_all_points", "mAP_coco", "AP50", "AP75"):
         print(f"{name}: {'-' if figures[name] is None else f'{figures[name]:.4f}'}")
-    print(f"Written: {output / 'report.html'}, evaluation.json, ground_truth.json, detections.json")
+    print(f"Written: {output / _REPORT}, {_FIGURES}, {GROUND_TRUTH_FILE}, {RESULTS_FILE}")
 
 
 def _parser() -> argparse.ArgumentParser:

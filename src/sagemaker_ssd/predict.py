@@ -1,16 +1,13 @@
-"""Pictures of detections.
-
-`python -m sagemaker_ssd.predict model.tar.gz image...`: detections in the built-in's format.
-"""
+"""`python -m sagemaker_ssd.predict model.tar.gz image...`: detections in the built-in's format, and drawn on images."""
 
 import argparse
 import colorsys
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +16,70 @@ from PIL import Image, ImageDraw
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.command import run
 
+if TYPE_CHECKING:
+    from sagemaker_ssd.scoring.detector import Detector
+    from sagemaker_ssd.scoring.saved_model import LoadedModel
 
-def drawn(
+_DESCRIPTION: Final = (
+    "Detects objects in images with the model of a training job, of this program or of the built-in. Prints one JSON a "
+    'line and image, in the order given: {"prediction": [[class_id, score, xmin, ymin, xmax, ymax], ...]}, boxes as '
+    'fractions of the image; with several images "file" names it.'
+)
+
+
+def main() -> int:
+    """Predict, and return the exit code: 1 when an image or the model cannot be used."""
+    options = _parser().parse_args()
+    return run(lambda: _predict_all(options))
+
+
+def _predict_all(options: argparse.Namespace) -> int:
+    """Predict image by image, say what is wrong with those that cannot be used, and return the exit code."""
+    # MXNet takes seconds to import: not for --help.
+    from sagemaker_ssd.scoring.saved_model import load_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        model = load_model(options.model, Path(scratch), options.image_shape)
+    detector = model.detector(1)
+    if options.draw is not None:
+        options.draw.mkdir(parents=True, exist_ok=True)
+    exit_code = 0
+    for path in options.images:
+        try:
+            detections = _predict(path, model, detector, options)
+        except UserError as error:
+            print(error.sentence, file=sys.stderr)
+            exit_code = error.exit_code
+            continue
+        answer: dict[str, Any] = {"prediction": detections}
+        print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
+    return exit_code
+
+
+def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> list[list[float]]:
+    """Return the detections (class_id, score, xmin, ymin, xmax, ymax), and draw them where that is asked for."""
+    import mxnet as mx
+
+    from sagemaker_ssd.scoring.saved_model import decoded, network_input
+
+    try:
+        image = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    pixels = decoded(image, str(path))
+    data = network_input(pixels, model.network.image_shape, model.network.mean)
+    detections = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
+    detections = [row for row in detections if row[1] >= options.confidence]
+    if options.draw is not None:
+        picture = _drawn(pixels.asnumpy(), detections, options.class_names, options.draw_confidence)
+        picture.save(_free_name(options.draw, path))
+    return detections
+
+
+def _drawn(
     pixels: NDArray[np.uint8], detections: Sequence[Sequence[float]], names: Sequence[str], confidence: float
 ) -> Image.Image:
-    """Draw the detections (class_id, score, xmin, ymin, xmax, ymax) that reach `confidence` on (H, W, 3) RGB."""
+    """Draw the detections that reach `confidence` on (H, W, 3) RGB."""
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
     width, height = image.size
@@ -41,59 +97,6 @@ def drawn(
         draw.rectangle(draw.textbbox(place, text), fill=colour)
         draw.text(place, text, fill="black")
     return image
-
-
-_DESCRIPTION: Final = (
-    "Detects objects in images with the model of a training job, of this program or of the built-in. Prints one JSON a "
-    'line and image, in the order given: {"prediction": [[class_id, score, xmin, ymin, xmax, ymax], ...]}, boxes as '
-    'fractions of the image; with several images "file" names it.'
-)
-
-
-def main() -> int:
-    """Predict, and return the exit code: 1 when an image or the model cannot be used."""
-    options = _parser().parse_args()
-    return run(lambda: UserError.exit_code if list(_faults(options)) else 0)
-
-
-def _faults(options: argparse.Namespace) -> Iterator[str]:
-    """Predict image by image, and yield what is wrong with those that cannot be used."""
-    # MXNet takes seconds to import: not for --help.
-    from sagemaker_ssd.scoring.saved_model import load_model
-
-    with tempfile.TemporaryDirectory() as scratch:
-        model = load_model(options.model, Path(scratch), options.image_shape)
-    detector = model.detector(1)
-    if options.draw is not None:
-        options.draw.mkdir(parents=True, exist_ok=True)
-    for path in options.images:
-        try:
-            found = _predict(path, model, detector, options)
-        except UserError as error:
-            print(error.sentence, file=sys.stderr)
-            yield error.sentence
-            continue
-        answer: dict[str, Any] = {"prediction": found}
-        print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
-
-
-def _predict(path: Path, model: Any, detector: Any, options: argparse.Namespace) -> list[list[float]]:
-    import mxnet as mx
-
-    from sagemaker_ssd.scoring.saved_model import decoded, network_input
-
-    try:
-        image = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    pixels = decoded(image, str(path))
-    data = network_input(pixels, model.network.image_shape, model.network.mean)
-    found = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
-    found = [row for row in found if row[1] >= options.confidence]
-    if options.draw is not None:
-        picture = drawn(pixels.asnumpy(), found, options.class_names, options.draw_confidence)
-        picture.save(_free_name(options.draw, path))
-    return found
 
 
 def _free_name(folder: Path, image: Path) -> Path:

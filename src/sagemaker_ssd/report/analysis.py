@@ -1,26 +1,22 @@
-"""Ground truth and detections in COCO's form as arrays.
-
-Which detections find an object: PASCAL VOC's rule, over the whole set at once.
-
-Precision over recall of each class, and the score that parts right from wrong best.
-
-What is wrong with detections, and what becomes of objects, at the report's score and overlap.
-
-Everything that the report says of ground truth and detections, computed once.
-"""
+"""What the report says of COCO's ground truth and results, computed once: matches, curves, mistakes, counts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sagemaker_ssd.boxes import Flags, Floats, Indices, best_iou_in_group, box_area, first_of_each, match_voc
 from sagemaker_ssd.report.wording import plain
+from sagemaker_ssd.scoring.average_precision import interpolated_precision, voc_11_points, voc_all_points
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Indices = NDArray[np.int64]
+# Kinds of false positives.
+DUPLICATE, CLASSIFICATION, LOCALIZATION, BACKGROUND = range(4)
+# Below this overlap a box is not about the object at all. Source of the four kinds and of 0.1: Hoiem et al. 2012.
+SLIGHT_OVERLAP = 0.1
+# At which precision is read for the curves.
+RECALL_STEPS = 100
+_HUNDREDTHS = np.arange(1, 100)
 
 
 class ImageEntry(NamedTuple):
@@ -45,9 +41,11 @@ class Boxes:
 
     def areas(self) -> Floats:
         """Return the areas in square pixels, (B,)."""
-        sides = np.maximum(self.corners[:, 2:] - self.corners[:, :2], 0.0)
-        product: Floats = sides[:, 0] * sides[:, 1]
-        return product
+        return box_area(self.corners)
+
+    def chosen(self, rows: Indices) -> "Boxes":
+        """Return the boxes of some rows, in their order."""
+        return Boxes(self.images[rows], self.classes[rows], self.corners[rows])
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class ValidationSet:
 
 
 def read_instances(ground_truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> ValidationSet:
-    """Read COCO's instances and results; boxes of unknown images and numbers that are not finite are left out."""
+    """Read COCO's ground truth and results; boxes of unknown images and numbers that are not finite are left out."""
     images = [_image(entry) for entry in ground_truth.get("images", ())]
     annotations = ground_truth.get("annotations", ())
     names = {int(entry["id"]): plain(entry.get("name", entry["id"])) for entry in ground_truth.get("categories", ())}
@@ -83,9 +81,9 @@ def read_instances(ground_truth: Mapping[str, Any], detections: Sequence[Mapping
         images=tuple(images),
         class_ids=class_ids,
         class_names=tuple(names.get(class_id, str(class_id)) for class_id in class_ids),
-        objects=_chosen(objects, np.flatnonzero(kept)),
+        objects=objects.chosen(np.flatnonzero(kept)),
         difficult=difficult[kept],
-        detections=_chosen(found, order),
+        detections=found.chosen(order),
         scores=scores[order],
     )
 
@@ -107,109 +105,39 @@ def _boxes(
     return Boxes(images, classes, corners), (images >= 0) & np.isfinite(corners).all(axis=1)
 
 
-def _chosen(boxes: Boxes, rows: Indices) -> Boxes:
-    return Boxes(boxes.images[rows], boxes.classes[rows], boxes.corners[rows])
-
-
-# Pairs of a detection and an object that are compared at once, which bounds the memory.
-_PAIRS = 100_000
-
-
 @dataclass(frozen=True)
 class Matches:
     """For D detections: the object of its class that each overlaps most (-1: none), and what that makes of it."""
 
-    overlaps: Floats  # (D,) IoU with that object
-    nearest: Indices  # (D,)
-    right: Flags  # (D,)
-    counted: Flags  # (D,) False where a detection is neither right nor wrong: at a difficult object
+    ious: Floats  # (D,) with that object
+    objects: Indices  # (D,)
+    true_positive: Flags  # (D,)
+    ignored: Flags  # (D,) neither true nor false positive: at a difficult object
+
+    @property
+    def false_positive(self) -> Flags:
+        """Tell which detections are wrong, (D,)."""
+        return ~self.true_positive & ~self.ignored
 
 
 def match(validation: ValidationSet, overlap_threshold: float) -> Matches:
-    """Match detections with objects of their class, as VOCevaldet does.
-
-    Each looks only at the object it overlaps most, difficult ones included. Below `overlap_threshold` it is
-    wrong; else the first by falling score is right and later ones are wrong.
-    """
-    objects, found = validation.objects, validation.detections
+    """Match detections with objects of their class by VOC's rule, all images at once."""
+    objects, detections = validation.objects, validation.detections
     classes = len(validation.class_ids)
-    overlaps, nearest = nearest_objects(
-        found.corners,
-        found.images * classes + found.classes,
+    ious, nearest = best_iou_in_group(
+        detections.corners,
+        detections.images * classes + detections.classes,
         objects.corners,
         objects.images * classes + objects.classes,
     )
-    near = overlaps >= overlap_threshold
-    counted = np.ones(len(found), np.bool_)
-    counted[near] = ~validation.difficult[nearest[near]]
-    return Matches(overlaps, nearest, first_claims(nearest, near & counted), counted)
-
-
-def first_claims(nearest: Indices, candidates: Flags) -> Flags:
-    """Say which candidates are the first, in the order given, to come to their object: (D,)."""
-    first = np.zeros(len(nearest), np.bool_)
-    rows = np.flatnonzero(candidates)
-    _, places = np.unique(nearest[rows], return_index=True)
-    first[rows[places]] = True
-    return first
-
-
-def nearest_objects(
-    corners: Floats, groups: Indices, object_corners: Floats, object_groups: Indices
-) -> tuple[Floats, Indices]:
-    """Find the object of the same group that each of D boxes overlaps most (equal overlaps: the first).
-
-    Returns IoU and index, both (D,): 0 and -1 where the group has no object.
-    """
-    overlaps, nearest = np.zeros(len(corners)), np.full(len(corners), -1, np.int64)
-    order = np.argsort(object_groups, kind="stable")
-    grouped = object_groups[order]
-    begin = np.searchsorted(grouped, groups, side="left")
-    pairs = np.searchsorted(grouped, groups, side="right") - begin
-    rows = np.flatnonzero(pairs)
-    for part in _parts(rows, pairs[rows]):
-        sizes = pairs[part]
-        starts = np.cumsum(sizes) - sizes
-        owner = np.repeat(np.arange(len(part)), sizes)
-        candidates = order[begin[part][owner] + np.arange(len(owner)) - starts[owner]]
-        shared = _overlap(corners[part].T[:, owner], object_corners.T[:, candidates])
-        best = np.maximum.reduceat(shared, starts)
-        at_best = np.flatnonzero(shared == best[owner])
-        _, first = np.unique(owner[at_best], return_index=True)
-        overlaps[part], nearest[part] = best, candidates[at_best[first]]
-    return overlaps, nearest
-
-
-def _parts(rows: Indices, sizes: Indices) -> list[Indices]:
-    total = np.cumsum(sizes)
-    if not len(rows):
-        return []
-    cuts = np.searchsorted(total, np.arange(_PAIRS, total[-1], _PAIRS))
-    return [part for part in np.split(rows, np.unique(cuts)) if len(part)]
-
-
-def _overlap(left: Floats, right: Floats) -> Floats:
-    """Intersection over union of boxes (4, P) and (4, P) as (P,); 0 if either has no area."""
-    shared = _area(np.maximum(left[:2], right[:2]), np.minimum(left[2:], right[2:]))
-    union = _area(left[:2], left[2:]) + _area(right[:2], right[2:]) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
-def _area(low: Floats, high: Floats) -> Floats:
-    sides = np.maximum(high - low, 0.0)
-    area: Floats = sides[0] * sides[1]
-    return area
-
-
-RECALLS = np.linspace(0.0, 1.0, 101)
-_HUNDREDTHS = np.arange(1, 100)
+    return Matches(ious, nearest, *match_voc(ious, nearest, validation.difficult, overlap_threshold))
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One class: the best precision at each of `RECALLS` or beyond, and the figures that follow from it."""
+    """One class: the best precision at recall 0, 0.01 ... 1 or beyond, and the figures of the same matches."""
 
-    precisions: Floats  # (101,)
+    precisions: Floats  # (RECALL_STEPS + 1,)
     voc07: float
     all_points: float
 
@@ -219,11 +147,19 @@ def curves(validation: ValidationSet, matches: Matches) -> list[Curve | None]:
     classes = validation.detections.classes
     order = np.argsort(classes, kind="stable")  # within a class still by falling score
     ends = np.searchsorted(classes[order], np.arange(len(validation.class_ids) + 1))
-    boxes = boxes_per_class(validation)
     result: list[Curve | None] = []
-    for number, count in enumerate(boxes):
+    for number, boxes in enumerate(boxes_per_class(validation).tolist()):
         rows = order[ends[number] : ends[number + 1]]
-        result.append(_curve(matches.right[rows[matches.counted[rows]]], int(count)) if count else None)
+        right = matches.true_positive[rows[~matches.ignored[rows]]]
+        result.append(
+            Curve(
+                interpolated_precision(right, boxes, RECALL_STEPS),
+                voc_11_points(right, boxes),
+                voc_all_points(right, boxes),
+            )
+            if boxes
+            else None
+        )
     return result
 
 
@@ -232,43 +168,27 @@ def boxes_per_class(validation: ValidationSet) -> Indices:
     return np.bincount(validation.objects.classes[~validation.difficult], minlength=len(validation.class_ids))
 
 
-def _curve(right: Flags, boxes: int) -> Curve:
-    hits = np.cumsum(right, dtype=np.int64)
-    precision = hits / np.arange(1, len(right) + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]
-    reached = np.append(best, 0.0)
-    points = np.searchsorted(hits * 100, np.arange(101) * boxes, side="left")
-    eleven = np.searchsorted(hits * 10, np.arange(11) * boxes, side="left")
-    return Curve(reached[points], float(reached[eleven].mean()), float(best[right].sum() / boxes))
-
-
-def useful_score(validation: ValidationSet, matches: Matches) -> float:
+def best_f1_threshold(validation: ValidationSet, matches: Matches) -> float:
     """Return the score, in hundredths, from which on F1 over all classes is best; 0.5 where nothing is right.
 
     F1 is 2 right / (objects + detections that count); of equal ones the highest score.
     """
-    if not matches.right.any():
+    if not matches.true_positive.any():
         return 0.5
     above = len(validation.scores) - np.searchsorted(validation.scores[::-1], _HUNDREDTHS / 100, side="left")
-    right, counted = (np.append(0, np.cumsum(flags))[above] for flags in (matches.right, matches.counted))
+    right, counted = (np.append(0, np.cumsum(flags))[above] for flags in (matches.true_positive, ~matches.ignored))
     f1 = 2 * right / (int((~validation.difficult).sum()) + counted)
     return float(_HUNDREDTHS[len(f1) - 1 - f1[::-1].argmax()] / 100)
 
 
-# Kinds of wrong detections.
-REPEATED, CONFUSED, LOOSE, NOTHING = range(4)
-# Below this overlap a box is not about the object at all. Source of the four kinds and of 0.1: Hoiem et al. 2012.
-SLIGHT_OVERLAP = 0.1
-
-
 @dataclass(frozen=True)
 class Mistakes:
-    """W wrong detections by falling score and G objects, at one score and one overlap."""
+    """W false positives by falling score and G objects, at one score and one overlap."""
 
-    wrong: Indices  # (W,) into the detections
+    false_positives: Indices  # (W,) into the detections
     kinds: Indices  # (W,)
-    overlaps: Floats  # (W,) IoU with `nearest`
-    nearest: Indices  # (W,) the object of any class that each overlaps most, -1 where its image has none
+    ious: Floats  # (W,) with the one of `objects`
+    objects: Indices  # (W,) the object of any class that each overlaps most, -1 where its image has none
     found: Flags  # (G,)
     confusions: Indices  # (P, 3): true class, detected class, how many; C stands for background
 
@@ -279,39 +199,42 @@ def find_mistakes(
     """Sort what is wrong among the detections with at least `score_threshold`."""
     shown = validation.scores >= score_threshold
     found = np.zeros(len(validation.objects), np.bool_)
-    found[matches.nearest[matches.right & shown]] = True
-    wrong = np.flatnonzero(shown & matches.counted & ~matches.right)
+    found[matches.objects[matches.true_positive & shown]] = True
+    wrong = np.flatnonzero(shown & matches.false_positive)
     detections, objects = validation.detections, validation.objects
-    overlaps, nearest = nearest_objects(
+    ious, nearest = best_iou_in_group(
         detections.corners[wrong], detections.images[wrong], objects.corners, objects.images
     )
-    own = matches.overlaps[wrong]
-    kinds = np.full(len(wrong), NOTHING, np.int64)
-    kinds[own >= SLIGHT_OVERLAP] = LOOSE
-    kinds[overlaps >= overlap_threshold] = CONFUSED
-    kinds[own >= overlap_threshold] = REPEATED
-    right = detections.classes[matches.right & shown]
+    own = matches.ious[wrong]
+    kinds = np.full(len(wrong), BACKGROUND, np.int64)
+    kinds[own >= SLIGHT_OVERLAP] = LOCALIZATION
+    kinds[ious >= overlap_threshold] = CLASSIFICATION
+    kinds[own >= overlap_threshold] = DUPLICATE
+    right = detections.classes[matches.true_positive & shown]
     confusions = _confusions(validation, right, wrong, found, overlap_threshold)
-    return Mistakes(wrong, kinds, overlaps, nearest, found, confusions)
+    return Mistakes(wrong, kinds, ious, nearest, found, confusions)
 
 
 def _confusions(
     validation: ValidationSet, right: Indices, wrong: Indices, found: Flags, overlap_threshold: float
 ) -> Indices:
-    """Count objects and wrong detections by true and detected class; every object counts once."""
+    """Count objects and false positives by true and detected class; every object counts once.
+
+    right: the classes of the true positives. wrong: the false positives.
+    """
     background = len(validation.class_ids)
     objects, detections = validation.objects, validation.detections
     missed = np.flatnonzero(~found & ~validation.difficult)
-    overlaps, nearest = nearest_objects(
+    ious, nearest = best_iou_in_group(
         detections.corners[wrong], detections.images[wrong], objects.corners[missed], objects.images[missed]
     )
     true_class = np.append(objects.classes[missed], background)[nearest]
-    claims = first_claims(nearest, (overlaps >= overlap_threshold) & (true_class != detections.classes[wrong]))
+    confused = first_of_each(nearest, (ious >= overlap_threshold) & (true_class != detections.classes[wrong]))
     taken = np.zeros(len(missed), np.bool_)
-    taken[nearest[claims]] = True
+    taken[nearest[confused]] = True
     pairs = [
         (right, right),
-        (np.where(claims, true_class, background), detections.classes[wrong]),
+        (np.where(confused, true_class, background), detections.classes[wrong]),
         (objects.classes[missed[~taken]], np.full(int((~taken).sum()), background)),
     ]
     keys = np.concatenate([truth * (background + 1) + detected for truth, detected in pairs])
@@ -331,13 +254,13 @@ class Analysis:
     overlap_threshold: float
     boxes: Indices  # objects that are not difficult
     detections: Indices  # of any score
-    right: Indices  # at score_threshold, as `wrong`
-    wrong: Indices
+    true_positives: Indices  # at score_threshold, as `false_positives`
+    false_positives: Indices
 
     @property
     def found(self) -> int:
         """How many objects are found at the score threshold."""
-        return int(self.right.sum())
+        return int(self.true_positives.sum())
 
     @property
     def total_boxes(self) -> int:
@@ -351,11 +274,11 @@ def analyse(
     """Match and count; the score threshold is the one with the best F1."""
     validation = read_instances(ground_truth, detections)
     matches = match(validation, overlap_threshold)
-    score_threshold = useful_score(validation, matches)
+    score_threshold = best_f1_threshold(validation, matches)
     mistakes = find_mistakes(validation, matches, score_threshold, overlap_threshold)
     classes = validation.detections.classes
     size = len(validation.class_ids)
-    shown = matches.right & (validation.scores >= score_threshold)
+    shown = matches.true_positive & (validation.scores >= score_threshold)
     return Analysis(
         validation=validation,
         matches=matches,
@@ -365,6 +288,6 @@ def analyse(
         overlap_threshold=overlap_threshold,
         boxes=boxes_per_class(validation),
         detections=np.bincount(classes, minlength=size),
-        right=np.bincount(classes[shown], minlength=size),
-        wrong=np.bincount(classes[mistakes.wrong], minlength=size),
+        true_positives=np.bincount(classes[shown], minlength=size),
+        false_positives=np.bincount(classes[mistakes.false_positives], minlength=size),
     )

@@ -1,6 +1,6 @@
-"""What stands out in the course of the training and in the data, in sentences.
+"""What stands out in the training, the data and the detections, in sentences.
 
-What stands out in the detections, in sentences; what is counted is counted at the report's score.
+Detections are counted from the report's score threshold on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sagemaker_ssd.report.analysis import CONFUSED, LOOSE, NOTHING, REPEATED, Analysis
-from sagemaker_ssd.report.figures import EpochFigures, ModelFigures, hyperparameter, section
-from sagemaker_ssd.report.wording import counted, figure, listing, number, percent, quoted
+from sagemaker_ssd.errors import in_words
+from sagemaker_ssd.report.analysis import BACKGROUND, CLASSIFICATION, DUPLICATE, LOCALIZATION, Analysis
+from sagemaker_ssd.report.metrics_file import EpochFigures, ModelFigures, hyperparameter, nested
+from sagemaker_ssd.report.wording import digits, listing, number, percent, quoted
 
 # Below these a figure says little, since a few images more or less change it.
 FEW_IMAGES = 100
@@ -21,6 +22,23 @@ _LAST = 3
 _FALL = 0.9
 # A loss that is still falling lost more than this share over the last quarter of the epochs.
 _STILL_FALLING = 0.05
+# A confusion is reported from this many, and this share of the true class's objects, on.
+_CONFUSED_COUNT = 3
+_CONFUSED_SHARE = 0.1
+# A kind of mistake is reported when it is this share of the wrong detections or more, of at least so many.
+_KIND_SHARE = 0.3
+_KIND_COUNT = 10
+# COCO's small objects, in square pixels of the image.
+_SMALL_AREA = 32**2
+# Small objects are found at less than this share of the rate of the others.
+_SMALL_RATE = 0.6
+_SMALL_COUNT = 10
+_KIND_SENTENCES = {
+    DUPLICATE: "are second boxes on an object that is found already: a lower nms_threshold removes some",
+    CLASSIFICATION: "lie on an object of another class",
+    LOCALIZATION: "lie on an object of their class, but fit too loosely",
+    BACKGROUND: "lie where there is no object, or one that is not labelled",
+}
 
 
 def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]) -> Iterator[str]:
@@ -47,7 +65,7 @@ def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]
     elif best < len(known) - _LAST and last < _FALL * known[best]:
         yield _fall(epochs, best, known[best], last)
     if metrics.get("ended_early") is True:
-        yield f"Early stopping ended the job after {counted(len(epochs), 'epoch')}."
+        yield f"Early stopping ended the job after {in_words(len(epochs), 'epoch', 'epochs')}."
 
 
 def _loss_only(epochs: Sequence[EpochFigures]) -> Iterator[str]:
@@ -56,7 +74,7 @@ def _loss_only(epochs: Sequence[EpochFigures]) -> Iterator[str]:
     if len(losses) > quarter and losses[-1] < (1 - _STILL_FALLING) * losses[-1 - quarter]:
         yield (
             f"The cross-entropy was still falling at the end (from {losses[-1 - quarter]:.3f} to {losses[-1]:.3f} in "
-            f"the last {counted(quarter, 'epoch')}): more epochs may give a better model."
+            f"the last {in_words(quarter, 'epoch', 'epochs')}): more epochs may give a better model."
         )
 
 
@@ -84,8 +102,8 @@ def data_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], an
         return
     if len(validation.images) < FEW_IMAGES:
         yield (
-            f"The validation set is small ({counted(len(validation.images), 'image')}): differences in mAP of a few "
-            "hundredths may be chance."
+            f"The validation set is small ({in_words(len(validation.images), 'image', 'images')}): differences in mAP "
+            "of a few hundredths may be chance."
         )
     without = [quoted(names[row]) for row in np.flatnonzero(analysis.boxes == 0)]
     if without:
@@ -99,7 +117,7 @@ def data_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], an
 
 
 def _training_boxes(metrics: Mapping[str, Any], analysis: Analysis) -> Iterator[str]:
-    boxes = section(metrics, "data", "train").get("boxes_per_class")
+    boxes = nested(metrics, "data", "train").get("boxes_per_class")
     if not isinstance(boxes, Sequence):
         return
     named = zip(analysis.validation.class_ids, analysis.validation.class_names, strict=True)
@@ -114,7 +132,7 @@ def _training_boxes(metrics: Mapping[str, Any], analysis: Analysis) -> Iterator[
 
 
 def _anchors(metrics: Mapping[str, Any]) -> Iterator[str]:
-    anchors = section(metrics, "anchors")
+    anchors = nested(metrics, "anchors")
     boxes, unmatched = number(anchors.get("boxes")), number(anchors.get("unmatched"))
     shape = hyperparameter(metrics, "image_shape")
     if boxes and unmatched:
@@ -127,27 +145,8 @@ def _anchors(metrics: Mapping[str, Any]) -> Iterator[str]:
         at = f" at image_shape {shape:.0f}" if shape else ""
         yield (
             f"{percent(below, boxes)} of the boxes ({below:,.0f}) are smaller{at} than the smallest anchor "
-            f"({figure(smallest, 0)} pixels): a larger image_shape, or cutting images into parts, helps."
+            f"({digits(smallest, 0)} pixels): a larger image_shape, or cutting images into parts, helps."
         )
-
-
-# A confusion is told from this many, and this share of the true class's objects, on.
-_CONFUSED_COUNT = 3
-_CONFUSED_SHARE = 0.1
-# A kind of mistake is told when it is this share of the wrong detections or more, of at least so many.
-_KIND_SHARE = 0.3
-_KIND_COUNT = 10
-# COCO's small objects, in square pixels of the image.
-_SMALL_AREA = 32**2
-# Small objects are found at less than this share of the rate of the others.
-_SMALL_RATE = 0.6
-_SMALL_COUNT = 10
-_KIND_SENTENCES = {
-    REPEATED: "are second boxes on an object that is found already: a lower nms_threshold removes some",
-    CONFUSED: "lie on an object of another class",
-    LOOSE: "lie on an object of their class, but fit too loosely",
-    NOTHING: "lie where there is no object, or one that is not labelled",
-}
 
 
 def detection_findings(analysis: Analysis, figures: ModelFigures) -> Iterator[str]:
@@ -157,7 +156,7 @@ def detection_findings(analysis: Analysis, figures: ModelFigures) -> Iterator[st
     if not len(analysis.validation.scores):
         yield "The model detects nothing at all in the validation images."
         return
-    if not analysis.matches.right.any():
+    if not analysis.matches.true_positive.any():
         yield "Not one detection is right."
     yield from _weak_classes(analysis, figures)
     yield from _confusions(analysis)
@@ -186,26 +185,28 @@ def _weak_classes(analysis: Analysis, figures: ModelFigures) -> Iterator[str]:
 def _confusions(analysis: Analysis) -> Iterator[str]:
     names = analysis.validation.class_names
     background = len(names)
-    told = []
+    confused = []
     for truth, detected, count in analysis.mistakes.confusions.tolist():
         if truth == detected or background in (truth, detected) or count < _CONFUSED_COUNT:
             continue
         if count >= _CONFUSED_SHARE * analysis.boxes[truth]:
-            told.append((-count, f"{quoted(names[truth])} for {quoted(names[detected])}", int(analysis.boxes[truth])))
-    if told:
-        each = [f"{pair} ({-count} of {boxes:,})" for count, pair, boxes in sorted(told)]
+            confused.append(
+                (-count, f"{quoted(names[truth])} for {quoted(names[detected])}", int(analysis.boxes[truth]))
+            )
+    if confused:
+        each = [f"{pair} ({-count} of {boxes:,})" for count, pair, boxes in sorted(confused)]
         yield f"Taken for another class: {listing(each)}."
 
 
 def _kinds(analysis: Analysis) -> Iterator[str]:
-    wrong = len(analysis.mistakes.wrong)
+    wrong = len(analysis.mistakes.false_positives)
     if wrong < _KIND_COUNT:
         return
     for kind, count in enumerate(np.bincount(analysis.mistakes.kinds, minlength=len(_KIND_SENTENCES)).tolist()):
         if count >= _KIND_SHARE * wrong:
             yield (
-                f"{percent(count, wrong)} of the {counted(wrong, 'wrong detection')} with a score of "
-                f"{analysis.score_threshold:.2f} or more {_KIND_SENTENCES[kind]}."
+                f"{percent(count, wrong)} of the {in_words(wrong, 'wrong detection', 'wrong detections')} with a score "
+                f"of {analysis.score_threshold:.2f} or more {_KIND_SENTENCES[kind]}."
             )
 
 
@@ -230,10 +231,10 @@ def _empty_images(analysis: Analysis) -> Iterator[str]:
     empty = np.ones(len(validation.images), np.bool_)
     empty[validation.objects.images] = False
     shown = np.zeros(len(validation.images), np.bool_)
-    shown[validation.detections.images[analysis.mistakes.wrong]] = True
+    shown[validation.detections.images[analysis.mistakes.false_positives]] = True
     false = int((empty & shown).sum())
     if false:
         yield (
-            f"Something is detected in {false:,} of the {counted(int(empty.sum()), 'image')} without objects, with a "
-            f"score of {analysis.score_threshold:.2f} or more."
+            f"Something is detected in {false:,} of the {in_words(int(empty.sum()), 'image', 'images')} without "
+            f"objects, with a score of {analysis.score_threshold:.2f} or more."
         )

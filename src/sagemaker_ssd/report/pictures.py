@@ -1,11 +1,4 @@
-"""Which pictures tell most: chosen by the figures alone, before any image is read.
-
-Boxes over a picture, as SVG: sharp at every size, and told apart by their lines as well as by their colours.
-
-Which boxes a picture shows, and where.
-
-A picture of an image with its objects and detections, as an element of the page.
-"""
+"""The report's pictures: which images tell most, the part of them that is shown, and the boxes on it as SVG."""
 
 import base64
 import io
@@ -17,11 +10,35 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sagemaker_ssd.report.analysis import CONFUSED, LOOSE, REPEATED, Analysis, Floats, Indices
-from sagemaker_ssd.report.wording import counted, escape, plain, quoted
+from sagemaker_ssd.boxes import Floats, Indices
+from sagemaker_ssd.errors import in_words
+from sagemaker_ssd.report.analysis import CLASSIFICATION, DUPLICATE, LOCALIZATION, Analysis
+from sagemaker_ssd.report.wording import escape, plain, quoted
+
+ReadImage = Callable[[int], Image.Image]
 
 BEST_PICTURES = 3
 MISTAKE_PICTURES = 6
+# Boxes drawn in one picture, of each kind.
+_MOST_BOXES = 60
+# With more detections than this, and around a box to look at, the others have no labels.
+_MOST_LABELS = 8
+_NAME_LENGTH = 16
+_LABEL_LENGTH = 22
+# In units of the picture, for text of 17 units.
+_LABEL_HEIGHT = 20.0
+_LETTER_WIDTH = 9.5
+# Longer side in pixels, and the size in bytes from which a lower quality is tried.
+_SIDE = 560
+_BYTES = 90_000
+_QUALITIES = (82, 65, 45, 25)
+# What is shown of an image around the box to look at: this many times its longer side, and at least so many pixels.
+_SURROUNDINGS = 4.0
+_LEAST_PIXELS = 200.0
+# A part that is nearly all of the image is no part.
+_NEARLY_ALL = 0.7
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,10 +67,10 @@ def _counts(analysis: Analysis) -> tuple[Indices, Indices, Indices, Floats]:
     """Right and wrong detections, objects, and mean score of the right ones, for each image."""
     validation, matches = analysis.validation, analysis.matches
     size = len(validation.images)
-    shown = matches.right & (validation.scores >= analysis.score_threshold)
+    shown = matches.true_positive & (validation.scores >= analysis.score_threshold)
     images = validation.detections.images
     right = np.bincount(images[shown], minlength=size)
-    wrong = np.bincount(images[analysis.mistakes.wrong], minlength=size)
+    wrong = np.bincount(images[analysis.mistakes.false_positives], minlength=size)
     boxes = np.bincount(validation.objects.images[~validation.difficult], minlength=size)
     scores = np.bincount(images[shown], validation.scores[shown], minlength=size) / np.maximum(right, 1)
     return right, wrong, boxes, scores
@@ -63,30 +80,30 @@ def _best_sentence(right: int, wrong: int, boxes: int) -> str:
     if right == boxes:
         found = "The only object is found" if boxes == 1 else f"All {boxes:,} objects are found"
     else:
-        found = f"{right:,} of {counted(boxes, 'object')} {'is' if right == 1 else 'are'} found"
-    return f"{found}, {counted(wrong, 'detection') if wrong else 'nothing'} wrong."
+        found = f"{right:,} of {in_words(boxes, 'object', 'objects')} {'is' if right == 1 else 'are'} found"
+    return f"{found}, {in_words(wrong, 'detection', 'detections') if wrong else 'nothing'} wrong."
 
 
 def false_detections(analysis: Analysis) -> list[Choice]:
     """Choose the wrong detections with the highest scores, one an image."""
     validation, mistakes = analysis.validation, analysis.mistakes
-    _, first = np.unique(validation.detections.images[mistakes.wrong], return_index=True)
+    _, first = np.unique(validation.detections.images[mistakes.false_positives], return_index=True)
     return [_false_choice(analysis, int(row)) for row in np.sort(first)[:MISTAKE_PICTURES]]
 
 
 def _false_choice(analysis: Analysis, row: int) -> Choice:
     validation, mistakes = analysis.validation, analysis.mistakes
-    detection = mistakes.wrong[row]
+    detection = mistakes.false_positives[row]
     name = quoted(validation.class_names[validation.detections.classes[detection]])
-    overlap, kind = mistakes.overlaps[row], mistakes.kinds[row]
+    overlap, kind = mistakes.ious[row], mistakes.kinds[row]
     said = f"{name} with a score of {validation.scores[detection]:.2f}"
-    if kind == CONFUSED:
-        other = validation.class_names[validation.objects.classes[mistakes.nearest[row]]]
+    if kind == CLASSIFICATION:
+        other = validation.class_names[validation.objects.classes[mistakes.objects[row]]]
         sentence = f"{said}: the object is labelled {quoted(other)} (overlap {overlap:.2f})."
-    elif kind == REPEATED:
+    elif kind == DUPLICATE:
         sentence = f"{said}: a second box on an object that is found already."
-    elif kind == LOOSE:
-        own = analysis.matches.overlaps[detection]
+    elif kind == LOCALIZATION:
+        own = analysis.matches.ious[detection]
         sentence = f"{said}: overlaps an object of its class by {own:.2f}, {analysis.overlap_threshold:.2f} is needed."
     else:
         sentence = f"{said}: nothing is labelled there."
@@ -126,21 +143,68 @@ def _missed_choice(analysis: Analysis, missed: int) -> Choice:
 
 def _what_became(analysis: Analysis, missed: int) -> str:
     validation, matches, mistakes = analysis.validation, analysis.matches, analysis.mistakes
-    taken = mistakes.wrong[(mistakes.nearest == missed) & (mistakes.kinds == CONFUSED)]
+    taken = mistakes.false_positives[(mistakes.objects == missed) & (mistakes.kinds == CLASSIFICATION)]
     if len(taken):
         other = validation.class_names[validation.detections.classes[taken[0]]]
         return f"taken for {quoted(other)} (score {validation.scores[taken[0]]:.2f})"
-    near = (matches.nearest == missed) & (matches.overlaps >= analysis.overlap_threshold)
+    near = (matches.objects == missed) & (matches.ious >= analysis.overlap_threshold)
     lower = validation.scores[near & (validation.scores < analysis.score_threshold)]
     return f"found with a score of {lower[0]:.2f} only" if len(lower) else "not found at any score"
 
 
-_LABEL_LENGTH = 22
-# In units of the picture, for text of 17 units.
-_LABEL_HEIGHT = 20.0
-_LETTER_WIDTH = 9.5
-# With more detections than this, and beside a box to look at, the others have no labels.
-_MOST_LABELS = 8
+def picture(analysis: Analysis, choice: Choice, read_image: ReadImage) -> str:
+    """Read the image and draw; an image that cannot be read leaves a sentence in its place."""
+    entry = analysis.validation.images[choice.image]
+    try:
+        image = read_image(entry.image_id)
+        image.load()
+        inside = _element(analysis, choice, image if image.mode == "RGB" else image.convert("RGB"))
+    except Exception as error:  # whatever the reader raises, the report is worth more than one picture
+        _log.warning("report: image %s cannot be read: %s", entry.name, error)
+        inside = '<div class="unread">This image could not be read.</div>'
+    caption = f"{escape(choice.sentence, 300)}<br><small>{escape(entry.name)}</small>"
+    return f"<figure>{inside}<figcaption>{caption}</figcaption></figure>"
+
+
+def _element(analysis: Analysis, choice: Choice, image: Image.Image) -> str:
+    entry = analysis.validation.images[choice.image]
+    # The image may be a smaller copy of that which the boxes were drawn on.
+    ratio = np.array([image.width / (entry.width or image.width), image.height / (entry.height or image.height)] * 2)
+    focus = _focus(analysis, choice)
+    window = _window(image.width, image.height, None if focus is None else focus * ratio)
+    view = View(window, ratio, _SIDE / max(window[2] - window[0], window[3] - window[1]))
+    width, height = (max(1, round((window[side + 2] - window[side]) * view.scale)) for side in (0, 1))
+    overlay = Overlay(width, height, _shapes(analysis, choice, view))
+    # Never more pixels than the image has: the browser enlarges as well.
+    stored = [max(1, round(side * min(1.0, 1 / view.scale))) for side in (width, height)]
+    part = image.resize((stored[0], stored[1]), Image.Resampling.BILINEAR, box=window, reducing_gap=2.0)
+    detail = "" if window == (0, 0, image.width, image.height) else " Part of the image."
+    return overlay.element(_data_address(part), f"{entry.name}: {choice.sentence}{detail}")
+
+
+def _window(width: int, height: int, focus: Floats | None) -> tuple[float, float, float, float]:
+    whole = (0.0, 0.0, float(width), float(height))
+    if focus is None:
+        return whole
+    low, high = np.clip(focus[:2], 0, [width, height]), np.clip(focus[2:], 0, [width, height])
+    side = max(_SURROUNDINGS * float((high - low).max()), _LEAST_PIXELS)
+    if side >= _NEARLY_ALL * max(width, height):
+        return whole
+    span = np.minimum([side, side], [width, height])
+    begin = np.clip((low + high) / 2 - span / 2, 0, np.array([width, height]) - span).round()
+    end = np.minimum(begin + span.round(), [width, height])
+    return float(begin[0]), float(begin[1]), float(end[0]), float(end[1])
+
+
+def _data_address(part: Image.Image) -> str:
+    coded = b""
+    for quality in _QUALITIES:
+        buffer = io.BytesIO()
+        part.save(buffer, "JPEG", quality=quality, optimize=True)
+        coded = buffer.getvalue()
+        if len(coded) <= _BYTES:
+            break
+    return f"data:image/jpeg;base64,{base64.b64encode(coded).decode()}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +217,61 @@ class Shape:
     focus: bool = False
 
 
+@dataclass(frozen=True)
+class View:
+    """A part of an image: its window in pixels of the image; one of them is `scale` units of the picture.
+
+    `ratio` is what the image has of the pixels that boxes are given in.
+    """
+
+    window: tuple[float, float, float, float]
+    ratio: Floats  # (4,)
+    scale: float
+
+    def place(self, corners: Floats) -> tuple[float, ...]:
+        """Return a box (4,) of the set in units of the picture."""
+        return tuple(((corners * self.ratio - np.tile(self.window[:2], 2)) * self.scale).tolist())
+
+
+def _focus(analysis: Analysis, choice: Choice) -> Floats | None:
+    """Return the box (4,) to look at, None for the whole image."""
+    box: Floats | None = None
+    if choice.detection is not None:
+        box = analysis.validation.detections.corners[choice.detection]
+    elif choice.missed is not None:
+        box = analysis.validation.objects.corners[choice.missed]
+    return box
+
+
+def _shapes(analysis: Analysis, choice: Choice, view: View) -> list[Shape]:
+    """Return objects, then detections of the score threshold, and the box to look at on top of all."""
+    validation = analysis.validation
+    objects = np.flatnonzero(validation.objects.images == choice.image)
+    shown = (validation.detections.images == choice.image) & (validation.scores >= analysis.score_threshold)
+    found = np.flatnonzero(shown)
+    drawn = [_object(analysis, row, view) for row in objects[objects != choice.missed][:_MOST_BOXES].tolist()]
+    drawn += [_detection(analysis, row, view) for row in found[found != choice.detection][:_MOST_BOXES].tolist()]
+    if choice.detection is not None:
+        drawn.append(_detection(analysis, choice.detection, view, focus=True))
+    elif choice.missed is not None:
+        drawn.append(_object(analysis, choice.missed, view, focus=True))
+    return drawn
+
+
+def _object(analysis: Analysis, row: int, view: View, *, focus: bool = False) -> Shape:
+    objects = analysis.validation.objects
+    name = analysis.validation.class_names[objects.classes[row]]
+    return Shape("object", view.place(objects.corners[row]), name, focus)
+
+
+def _detection(analysis: Analysis, row: int, view: View, *, focus: bool = False) -> Shape:
+    validation, matches = analysis.validation, analysis.matches
+    name = validation.class_names[validation.detections.classes[row]]
+    right = matches.true_positive[row] or matches.ignored[row]
+    label = f"{plain(name, _NAME_LENGTH)} {validation.scores[row]:.2f}"
+    return Shape("right" if right else "wrong", view.place(validation.detections.corners[row]), label, focus)
+
+
 class _Label(NamedTuple):
     """A text and the room that it takes."""
 
@@ -163,8 +282,8 @@ class _Label(NamedTuple):
     width: float
 
     def overlaps(self, other: "_Label") -> bool:
-        beside = self.left + self.width <= other.left or other.left + other.width <= self.left
-        return not beside and abs(self.top - other.top) < _LABEL_HEIGHT
+        apart = self.left + self.width <= other.left or other.left + other.width <= self.left
+        return not apart and abs(self.top - other.top) < _LABEL_HEIGHT
 
     def element(self) -> str:
         place = f'x="{self.left:.1f}" y="{self.top + _LABEL_HEIGHT - 5:.1f}"'
@@ -221,133 +340,3 @@ class Overlay:
         labels = [_Label(shape.kind, text, x, y, width) for y in (top - _LABEL_HEIGHT - 3, top + 3, bottom + 3)]
         inside = [label for label in labels if 0 <= label.top <= self.height - _LABEL_HEIGHT]
         return inside or [labels[1]._replace(top=max(0.0, min(top, self.height - _LABEL_HEIGHT)))]
-
-
-_NAME_LENGTH = 16
-# Boxes drawn in one picture, of each kind.
-_MOST_BOXES = 60
-
-
-@dataclass(frozen=True)
-class View:
-    """A part of an image: its window in pixels of the image; one of them is `scale` units of the picture.
-
-    `ratio` is what the image has of the pixels that boxes are given in.
-    """
-
-    window: tuple[float, float, float, float]
-    ratio: Floats  # (4,)
-    scale: float
-
-    def place(self, corners: Floats) -> tuple[float, ...]:
-        """Return a box (4,) of the set in units of the picture."""
-        return tuple(((corners * self.ratio - np.tile(self.window[:2], 2)) * self.scale).tolist())
-
-
-def focus_of(analysis: Analysis, choice: Choice) -> Floats | None:
-    """Return the box (4,) to look at, None for the whole image."""
-    box: Floats | None = None
-    if choice.detection is not None:
-        box = analysis.validation.detections.corners[choice.detection]
-    elif choice.missed is not None:
-        box = analysis.validation.objects.corners[choice.missed]
-    return box
-
-
-def shapes(analysis: Analysis, choice: Choice, view: View) -> list[Shape]:
-    """Return objects, then detections of the score threshold, and the box to look at on top of all."""
-    validation = analysis.validation
-    objects = np.flatnonzero(validation.objects.images == choice.image)
-    shown = (validation.detections.images == choice.image) & (validation.scores >= analysis.score_threshold)
-    found = np.flatnonzero(shown)
-    drawn = [_object(analysis, row, view) for row in objects[objects != choice.missed][:_MOST_BOXES].tolist()]
-    drawn += [_detection(analysis, row, view) for row in found[found != choice.detection][:_MOST_BOXES].tolist()]
-    if choice.detection is not None:
-        drawn.append(_detection(analysis, choice.detection, view, focus=True))
-    elif choice.missed is not None:
-        drawn.append(_object(analysis, choice.missed, view, focus=True))
-    return drawn
-
-
-def _object(analysis: Analysis, row: int, view: View, *, focus: bool = False) -> Shape:
-    objects = analysis.validation.objects
-    name = analysis.validation.class_names[objects.classes[row]]
-    return Shape("object", view.place(objects.corners[row]), name, focus)
-
-
-def _detection(analysis: Analysis, row: int, view: View, *, focus: bool = False) -> Shape:
-    validation, matches = analysis.validation, analysis.matches
-    name = validation.class_names[validation.detections.classes[row]]
-    kind = "wrong" if matches.counted[row] and not matches.right[row] else "right"
-    label = f"{plain(name, _NAME_LENGTH)} {validation.scores[row]:.2f}"
-    return Shape(kind, view.place(validation.detections.corners[row]), label, focus)
-
-
-_log = logging.getLogger(__name__)
-
-# Longer side in pixels, and the size in bytes from which a lower quality is tried.
-_SIDE = 560
-_BYTES = 90_000
-_QUALITIES = (82, 65, 45, 25)
-# What is shown of an image beside the box to look at: this many times its longer side, and at least so many pixels.
-_SURROUNDINGS = 4.0
-_LEAST_PIXELS = 200.0
-# A part that is nearly all of the image is no part.
-_NEARLY_ALL = 0.7
-
-ReadImage = Callable[[int], Image.Image]
-
-
-def picture(analysis: Analysis, choice: Choice, read_image: ReadImage) -> str:
-    """Read the image and draw; an image that cannot be read leaves a sentence in its place."""
-    entry = analysis.validation.images[choice.image]
-    try:
-        image = read_image(entry.image_id)
-        image.load()
-        inside = _element(analysis, choice, image if image.mode == "RGB" else image.convert("RGB"))
-    except Exception as error:  # whatever the reader raises, the report is worth more than one picture
-        _log.warning("report: image %s cannot be read: %s", entry.name, error)
-        inside = '<div class="unread">This image could not be read.</div>'
-    caption = f"{escape(choice.sentence, 300)}<br><small>{escape(entry.name)}</small>"
-    return f"<figure>{inside}<figcaption>{caption}</figcaption></figure>"
-
-
-def _element(analysis: Analysis, choice: Choice, image: Image.Image) -> str:
-    entry = analysis.validation.images[choice.image]
-    # The image may be a smaller copy of that which the boxes were drawn on.
-    ratio = np.array([image.width / (entry.width or image.width), image.height / (entry.height or image.height)] * 2)
-    focus = focus_of(analysis, choice)
-    window = _window(image.width, image.height, None if focus is None else focus * ratio)
-    view = View(window, ratio, _SIDE / max(window[2] - window[0], window[3] - window[1]))
-    width, height = (max(1, round((window[side + 2] - window[side]) * view.scale)) for side in (0, 1))
-    overlay = Overlay(width, height, shapes(analysis, choice, view))
-    # Never more pixels than the image has: the browser enlarges as well.
-    stored = [max(1, round(side * min(1.0, 1 / view.scale))) for side in (width, height)]
-    part = image.resize((stored[0], stored[1]), Image.Resampling.BILINEAR, box=window, reducing_gap=2.0)
-    detail = "" if window == (0, 0, image.width, image.height) else " Part of the image."
-    return overlay.element(_data_address(part), f"{entry.name}: {choice.sentence}{detail}")
-
-
-def _window(width: int, height: int, focus: Floats | None) -> tuple[float, float, float, float]:
-    whole = (0.0, 0.0, float(width), float(height))
-    if focus is None:
-        return whole
-    low, high = np.clip(focus[:2], 0, [width, height]), np.clip(focus[2:], 0, [width, height])
-    side = max(_SURROUNDINGS * float((high - low).max()), _LEAST_PIXELS)
-    if side >= _NEARLY_ALL * max(width, height):
-        return whole
-    span = np.minimum([side, side], [width, height])
-    begin = np.clip((low + high) / 2 - span / 2, 0, np.array([width, height]) - span).round()
-    end = np.minimum(begin + span.round(), [width, height])
-    return float(begin[0]), float(begin[1]), float(end[0]), float(end[1])
-
-
-def _data_address(part: Image.Image) -> str:
-    coded = b""
-    for quality in _QUALITIES:
-        buffer = io.BytesIO()
-        part.save(buffer, "JPEG", quality=quality, optimize=True)
-        coded = buffer.getvalue()
-        if len(coded) <= _BYTES:
-            break
-    return f"data:image/jpeg;base64,{base64.b64encode(coded).decode()}"

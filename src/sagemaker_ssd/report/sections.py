@@ -1,32 +1,69 @@
-"""What the job was: the head of the page, the course of the training, and its settings.
-
-The classes: their figures in a table with bars, and their precision over recall.
-
-What is taken for what, and how scores tell right from wrong.
-
-The pictures, and what their lines mean.
-"""
+"""The sections of the page, in its order: head, training, classes, right and wrong, pictures, settings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sagemaker_ssd.report.analysis import CONFUSED, LOOSE, NOTHING, REPEATED, Analysis, Indices
+from sagemaker_ssd.boxes import Indices
+from sagemaker_ssd.errors import in_words
+from sagemaker_ssd.report.analysis import BACKGROUND, CLASSIFICATION, DUPLICATE, LOCALIZATION, Analysis
 from sagemaker_ssd.report.charts import LINES, LOSSES, MEANS, epoch_chart, precision_recall_chart, score_chart
-from sagemaker_ssd.report.figures import ClassFigures, EpochFigures, ModelFigures, hyperparameter, kept_model, section
+from sagemaker_ssd.report.metrics_file import (
+    ClassFigures,
+    EpochFigures,
+    ModelFigures,
+    hyperparameter,
+    kept_model,
+    nested,
+)
 from sagemaker_ssd.report.page import details, figure, paragraph, side_by_side, table, tiles
 from sagemaker_ssd.report.pictures import Choice, ReadImage, best_images, false_detections, missed_objects, picture
-from sagemaker_ssd.report.wording import counted, escape, number, percent, quoted
-from sagemaker_ssd.report.wording import figure as digits
+from sagemaker_ssd.report.wording import digits, escape, number, percent, quoted
 
+# Rows of the tables of epochs and of classes, of the confusions where classes are many, and of each table of settings.
 _TABLE_EPOCHS = 200
-_SETTINGS = 200
+_TABLE_CLASSES = 300
+_TABLE_CONFUSIONS = 20
+_TABLE_SETTINGS = 200
+# Classes that the confusion matrix has room for.
+_MATRIX_CLASSES = 15
+_CLASS_HEADER = (
+    *("class", "AP (VOC 2007)", "AP, all points", "COCO AP"),
+    *("boxes", "found", "recall", "missed", "wrong", "detections"),
+)
+# Figures over all classes, by their keys in the entry of the kept model.
+_MEANS = {
+    "mAP": "mAP (VOC 2007)",
+    "mAP_all_points": "mAP, all points",
+    "mAP_coco": "COCO AP",
+    "AP50": "COCO AP at IoU 0.50",
+    "AP75": "COCO AP at IoU 0.75",
+    "AP_small": "COCO AP, small objects",
+    "AP_medium": "COCO AP, medium objects",
+    "AP_large": "COCO AP, large objects",
+    "AR_100": "COCO AR, 100 detections",
+    "recall": "recall at any score",
+}
+_NO_FIGURES = ClassFigures(None, None, None)
+_KINDS = (
+    (BACKGROUND, "where nothing is labelled"),
+    (CLASSIFICATION, "on an object of another class"),
+    (LOCALIZATION, "on an object of the class, but not fitting it"),
+    (DUPLICATE, "a second time on the same object"),
+)
+# Of boxes in pictures: their classes in the style sheet, and what they are.
+_LEGEND = (
+    ("object", "object, as labelled"),
+    ("object focus", "object that is missed"),
+    ("right", "right detection"),
+    ("wrong", "wrong detection"),
+)
 
 
 def title(metrics: Mapping[str, Any]) -> str:
     """Return the page's title."""
-    network, shape = section(metrics, "hyperparameters").get("base_network"), hyperparameter(metrics, "image_shape")
+    network, shape = nested(metrics, "hyperparameters").get("base_network"), hyperparameter(metrics, "image_shape")
     what = "Training" if metrics.get("epochs") else "Evaluation"
     named = f" of {network}" if network else ""
     return f"{what}{named}{f' at {shape:.0f} pixels' if shape else ''}: object detection"
@@ -34,7 +71,7 @@ def title(metrics: Mapping[str, Any]) -> str:
 
 def introduction(metrics: Mapping[str, Any], analysis: Analysis, figures: ModelFigures) -> str:
     """Return the figures at the head of the page."""
-    train = section(metrics, "data", "train")
+    train = nested(metrics, "data", "train")
     shown = [("validation mAP (VOC 2007)", digits(figures.mean))]
     if figures.coco is not None:
         shown.append(("COCO AP", digits(figures.coco)))
@@ -52,14 +89,14 @@ def introduction(metrics: Mapping[str, Any], analysis: Analysis, figures: ModelF
         shown.append(("training data", _data(train.get("images"), train.get("boxes"))))
     validation = analysis.validation
     data = f"{_data(len(validation.images), len(validation.objects))}, "
-    data += counted(len(validation.class_ids), "class", "classes")
+    data += in_words(len(validation.class_ids), "class", "classes")
     shown.append(("validation data", data if validation.images else "none"))
     return tiles(shown)
 
 
 def _data(images: Any, boxes: Any) -> str:
     counts = [(images, "image", "images"), (boxes, "box", "boxes")]
-    return ", ".join(counted(int(count), one, many) for count, one, many in counts if number(count) is not None)
+    return ", ".join(in_words(int(count), one, many) for count, one, many in counts if number(count) is not None)
 
 
 def training_section(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]) -> str:
@@ -88,84 +125,15 @@ def training_section(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures])
     return side_by_side(*charts) + details("The figures of the epochs", table(caption, header, rows))
 
 
-def settings_section(metrics: Mapping[str, Any]) -> str:
-    """Return what it takes to run the job again; empty where metrics.json says nothing of it."""
-    parts = []
-    data = section(metrics, "data")
-    keys = ("images", "boxes", "images_without_objects")
-    counts = [
-        (escape(channel), *(f"{count:,.0f}" if (count := number(each.get(key))) is not None else "–" for key in keys))
-        for channel, each in data.items()
-        if isinstance(each, Mapping)
-    ]
-    if counts:
-        parts.append(table("Data", ("channel", "images", "boxes", "images without objects"), counts))
-    seconds = list(_seconds(section(metrics, "timings")))
-    if seconds:
-        parts.append(details("Seconds", table("Seconds", ("part", "seconds"), seconds)))
-    for key, name in (
-        ("model", "Model"),
-        ("hyperparameters", "Hyperparameters"),
-        ("start", "Where training started"),
-        ("versions", "Versions"),
-    ):
-        named = metrics.get(key)
-        # An evaluation may name its model by the file alone.
-        rows = list(_settings({"file": named} if isinstance(named, str) else section(metrics, key)))[:_SETTINGS]
-        if rows:
-            parts.append(details(name, table(name, ("name", "value"), rows, texts=True)))
-    return "".join(parts)
-
-
-def _seconds(timings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the phases of the job, and the parts of its epochs added up."""
-    for name, value in timings.items():
-        if (seconds := number(value)) is not None:
-            yield escape(name), f"{seconds:,.1f}"
-    epochs = timings.get("epochs")
-    entries = [entry for entry in epochs if isinstance(entry, Mapping)] if isinstance(epochs, list) else []
-    for name in dict.fromkeys(name for entry in entries for name in entry if name != "epoch"):
-        total = sum(number(entry.get(name)) or 0.0 for entry in entries)
-        yield escape(f"epochs: {name}"), f"{total:,.1f}"
-
-
-def _settings(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in document.items():
-        if isinstance(value, list | tuple):
-            value = ", ".join(map(str, value[:100]))
-        yield escape(key), escape(value if value not in ("", None) else "–", 300)
-
-
-_ROWS = 300
-_HEADER = (
-    *("class", "AP (VOC 2007)", "AP, all points", "COCO AP"),
-    *("boxes", "found", "recall", "missed", "wrong", "detections"),
-)
-# Figures over all classes, by their keys in the entry of the kept model.
-_MEANS = {
-    "mAP": "mAP (VOC 2007)",
-    "mAP_all_points": "mAP, all points",
-    "mAP_coco": "COCO AP",
-    "AP50": "COCO AP at IoU 0.50",
-    "AP75": "COCO AP at IoU 0.75",
-    "AP_small": "COCO AP, small objects",
-    "AP_medium": "COCO AP, medium objects",
-    "AP_large": "COCO AP, large objects",
-    "AR_100": "COCO AR, 100 detections",
-    "recall": "recall at any score",
-}
-_NONE = ClassFigures(None, None, None)
-
-
 def class_section(metrics: Mapping[str, Any], analysis: Analysis, figures: ModelFigures) -> str:
     """Return the table of the classes, lowest AP first, and their curves; empty without validation images."""
     if not analysis.validation.images or not analysis.validation.class_ids:
         return ""
     order = _order(analysis, figures)
-    shown = order[:_ROWS]
-    train = section(metrics, "data", "train").get("boxes_per_class")
+    shown = order[:_TABLE_CLASSES]
+    train = nested(metrics, "data", "train").get("boxes_per_class")
     boxes = train if isinstance(train, Sequence) else None
-    header = (*_HEADER, "boxes in train") if boxes is not None else _HEADER
+    header = (*_CLASS_HEADER, "boxes in train") if boxes is not None else _CLASS_HEADER
     caption = "Classes, lowest AP first"
     if len(order) > len(shown):
         caption += f": {len(shown)} of {len(order):,}; metrics.json has all"
@@ -182,7 +150,7 @@ def _order(analysis: Analysis, figures: ModelFigures) -> list[int]:
     """Classes by rising AP, those without ground truth at the end."""
 
     def key(place: int) -> tuple[bool, float, int]:
-        score = figures.classes.get(analysis.validation.class_ids[place], _NONE).voc07
+        score = figures.classes.get(analysis.validation.class_ids[place], _NO_FIGURES).voc07
         return (analysis.boxes[place] == 0, score or 0.0, place)
 
     return sorted(range(len(analysis.validation.class_ids)), key=key)
@@ -190,8 +158,8 @@ def _order(analysis: Analysis, figures: ModelFigures) -> list[int]:
 
 def _row(analysis: Analysis, figures: ModelFigures, place: int, train: Sequence[Any] | None) -> list[str]:
     class_id = analysis.validation.class_ids[place]
-    of_class = figures.classes.get(class_id, _NONE)
-    boxes, right = int(analysis.boxes[place]), int(analysis.right[place])
+    of_class = figures.classes.get(class_id, _NO_FIGURES)
+    boxes, right = int(analysis.boxes[place]), int(analysis.true_positives[place])
     cells = [
         escape(analysis.validation.class_names[place]),
         _bar(of_class.voc07),
@@ -201,7 +169,7 @@ def _row(analysis: Analysis, figures: ModelFigures, place: int, train: Sequence[
         f"{right:,}",
         percent(right, boxes) if boxes else "–",
         f"{boxes - right:,}",
-        f"{analysis.wrong[place]:,}",
+        f"{analysis.false_positives[place]:,}",
         f"{analysis.detections[place]:,}",
     ]
     if train is not None:
@@ -223,7 +191,7 @@ def _means(metrics: Mapping[str, Any]) -> str:
     rows = [(escape(name), digits(value)) for name, value in found if value is not None]
     if not rows:
         return ""
-    defined = section(metrics, "definitions")
+    defined = nested(metrics, "definitions")
     words = [(escape(_MEANS.get(key, key.replace("_", " "))), escape(text, 500)) for key, text in defined.items()]
     listed = table("Figures over all classes", ("figure", "value"), rows)
     how = table("How they are defined", ("figure", "definition"), words, texts=True)
@@ -240,18 +208,8 @@ def _curves(analysis: Analysis, order: Sequence[int]) -> str:
         "Precision over recall: going right, lower scores are let in, more objects are found and more detections are "
         f"wrong. The area under a line is the AP, up to how it is measured.{lowest}"
     )
-    heading = f"<h3>Precision and recall of {counted(len(present), 'class', 'classes')}</h3>"
+    heading = f"<h3>Precision and recall of {in_words(len(present), 'class', 'classes')}</h3>"
     return heading + figure(precision_recall_chart("recall", analysis, drawn), caption)
-
-
-_MOST_CLASSES = 15
-_PAIRS = 20
-_KINDS = (
-    (NOTHING, "where nothing is labelled"),
-    (CONFUSED, "on an object of another class"),
-    (LOOSE, "on an object of the class, but not fitting it"),
-    (REPEATED, "a second time on the same object"),
-)
 
 
 def confusion_section(analysis: Analysis) -> str:
@@ -294,13 +252,13 @@ def _matrix(analysis: Analysis) -> str:
 
 def _classes_of_matrix(analysis: Analysis) -> Indices:
     size = len(analysis.validation.class_ids)
-    if size <= _MOST_CLASSES:
+    if size <= _MATRIX_CLASSES:
         return np.arange(size)
     truth, detected, count = analysis.mistakes.confusions.T
     between = (truth != detected) & (truth < size) & (detected < size)
     weights = np.bincount(truth[between], count[between], minlength=size)
     weights += np.bincount(detected[between], count[between], minlength=size)
-    return np.sort(np.lexsort([np.arange(size), -analysis.boxes, -weights])[:_MOST_CLASSES])
+    return np.sort(np.lexsort([np.arange(size), -analysis.boxes, -weights])[:_MATRIX_CLASSES])
 
 
 def _cell(counts: Indices, column: int, row: int) -> str:
@@ -314,11 +272,11 @@ def _cell(counts: Indices, column: int, row: int) -> str:
 def _pairs(analysis: Analysis) -> str:
     """With too many classes for the matrix, what is most often taken for what."""
     names = analysis.validation.class_names
-    if len(names) <= _MOST_CLASSES:
+    if len(names) <= _MATRIX_CLASSES:
         return ""
     truth, detected, count = analysis.mistakes.confusions.T
     rows = np.flatnonzero((truth != detected) & (truth < len(names)) & (detected < len(names)))
-    rows = rows[np.argsort(-count[rows], kind="stable")][:_PAIRS]
+    rows = rows[np.argsort(-count[rows], kind="stable")][:_TABLE_CONFUSIONS]
     listed: Sequence[Sequence[str]] = [
         (
             escape(quoted(names[truth[row]])),
@@ -333,21 +291,13 @@ def _pairs(analysis: Analysis) -> str:
 
 
 def _kinds(analysis: Analysis) -> str:
-    wrong = len(analysis.mistakes.wrong)
+    wrong = len(analysis.mistakes.false_positives)
     if not wrong:
         return ""
     counts = np.bincount(analysis.mistakes.kinds, minlength=len(_KINDS))
     rows = [(name, f"{counts[kind]:,}", percent(int(counts[kind]), wrong)) for kind, name in _KINDS]
-    caption = f"Where the {counted(wrong, 'wrong detection')} {'is' if wrong == 1 else 'are'}"
+    caption = f"Where the {in_words(wrong, 'wrong detection', 'wrong detections')} {'is' if wrong == 1 else 'are'}"
     return "<h3>Wrong detections</h3>" + table(caption, ("where", "detections", "share"), rows)
-
-
-_KINDS_of_section_pictures = (
-    ("object", "object, as labelled"),
-    ("object focus", "object that is missed"),
-    ("right", "right detection"),
-    ("wrong", "wrong detection"),
-)
 
 
 def picture_section(analysis: Analysis, read_image: ReadImage) -> str:
@@ -380,6 +330,54 @@ def _legend() -> str:
         f'<li><svg class="picture" viewBox="0 0 44 26" aria-hidden="true"><rect width="44" height="26" '
         f'style="fill:#6b7680"/><rect class="casing" x="5" y="5" width="34" height="16"/>'
         f'<rect class="box {kind}" x="5" y="5" width="34" height="16"/></svg>{name}</li>'
-        for kind, name in _KINDS_of_section_pictures
+        for kind, name in _LEGEND
     )
     return f'<ul class="legend">{entries}</ul>\n'
+
+
+def settings_section(metrics: Mapping[str, Any]) -> str:
+    """Return what it takes to run the job again; empty where metrics.json says nothing of it."""
+    parts = []
+    data = nested(metrics, "data")
+    keys = ("images", "boxes", "images_without_objects")
+    counts = [
+        (escape(channel), *(f"{count:,.0f}" if (count := number(each.get(key))) is not None else "–" for key in keys))
+        for channel, each in data.items()
+        if isinstance(each, Mapping)
+    ]
+    if counts:
+        parts.append(table("Data", ("channel", "images", "boxes", "images without objects"), counts))
+    seconds = list(_seconds(nested(metrics, "timings")))
+    if seconds:
+        parts.append(details("Seconds", table("Seconds", ("part", "seconds"), seconds)))
+    for key, name in (
+        ("model", "Model"),
+        ("hyperparameters", "Hyperparameters"),
+        ("start", "Where training started"),
+        ("versions", "Versions"),
+    ):
+        named = metrics.get(key)
+        # An evaluation may name its model by the file alone.
+        rows = list(_settings({"file": named} if isinstance(named, str) else nested(metrics, key)))[:_TABLE_SETTINGS]
+        if rows:
+            parts.append(details(name, table(name, ("name", "value"), rows, texts=True)))
+    return "".join(parts)
+
+
+def _seconds(timings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the phases of the job, and the parts of its epochs added up."""
+    for name, value in timings.items():
+        if (seconds := number(value)) is not None:
+            yield escape(name), f"{seconds:,.1f}"
+    epochs = timings.get("epochs")
+    entries = [entry for entry in epochs if isinstance(entry, Mapping)] if isinstance(epochs, list) else []
+    for name in dict.fromkeys(name for entry in entries for name in entry if name != "epoch"):
+        total = sum(number(entry.get(name)) or 0.0 for entry in entries)
+        yield escape(f"epochs: {name}"), f"{total:,.1f}"
+
+
+def _settings(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in document.items():
+        if isinstance(value, list | tuple):
+            value = ", ".join(map(str, value[:100]))
+        yield escape(key), escape(value if value not in ("", None) else "–", 300)

@@ -35,7 +35,7 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def digits(value: float | None, digits: int = 3) -> str:
     """Return a figure with its digits, or a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -48,11 +48,6 @@ def percent(part: float, whole: float) -> str:
     if 99 < share < 100:
         return "over 99 %"
     return f"{share:.0f} %"
-
-
-def counted(count: int, singular: str, plural: str | None = None) -> str:
-    """Return a count with its noun: 1 box, 1,234 boxes."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def quoted(name: str) -> str:

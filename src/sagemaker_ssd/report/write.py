@@ -1,12 +1,13 @@
-"""Writes the report."""
+"""Writes the report: one HTML file of the training, its model and what the model detects on validation images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.report.analysis import analyse
-from sagemaker_ssd.report.figures import epoch_figures, hyperparameter, kept_model, model_figures
 from sagemaker_ssd.report.findings import data_findings, detection_findings, training_findings
+from sagemaker_ssd.report.metrics_file import hyperparameter, kept_model, read_epochs, read_model_figures
 from sagemaker_ssd.report.page import bullets, page, paragraph
 from sagemaker_ssd.report.pictures import ReadImage
 from sagemaker_ssd.report.sections import (
@@ -20,7 +21,8 @@ from sagemaker_ssd.report.sections import (
 )
 from sagemaker_ssd.report.wording import number
 
-_OVERLAP = 0.5
+# VOC's, where metrics.json names none.
+_OVERLAP_THRESHOLD = 0.5
 
 
 def write_report(
@@ -30,17 +32,17 @@ def write_report(
     detections: Sequence[Mapping[str, Any]],
     read_image: ReadImage,
 ) -> None:
-    """Write one HTML file that needs nothing beside it, of less than 5 MB; the same input gives the same bytes.
+    """Write one HTML file that needs no other, of less than 5 MB; the same input gives the same bytes.
 
     `metrics` is the object of metrics.json, of which any key may be missing. `ground_truth` (images, annotations,
-    categories) and `detections` are COCO's instances and results: boxes x, y, width, height in pixels, `ignore` 1 for
-    difficult objects. `read_image` gives the image with an id as boxes see it; it is called at most 15 times, and
+    categories) and `detections` are COCO's ground truth and results: boxes x, y, width, height in pixels, `ignore` 1
+    for difficult objects. `read_image` gives the image with an id as boxes see it; it is called at most 15 times, and
     whatever it raises becomes a sentence in the place of the picture. The file appears whole or not at all.
     """
     overlap = number(kept_model(metrics).get("overlap_threshold")) or hyperparameter(metrics, "overlap_threshold")
-    analysis = analyse(ground_truth, detections, overlap or _OVERLAP)
-    epochs = epoch_figures(metrics)
-    figures = model_figures(metrics, analysis.validation.class_ids, analysis.curves)
+    analysis = analyse(ground_truth, detections, overlap or _OVERLAP_THRESHOLD)
+    epochs = read_epochs(metrics)
+    figures = read_model_figures(metrics, analysis.validation.class_ids, analysis.curves)
     said = [
         *training_findings(metrics, epochs),
         *detection_findings(analysis, figures),
@@ -59,6 +61,5 @@ def write_report(
             ("settings", "Settings and data", settings_section(metrics)),
         ],
     )
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(document, encoding="utf-8")
-    part.replace(path)
+    with atomic_write(path) as part:
+        part.write_text(document, encoding="utf-8")

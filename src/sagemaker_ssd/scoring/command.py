@@ -1,4 +1,4 @@
-"""What the commands on saved models do alike: their surroundings, and how they end."""
+"""How the commands on saved models, predict and evaluate, run: MXNet's environment, faults as sentences, exit codes."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from sagemaker_ssd.errors import JobError, UserError
 
 
 def run(work: Callable[[], int]) -> int:
-    """Do the work, before which MXNet must not have been imported, and return its exit code or that of its failure."""
+    """Do the work and return its exit code or that of its failure; MXNet must not have been imported before it."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # MXNet would announce every graph, and take one thread for every two processors.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")

@@ -1,4 +1,4 @@
-"""A network that detects, on the parameters that are being trained."""
+"""A network that detects, with the parameters that a training or a saved model has on its devices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, mx.nd.NDArray]
 
 
-class Holder(Protocol):
-    """What has a network's parameters on a device."""
+class NetworkReplica(Protocol):
+    """One device's copy of a network's parameters."""
 
     @property
     def device(self) -> mx.Context:
@@ -33,7 +33,7 @@ class Holder(Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """Parameters that do not change any more, on a device."""
+    """The replica of a network that is not trained any more."""
 
     device: mx.Context
     arguments: Arrays
@@ -42,27 +42,29 @@ class Weights:
 
 
 class Detector:
-    """A detection graph bound to the parameters that their holders have now; make a new one when they have changed.
+    """A detection graph bound to the parameters that the replicas have now; make a new one when they have changed.
 
     On a CPU MXNet folds BatchNorm into the convolutions and converts their weights at the first forward pass, and
     keeps the result: a detector that is used on after an update goes on detecting with the old weights.
     `finite` says whether every prediction so far was a finite number.
     """
 
-    def __init__(self, graph: mx.sym.Symbol, holders: Sequence[Holder], *, batch_size: int, image_shape: int) -> None:
-        share = -(-batch_size // len(holders))
+    def __init__(
+        self, graph: mx.sym.Symbol, replicas: Sequence[NetworkReplica], *, batch_size: int, image_shape: int
+    ) -> None:
+        share = -(-batch_size // len(replicas))
         self._executors = []
         self.finite = True
-        for holder in holders:
-            wanted = graph.list_arguments()
-            arguments = {name: array for name, array in holder.arguments.items() if name in wanted}
-            arguments["data"] = mx.nd.zeros((share, 3, image_shape, image_shape), ctx=holder.device)
+        wanted = set(graph.list_arguments())
+        for replica in replicas:
+            arguments = {name: array for name, array in replica.arguments.items() if name in wanted}
+            arguments["data"] = mx.nd.zeros((share, 3, image_shape, image_shape), ctx=replica.device)
             bound = graph.bind(
-                holder.device,
+                replica.device,
                 args=arguments,
-                aux_states=dict(holder.states),
+                aux_states=dict(replica.states),
                 grad_req="null",
-                shared_exec=holder.executor,
+                shared_exec=replica.executor,
             )
             self._executors.append(bound)
 

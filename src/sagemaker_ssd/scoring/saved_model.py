@@ -1,9 +1,4 @@
-"""Loads a model of a training job, ours or the built-in's, for detection.
-
-Images of a checked channel for a person to look at.
-
-Images as the network takes them: decoded and resized just as MXNet's reader does it for an evaluation.
-"""
+"""A model of a training job, ours or the built-in's, loaded for detection, and images as it takes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,21 +13,24 @@ from PIL import Image
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
 from sagemaker_ssd.channels.images import examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
 from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration
 from sagemaker_ssd.errors import UserError, problems
-from sagemaker_ssd.scoring.coco import image_of
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.graphs import detection_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
 
+# Names of files, or faults, in one message.
 _SHOWN: Final = 5
+# OpenCV's number, which MXNet takes too.
+_BILINEAR: Final = 1
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with its values. settings: the job's hyperparameters as far as its hyperparams.json tells them."""
+    """A network with its values. settings: the job's hyperparameters as far as its hyperparams.json has them."""
 
     network: Network
     weights: Weights
@@ -53,34 +51,31 @@ def load_model(
     image_shape: in pixels, for a model whose hyperparams.json is missing. device: the CPU unless given. Raises
     UserError and OSError.
     """
-    file = _file(path)
+    file = _model_file(path)
     stored = read_stored_model(file, str(file), scratch)
     found = network_of(Parameters(stored.arguments, stored.states))
     if isinstance(found, str):
         raise UserError(f"{file}: {found}")
-    told = parse_model_configuration(stored.configuration)
+    given = parse_model_configuration(stored.configuration)
     network = Network(
         found.base_network,
-        image_shape or int(_setting(told, "image_shape", None, file)),
+        image_shape or int(_setting(given, "image_shape", None, file)),
         found.num_classes,
         NmsSettings(
-            _setting(told, "nms_threshold", NmsSettings.threshold, file),
-            int(_setting(told, "nms_topk", NmsSettings.topk, file)),
+            _setting(given, "nms_threshold", NmsSettings.threshold, file),
+            int(_setting(given, "nms_topk", NmsSettings.topk, file)),
         ),
     )
-    _check(network, stored, file)
-    return LoadedModel(network, _placed(stored, device or mx.cpu()), told)
-
-
-def _placed(stored: StoredModel, device: mx.Context) -> Weights:
+    _check_shapes(network, stored, file)
+    device = device or mx.cpu()
     arguments, states = (
         {name: array.as_in_context(device) for name, array in arrays.items()}
         for arrays in (stored.arguments, stored.states)
     )
-    return Weights(device, arguments, states)
+    return LoadedModel(network, Weights(device, arguments, states), given)
 
 
-def _file(path: Path) -> Path:
+def _model_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
@@ -93,16 +88,16 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _setting(told: Mapping[str, str], name: str, default: float | None, file: Path) -> float:
-    if name not in told and default is None:
+def _setting(given: Mapping[str, str], name: str, default: float | None, file: Path) -> float:
+    if name not in given and default is None:
         raise UserError(f"{file}: no hyperparams.json tells its {name}: give it by --image-shape, such as 300")
     try:
-        return float(told.get(name, default or 0))
+        return float(given.get(name, default or 0))
     except ValueError:
-        raise UserError(f"{file}: its hyperparams.json has {name} {told[name]!r}, which is not a number") from None
+        raise UserError(f"{file}: its hyperparams.json has {name} {given[name]!r}, which is not a number") from None
 
 
-def _check(network: Network, stored: StoredModel, file: Path) -> None:
+def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:
     """Raise UserError unless every parameter is there in its shape."""
     graph, size = detection_graph(network), network.image_shape
     shapes, _, state_shapes = graph.infer_shape(data=(1, 3, size, size))
@@ -123,15 +118,6 @@ def _check(network: Network, stored: StoredModel, file: Path) -> None:
         )
 
 
-def read_picture(file: RecordFile, number: int) -> Image.Image:
-    """Return an image of the channel as the network was shown it, before it was resized."""
-    # As it stands in the channel: the check has settled how it is to be turned.
-    return Image.fromarray(mx.image.imdecode(image_of(file, number), flag=1, to_rgb=True).asnumpy())
-
-
-_BILINEAR = 1
-
-
 def decoded(image: bytes, name: str) -> mx.nd.NDArray:
     """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used."""
     facts = examine_image(image)
@@ -141,7 +127,15 @@ def decoded(image: bytes, name: str) -> mx.nd.NDArray:
 
 
 def network_input(pixels: mx.nd.NDArray, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:
-    """Resize (H, W, 3) pixels and take off the mean; return (3, image_shape, image_shape)."""
+    """Resize (H, W, 3) pixels just as an evaluation does, take off the mean; return (3, image_shape, image_shape)."""
     resized = mx.image.imresize(pixels, image_shape, image_shape, interp=_BILINEAR).asnumpy()
     difference: NDArray[np.float32] = resized.astype(np.float32) - np.array(mean, np.float32)
     return difference.transpose(2, 0, 1)
+
+
+def read_picture(file: RecordFile, number: int) -> Image.Image:
+    """Return an image of a checked channel for a person to look at: as the network saw it, before it was resized."""
+    begin, end = file.offsets[number : number + 2].tolist()
+    # As it stands in the channel: the check has settled how it is to be turned.
+    image = split_payload(read_payload(file.path, begin, end)).image
+    return Image.fromarray(mx.image.imdecode(image, flag=1, to_rgb=True).asnumpy())

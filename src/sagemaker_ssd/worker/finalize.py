@@ -51,7 +51,7 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
                 lambda: write_report(
                     output / "report.html",
                     metrics.document(),
-                    found.truth,
+                    found.ground_truth,
                     found.results,
                     lambda number: read_picture(validation, number),
                 ),

@@ -12,8 +12,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from sagemaker_ssd.scoring.coco import box_to_corners, corners_to_box, figures
-from sagemaker_ssd.scoring.evaluate import RESULTS, TRUTH, Evaluation
+from sagemaker_ssd.scoring.coco import GROUND_TRUTH_FILE, RESULTS_FILE, figures, from_coco_bbox, to_coco_bbox
+from sagemaker_ssd.scoring.evaluate import Evaluation
 
 CLASSES, IMAGES = 4, 40
 
@@ -28,7 +28,7 @@ def drawn(seed: int, *, difficult: bool) -> tuple[dict[str, Any], list[dict[str,
         for _ in range(random.randint(0, 6)):
             corner = random.uniform(0, 0.7, 2)
             corners = np.append(corner, corner + random.uniform(0.03, 0.3, 2)).astype(np.float32)
-            box = corners_to_box(corners, width, height)
+            box = to_coco_bbox(corners, width, height)
             category = int(random.randint(0, CLASSES - 1))
             annotations.append(
                 {
@@ -45,7 +45,7 @@ def drawn(seed: int, *, difficult: bool) -> tuple[dict[str, Any], list[dict[str,
                 shaken[2:] = np.maximum(shaken[2:], shaken[:2] + 0.01)
                 found = category if random.rand() < 0.8 else int(random.randint(0, CLASSES))
                 score = round(float(random.rand()), 6)
-                box = corners_to_box(shaken, width, height)
+                box = to_coco_bbox(shaken, width, height)
                 results.append({"image_id": image, "category_id": found, "bbox": box, "score": score})
     categories = [{"id": number, "name": f"class {number}"} for number in range(CLASSES)]
     return {"images": images, "annotations": annotations, "categories": categories}, results
@@ -57,8 +57,8 @@ def test_anybody_with_pycocotools_gets_the_same_figures_from_the_files(tmp_path:
     published = figures(truth, results, 0.5)
     Evaluation(truth, results, published, {}).write(tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):
-        data = COCO(str(tmp_path / TRUTH))
-        evaluation = COCOeval(data, data.loadRes(str(tmp_path / RESULTS)), "bbox")
+        data = COCO(str(tmp_path / GROUND_TRUTH_FILE))
+        evaluation = COCOeval(data, data.loadRes(str(tmp_path / RESULTS_FILE)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -69,7 +69,7 @@ def test_anybody_with_pycocotools_gets_the_same_figures_from_the_files(tmp_path:
         alone = evaluation.eval["precision"][:, :, number, 0, -1].mean()
         assert published["classes"][number]["coco"] == pytest.approx(alone, abs=1e-6)
     assert published["classes"][CLASSES - 1]["coco"] is None
-    assert json.loads((tmp_path / TRUTH).read_text()) == truth
+    assert json.loads((tmp_path / GROUND_TRUTH_FILE).read_text()) == truth
 
 
 def test_gluoncv_gets_the_same_voc_figures() -> None:
@@ -89,7 +89,7 @@ def test_gluoncv_gets_the_same_voc_figures() -> None:
         # On large numbers the pixel that it adds to each side does not count.
         boxes = [
             mx.nd.array(
-                [[10_000 * value for value in box_to_corners(one["bbox"], *sides)] for one in part] or [[-1] * 4]
+                [[10_000 * value for value in from_coco_bbox(one["bbox"], *sides)] for one in part] or [[-1] * 4]
             )
             for part in (found, objects)
         ]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from report_samples import Instances
 
-from sagemaker_ssd.boxes import pairwise_overlap
-from sagemaker_ssd.report.analysis import CONFUSED, LOOSE, NOTHING, REPEATED, analyse, nearest_objects
+from sagemaker_ssd.boxes import best_iou_in_group, box_iou
+from sagemaker_ssd.report.analysis import BACKGROUND, CLASSIFICATION, DUPLICATE, LOCALIZATION, analyse
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 
 BOX = [50.0, 50.0, 100.0, 100.0]
@@ -59,8 +59,8 @@ def test_parts_of_a_large_set_are_one_set():
     low = random.uniform(0, 200, (2300, 2))
     boxes = np.concatenate([low, low + random.uniform(10, 100, (2300, 2))], axis=1)
     groups = np.repeat([0, 7, 0, 9], [1100, 30, 1200 - 60, 30])
-    overlaps, nearest = nearest_objects(boxes[1100:], groups[1100:], boxes[:1100], groups[:1100])
-    expected = pairwise_overlap(boxes[1100:], boxes[:1100])
+    overlaps, nearest = best_iou_in_group(boxes[1100:], groups[1100:], boxes[:1100], groups[:1100])
+    expected = box_iou(boxes[1100:], boxes[:1100])
     alone = groups[1100:] != 0
     assert alone.sum() == 60
     np.testing.assert_allclose(overlaps[~alone], expected.max(axis=1)[~alone])
@@ -80,7 +80,7 @@ def test_the_score_with_the_best_balance():
     # F1 is 2 right / (4 + counted): 0.55 gives 6 / 7, 0.2 gives 8 / 11.
     analysis = analyse(instances.truth, instances.detections, 0.5)
     assert analysis.score_threshold == 0.55
-    assert (analysis.right.tolist(), analysis.wrong.tolist()) == ([3], [0])
+    assert (analysis.true_positives.tolist(), analysis.false_positives.tolist()) == ([3], [0])
 
 
 def test_confusions_by_hand():
@@ -104,7 +104,7 @@ def test_confusions_by_hand():
     assert analysis.score_threshold == 0.9
     matrix = {(truth, found): count for truth, found, count in analysis.mistakes.confusions.tolist()}
     assert matrix == {(0, 0): 4, (1, 1): 1, (1, 2): 1, (1, 3): 2, (3, 1): 2}
-    assert sorted(analysis.mistakes.kinds.tolist()) == sorted([CONFUSED, LOOSE, NOTHING])
+    assert sorted(analysis.mistakes.kinds.tolist()) == sorted([CLASSIFICATION, LOCALIZATION, BACKGROUND])
 
 
 def test_a_detection_beside_its_object_is_no_confusion_of_a_class_with_itself():
@@ -134,7 +134,7 @@ def test_every_kind_of_mistake():
         instances.detection(0, class_id, box, score)
     analysis = analyse(instances.truth, instances.detections, 0.5)
     assert analysis.score_threshold == 0.6
-    assert analysis.mistakes.kinds.tolist() == [NOTHING, CONFUSED, LOOSE, REPEATED]
+    assert analysis.mistakes.kinds.tolist() == [BACKGROUND, CLASSIFICATION, LOCALIZATION, DUPLICATE]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -144,8 +144,8 @@ def test_the_matrix_has_every_object_and_every_detection_once(seed):
     truth, found, count = analysis.mistakes.confusions.T
     matrix[truth, found] = count
     np.testing.assert_array_equal(matrix[:3].sum(axis=1), analysis.boxes)
-    np.testing.assert_array_equal(matrix[:, :3].sum(axis=0), analysis.right + analysis.wrong)
-    np.testing.assert_array_equal(np.diag(matrix)[:3], analysis.right)
+    np.testing.assert_array_equal(matrix[:, :3].sum(axis=0), analysis.true_positives + analysis.false_positives)
+    np.testing.assert_array_equal(np.diag(matrix)[:3], analysis.true_positives)
 
 
 def test_boxes_of_unknown_images_and_numbers_that_are_not_finite_are_left_out():

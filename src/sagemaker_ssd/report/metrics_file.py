@@ -1,4 +1,4 @@
-"""What the report takes from metrics.json, whose keys may be missing."""
+"""Reads from metrics.json, or an evaluation's document, what the report shows; any key may be missing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sagemaker_ssd.report.analysis import Curve
 from sagemaker_ssd.report.wording import number
 
 
-def section(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+def nested(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     """Return the object below the keys, empty where there is none."""
     found: Any = document
     for key in keys:
@@ -19,7 +19,7 @@ def section(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
 def hyperparameter(metrics: Mapping[str, Any], name: str) -> float | None:
     """Return a hyperparameter that is a number; metrics.json has them as text."""
     try:
-        return number(float(section(metrics, "hyperparameters")[name]))
+        return number(float(nested(metrics, "hyperparameters")[name]))
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -35,7 +35,7 @@ class EpochFigures:
     coco: float | None
 
 
-def epoch_figures(metrics: Mapping[str, Any]) -> list[EpochFigures]:
+def read_epochs(metrics: Mapping[str, Any]) -> list[EpochFigures]:
     """Return every epoch, in the order of the file."""
     entries = metrics.get("epochs")
     if not isinstance(entries, Sequence):
@@ -43,10 +43,10 @@ def epoch_figures(metrics: Mapping[str, Any]) -> list[EpochFigures]:
     return [
         EpochFigures(
             int(entry.get("epoch", index)),
-            number(section(entry, "train").get("cross_entropy")),
-            number(section(entry, "train").get("smooth_l1")),
-            number(section(entry, "validation").get("mAP")),
-            number(section(entry, "validation").get("mAP_coco")),
+            number(nested(entry, "train").get("cross_entropy")),
+            number(nested(entry, "train").get("smooth_l1")),
+            number(nested(entry, "validation").get("mAP")),
+            number(nested(entry, "validation").get("mAP_coco")),
         )
         for index, entry in enumerate(entries)
     ]
@@ -71,7 +71,9 @@ class ModelFigures:
     classes: dict[int, ClassFigures]
 
 
-def model_figures(metrics: Mapping[str, Any], class_ids: Sequence[int], curves: Sequence[Curve | None]) -> ModelFigures:
+def read_model_figures(
+    metrics: Mapping[str, Any], class_ids: Sequence[int], curves: Sequence[Curve | None]
+) -> ModelFigures:
     """Return the best epoch's figures; those by VOC's definitions are computed where metrics.json has none."""
     entry = kept_model(metrics)
     listed = {
@@ -102,11 +104,11 @@ def model_figures(metrics: Mapping[str, Any], class_ids: Sequence[int], curves: 
 def kept_model(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the entry with the figures of the model that is kept, empty where there is none."""
     for key in ("best", "validation"):
-        if section(metrics, key):
-            return section(metrics, key)
+        if nested(metrics, key):
+            return nested(metrics, key)
     best, epochs = metrics.get("best_epoch"), metrics.get("epochs")
     if isinstance(best, int) and isinstance(epochs, Sequence) and 0 <= best < len(epochs):
-        return section(epochs[best], "validation")
+        return nested(epochs[best], "validation")
     return {}
 
 

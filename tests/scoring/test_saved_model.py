@@ -13,7 +13,7 @@ from sagemaker_ssd.batches.reader import evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.scoring.coco import coco_truth
+from sagemaker_ssd.scoring.coco import coco_ground_truth
 from sagemaker_ssd.scoring.saved_model import decoded, network_input, read_picture
 
 MEAN = (123.0, 117.0, 104.0)
@@ -67,6 +67,6 @@ def test_a_picture_of_a_channel_is_as_its_boxes_see_it(tmp_path: Path) -> None:
         tmp_path / "train_annotation",
         **{"name": "train", "num_classes": 1, "scratch": tmp_path / "s", "max_bad_images": 0, "label_width": 7},
     )
-    truth = coco_truth(file, ["cat"])
+    truth = coco_ground_truth(file, ["cat"])
     assert (truth["images"][0]["width"], truth["images"][0]["height"]) == (160, 90)
     assert read_picture(file, 0).size == (160, 90)
