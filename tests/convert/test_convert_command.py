@@ -10,7 +10,7 @@ import pytest
 import sagemaker_ssd
 from sagemaker_ssd import boxes
 from sagemaker_ssd.convert.__main__ import main
-from sagemaker_ssd.convert.dataset import BORDER_PIXELS
+from sagemaker_ssd.convert.shapes import BORDER_PIXELS
 
 DOG = ("dog", 10, 5, 60, 45)
 
