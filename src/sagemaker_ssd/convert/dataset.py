@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -170,6 +170,8 @@ def make_dataset(
     _refuse_doubles(splits, findings)
     classes = tuple(names if choices.classes is None else choices.classes)
     _check_classes(splits, classes, choices, findings)
+    if choices.coordinates is None:
+        _find_fractions(train, validation, findings)
     reader = _Reader(findings, choices, {name: number for number, name in enumerate(classes)})
     examples = {name: reader.read(split, name) for name, split in splits.items()}
     images = findings.count_images(image.key for split in splits.values() for image in split)
@@ -264,7 +266,6 @@ class _Reader:
 
     def read(self, images: Sequence[DrawnImage], split: str) -> tuple[Example, ...]:
         """Return the examples of the images of a split; those with faults may be missing."""
-        self._find_fractions(images, split)
         examples = []
         for image in tqdm(images, desc=f"checking {split}", unit=" images", leave=False, disable=None):
             example = self._read(image)
@@ -302,7 +303,9 @@ class _Reader:
             if drawn.degrees:
                 corners = around_rotated(corners, drawn.degrees, frame.size)
                 self._findings.note(
-                    "rotated boxes", f"in {image.place}", "each was written as the upright box that encloses it"
+                    "rotated boxes",
+                    f"{image.place}: {drawn.title}",
+                    "each was written as the upright box that encloses it",
                 )
             check_border(corners, frame.size)
         except UserError as fault:
@@ -323,42 +326,33 @@ class _Reader:
                 "training sees them upright, so their boxes have to fit the upright image",
             )
 
-    def _find_fractions(self, images: Sequence[DrawnImage], split: str) -> None:
-        """Find boxes whose numbers are fractions of the image, which would pass for tiny ones in pixels."""
-        if self._choices.coordinates is not None:
-            return
+
+def _find_fractions(train: Sequence[DrawnImage], validation: Sequence[DrawnImage], findings: Findings) -> None:
+    """Find boxes whose numbers are fractions of the image, which would pass for tiny ones in pixels."""
+    for images, of in (((*train, *validation), ""), (train, "train: "), (validation, "validation: ")):
         boxes = [(image, each) for image in images for each in image.objects if has_area(each.corners)]
         suspect = [(image, each) for image, each in boxes if look_like_fractions(each.corners)]
-        broken = any(not _whole(each.corners) for _, each in suspect)
         many = len(suspect) >= max(_FEWEST_FRACTIONS, _SHARE_OF_FRACTIONS * len(boxes))
-        if suspect and (many or (len(suspect) == len(boxes) and broken)):
+        if many or (len(suspect) == len(boxes) and any(not _whole(each.corners) for _, each in suspect)):
             image, each = suspect[0]
-            self._findings.fault(
+            findings.fault(
                 "fractions",
-                f"{split}: {in_words(len(suspect), 'box', 'boxes')} of {len(boxes):,} "
-                f"{'lies' if len(suspect) == 1 else 'lie'} within 0 to 1, such as {image.place}: {each.title} "
-                f"(xmin, ymin, xmax, ymax {_in_numbers(each.corners)}). These look like fractions of the image, and "
-                "pixels are read; give --coordinates fractions, or --coordinates pixels if they are pixels",
+                f"{of}{len(suspect):,} of {in_words(len(boxes), 'box', 'boxes')} within 0 to 1, such as "
+                f"{image.place}: {each.title} (xmin, ymin, xmax, ymax {_in_numbers(each.corners)}). These look like "
+                "fractions of the image, and pixels are read; give --coordinates fractions, or --coordinates pixels "
+                "if they are pixels",
             )
             return
-        for image, drawn in _by_image(suspect):
-            if len(drawn) == sum(has_area(each.corners) for each in image.objects) and not all(
-                _whole(each.corners) for each in drawn
-            ):
-                self._findings.bad_image(
-                    image.key,
-                    "fractions",
-                    f"{image.place}: all its boxes lie within 0 to 1, such as {drawn[0].title} (xmin, ymin, xmax, "
-                    f"ymax {_in_numbers(drawn[0].corners)}), which look like fractions of the image among pixels: "
-                    "write pixels",
-                )
-
-
-def _by_image(objects: Iterable[tuple[DrawnImage, DrawnObject]]) -> Iterator[tuple[DrawnImage, list[DrawnObject]]]:
-    grouped: dict[Hashable, tuple[DrawnImage, list[DrawnObject]]] = {}
-    for image, each in objects:
-        grouped.setdefault(image.key, (image, []))[1].append(each)
-    yield from grouped.values()
+    for image in (*train, *validation):
+        drawn = [each for each in image.objects if has_area(each.corners)]
+        # Whole numbers alone may be a pixel in the corner.
+        if all(look_like_fractions(each.corners) for each in drawn) and not all(_whole(each.corners) for each in drawn):
+            findings.bad_image(
+                image.key,
+                "fractions",
+                f"{image.place}: all its boxes lie within 0 to 1, such as {drawn[0].title} (xmin, ymin, xmax, ymax "
+                f"{_in_numbers(drawn[0].corners)}), which look like fractions of the image among pixels: write pixels",
+            )
 
 
 def _whole(corners: Corners) -> bool:
