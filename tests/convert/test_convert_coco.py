@@ -1,49 +1,6 @@
 """`convert coco`: class ids, crowds, both forms, and files that cannot be used."""
 
-import json
-
 import pytest
-
-from sagemaker_ssd.convert.__main__ import main
-
-CATEGORIES = [{"id": 17, "name": "cat"}, {"id": 3, "name": "car"}, {"id": 90, "name": "tooth  brush"}]
-
-
-class CocoSet:
-    def __init__(self, root, draw):
-        self.root = root
-        self.draw = draw
-        self.images = root / "images"
-        self.images.mkdir(parents=True)
-
-    def write(self, name, images, annotations, categories=CATEGORIES):
-        """`images`: {id: file_name}, of 100 x 50 px; `annotations`: (image_id, category_id, bbox[, iscrowd])."""
-        for file in images.values():
-            self.draw(self.images / file, (100, 50))
-        content = {
-            "images": [{"id": i, "file_name": file, "width": 100, "height": 50} for i, file in images.items()],
-            "annotations": [
-                {"id": 1000 + n, "image_id": a[0], "category_id": a[1], "bbox": a[2], "iscrowd": int(len(a) > 3),
-                 "segmentation": [[1, 2, 3, 4]], "area": 1}
-                for n, a in enumerate(annotations)
-            ],
-            "categories": categories,
-        }  # fmt: skip
-        return self.write_json(name, content)
-
-    def write_json(self, name, content):
-        path = self.root / name
-        path.write_text(json.dumps(content))
-        return path
-
-    def run(self, output, *more, form="images"):
-        arguments = ["coco", "--images", self.images, "--as", form, "--output", output, *more]
-        return main([str(word) for word in arguments])
-
-
-@pytest.fixture
-def coco(tmp_path, draw):
-    return CocoSet(tmp_path / "coco", draw)
 
 
 def test_class_ids_follow_the_order_of_category_ids(coco, convert, tmp_path, read_json):
@@ -114,14 +71,13 @@ def test_one_file_is_split(coco, tmp_path):
     assert len(names[0] | names[1]) == 8
 
 
-def test_validation_images_in_a_folder_of_their_own(coco, tmp_path):
+def test_validation_images_in_a_folder_of_their_own(coco, other_coco, tmp_path):
     train = coco.write("train.json", {1: "same.jpg"}, [(1, 3, [0, 0, 9, 9])])
-    other = CocoSet(tmp_path / "other", coco.draw)
-    validation = other.write("val.json", {1: "same.jpg"}, [(1, 3, [0, 0, 9, 9])])
-    more = ("--train", train, "--validation", validation, "--validation-images", other.images)
+    validation = other_coco.write("val.json", {1: "same.jpg"}, [(1, 3, [0, 0, 9, 9])])
+    more = ("--train", train, "--validation", validation, "--validation-images", other_coco.images)
     assert coco.run(tmp_path / "out", *more) == 0
     copied = (tmp_path / "out/validation/same.jpg").read_bytes()
-    assert copied == (other.images / "same.jpg").read_bytes()
+    assert copied == (other_coco.images / "same.jpg").read_bytes()
     assert copied != (coco.images / "same.jpg").read_bytes()
 
 

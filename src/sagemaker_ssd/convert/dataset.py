@@ -178,7 +178,8 @@ def make_dataset(
     if not findings.stops(images):
         for name, split in splits.items():
             if not examples[name]:
-                why = empty_because.get(name, "") if not split else ": all of its images were left out"
+                left_out = ": all of its images were left out" if split or findings.bad_images else ""
+                why = empty_because.get(name) or left_out
                 findings.fault("empty", f"the {name} split has no image{why}")
         if not findings.faulty and not any(example.boxes for split in examples.values() for example in split):
             findings.fault("nothing", "not one object in the images")
@@ -333,7 +334,9 @@ def _find_fractions(train: Sequence[DrawnImage], validation: Sequence[DrawnImage
         boxes = [(image, each) for image in images for each in image.objects if has_area(each.corners)]
         suspect = [(image, each) for image, each in boxes if look_like_fractions(each.corners)]
         many = len(suspect) >= max(_FEWEST_FRACTIONS, _SHARE_OF_FRACTIONS * len(boxes))
-        if many or (len(suspect) == len(boxes) and any(not _whole(each.corners) for _, each in suspect)):
+        # The few boxes of a split may be a pixel in the corner each; those of a whole data set are not.
+        certain = not of or any(not _whole(each.corners) for _, each in suspect)
+        if suspect and (many or (len(suspect) == len(boxes) and certain)):
             image, each = suspect[0]
             findings.fault(
                 "fractions",

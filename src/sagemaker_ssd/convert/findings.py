@@ -8,6 +8,8 @@ from typing import Final
 from sagemaker_ssd.errors import UserError, in_words
 
 _NAMED: Final = 10
+# Nobody reads on, and a name in a file may be a whole picture in base64.
+_LONGEST_TEXT: Final = 2000
 
 
 class Findings:
@@ -29,6 +31,11 @@ class Findings:
         """Whether something that was found stops the conversion, however few images it concerns."""
         return bool(self._faults)
 
+    @property
+    def bad_images(self) -> int:
+        """How many images have a fault."""
+        return len(self._bad_images)
+
     def is_bad(self, image: Hashable) -> bool:
         """Whether an image has a fault."""
         return image in self._bad_images
@@ -39,7 +46,7 @@ class Findings:
 
     def stops(self, images: int) -> bool:
         """Whether what was found so far stops the conversion of so many images."""
-        return self.faulty or len(self._bad_images) > self._allowed(images)
+        return self.faulty or self.bad_images > self._allowed(images)
 
     def fault(self, kind: str, text: str) -> None:
         """Add a fault of the data set as a whole; of a `kind` the first ten are shown."""
@@ -71,7 +78,7 @@ class Findings:
 
         Bad images that are few enough become a note.
         """
-        bad, allowed = len(self._bad_images), self._allowed(images)
+        bad, allowed = self.bad_images, self._allowed(images)
         limit = f"--max-bad-images ({self._max_bad_images:g}) allows {allowed:,}"
         too_many = bad > allowed
         if bad and not too_many:
@@ -126,6 +133,7 @@ def _lines(kinds: Sequence[_Kind]) -> list[str]:
 
 
 def _printable(text: str) -> str:
+    text = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
     # Names of files may hold anything: a line break would look like another fault, and a stray byte (a lone surrogate)
     # cannot be printed at all.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -120,21 +120,39 @@ def around_segmentation(segmentation: object) -> Corners | None:
 
 def _around_rle(rle: dict[str, object]) -> Corners | None:
     size, counts = rle.get("size"), rle.get("counts")
-    # Checked here, since the C code behind this does not: a height of 0 would end the process.
+    # Checked here, since the C code behind this checks nothing: a height of 0 would end the process.
     if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         return None
     height, width = size
-    if isinstance(counts, list):
-        if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != height * width:
-            return None
-        rle = masks.frPyObjects({"size": size, "counts": counts}, height, width)
-    elif isinstance(counts, str) and counts.isascii() and counts:
-        rle = {"size": size, "counts": counts.encode()}
-    else:
+    runs = _decompress(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
         return None
+    if sum(runs) != height * width:
+        return None
+    rle = masks.frPyObjects({"size": size, "counts": runs}, height, width)
     left, top, across, along = (float(value) for value in masks.toBbox(rle))
     corners = (left, top, left + across, top + along)
-    return corners if has_area(corners) and corners[2] <= width and corners[3] <= height else None
+    return corners if has_area(corners) else None
+
+
+def _decompress(counts: str) -> list[int]:
+    """Return the lengths of the runs of a compressed RLE, whatever its text is.
+
+    Source: pycocotools, `rleFrString`: each is written in groups of 5 bits from the lowest on, with 32 for more to come
+    and the last group's 16 for the sign; from the fourth on, as the difference to the one before the last.
+    """
+    runs: list[int] = []
+    number = shift = 0
+    for character in counts:
+        group = ord(character) - 48
+        number |= (group & 31) << shift
+        shift += 5
+        if not group & 32:
+            if group & 16:
+                number -= 1 << shift
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number = shift = 0
+    return runs
 
 
 def is_number(value: object) -> bool:
