@@ -48,6 +48,10 @@ class VocSet:
             text += f"<object><name>{label}</name>{difficult}<bndbox>{box}</bndbox></object>"
         self.write_xml(name, f"{text}</annotation>")
 
+    def draw(self, name, size=(100, 50)):
+        """Draw an image without XML."""
+        draw_image(self.images / name, size)
+
     def write_xml(self, name, text):
         path = self.annotations / Path(name).with_suffix(".xml")
         path.parent.mkdir(parents=True, exist_ok=True)
