@@ -3,6 +3,7 @@
 Source of the format: Amazon SageMaker developer guide, `object-detection.md`, "Train with the Image Format".
 """
 
+import codecs
 import json
 import math
 import os
@@ -56,7 +57,7 @@ _OTHER_TOOLS: Final = (
     ({"task", "result"}, "Label Studio's JSON", _EXPORT),
     ({"label", "annotator"}, "Label Studio's JSON-MIN", _EXPORT),
     ({"source-ref"}, "a line of a manifest of Ground Truth or Rekognition Custom Labels", _MANIFEST),
-    ({"images", "annotations", "categories"}, "a COCO file", f"turn it into channels with {_CONVERT} coco"),
+    ({"images", "annotations"}, "a COCO file", f"turn it into channels with {_CONVERT} coco"),
     ({"_via_img_metadata"}, "a project of VIA", _EXPORT_COCO),
     ({"filename", "regions"}, "VIA's JSON", _EXPORT_COCO),
     ({"asset", "regions"}, "VoTT's JSON", _EXPORT_VOC),
@@ -115,6 +116,10 @@ def _load(text: bytes) -> dict[str, Any]:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and error.doc[error.pos] == "{":
             _refuse_other_tools(json.loads(error.doc[: error.pos]))
             raise _FaultError("holds more than one JSON object; write one for each image") from error
+        if text.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"<annotation", b"<?xml")):
+            raise _FaultError(
+                f"is XML, not JSON: if it is Pascal VOC's, turn it into channels with {_CONVERT} voc"
+            ) from error
         raise _FaultError(f"is not JSON: {error}") from error
     _refuse_other_tools(content)
     if not isinstance(content, dict):
