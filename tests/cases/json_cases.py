@@ -60,6 +60,9 @@ COCO = {
     "annotations": [{"image_id": 1, "category_id": 1, "bbox": list(OBJECT)}],
 }
 MANIFEST = {"source-ref": "s3://bucket/odd.jpg", "boxes": {"annotations": [box(*OBJECT)], "image_size": SIZE}}
+LABELME = {"shapes": [{"label": "dog", "points": [[1, 2], [30, 40]]}], "imagePath": "odd.jpg", "flags": {}}
+SUPERVISELY = {"description": "", "size": {"height": HEIGHT, "width": WIDTH}, "objects": []}
+LABEL_STUDIO = {"id": 1, "data": {"image": "odd.jpg"}, "annotations": []}
 
 BOXES = [
     boxes_case("box as large as the image", USED, "", box(0, 0, WIDTH, HEIGHT)),
@@ -160,8 +163,12 @@ TEXTS = [
     text_case(
         "nested as deep as JSON is read", STOPS, WHERE, '{"annotations": [], "file": ' + "[" * 950 + "]" * 950 + "}"
     ),
-    text_case("COCO's format", STOPS, "box 0 has no class_id, left, top, width, height", json.dumps(COCO)),
-    text_case("line of an augmented manifest", STOPS, 'has no list "annotations"', json.dumps(MANIFEST)),
-    text_case("Pascal VOC's XML", STOPS, f"{WHERE}is not JSON: ", "<annotation><object/></annotation>"),
+    text_case("COCO's format", STOPS, f"{WHERE}is a COCO file, not this job's: ", json.dumps(COCO)),
+    text_case("line of an augmented manifest", STOPS, f"{WHERE}is a line of a manifest of ", json.dumps(MANIFEST)),
+    text_case("labelme's JSON", STOPS, f"{WHERE}is labelme's JSON, not this job's: ", json.dumps(LABELME)),
+    text_case("Supervisely's JSON", STOPS, f"{WHERE}is Supervisely's JSON, ", json.dumps(SUPERVISELY)),
+    text_case("Label Studio's JSON", STOPS, f"{WHERE}is Label Studio's JSON, ", json.dumps([LABEL_STUDIO])),
+    text_case("Label Studio's task without objects", STOPS, "is Label Studio's JSON, ", json.dumps(LABEL_STUDIO)),
+    text_case("Pascal VOC's XML", STOPS, f"{WHERE}is XML, not JSON: ", "<annotation><object/></annotation>"),
 ]
 CASES = [*BOXES, *KEYS, *TEXTS]

@@ -1,11 +1,12 @@
-"""Which JSON belongs to which image."""
+"""Which JSON belongs to which image, and JSON of other tools."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sagemaker_ssd.channels.annotations import Annotation, find_files, pair_images
+from sagemaker_ssd.channels.annotations import Annotation, find_files, pair_images, parse_annotation
 
 
 def paired(images: list[str], jsons: dict[str, str]) -> dict[str, str]:
@@ -69,3 +70,58 @@ def test_find_files_follows_links_but_not_round_in_circles(tmp_path: Path) -> No
     (tmp_path / "channel" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "channel" / "sub" / "loop").symlink_to(tmp_path / "channel")
     assert find_files(tmp_path / "channel", (".jpg",)) == ["a.jpg", "linked/d.jpg", "sub/b.JPG"]
+
+
+LABELME = {
+    "version": "5.2",
+    "flags": {},
+    "shapes": [{"label": "dog", "points": [[1, 2], [3, 4]]}],
+    "imagePath": "a.jpg",
+}
+SUPERVISELY = {"description": "", "tags": [], "size": {"height": 50, "width": 100}, "objects": []}
+LABEL_STUDIO = {"id": 1, "data": {"image": "a.jpg"}, "annotations": []}
+MANIFEST = {"source-ref": "s3://b/a.jpg", "boxes": {"image_size": [], "annotations": []}}
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "remedy"),
+    [
+        (LABELME, "labelme's JSON", "sagemaker_ssd.convert"),
+        ({**LABELME, "annotations": []}, "labelme's JSON", "sagemaker_ssd.convert"),
+        (SUPERVISELY, "Supervisely's JSON", "export it as COCO or Pascal VOC"),
+        (LABEL_STUDIO, "Label Studio's JSON", "export it as COCO or Pascal VOC"),
+        ([LABEL_STUDIO], "Label Studio's JSON", "export it as COCO or Pascal VOC"),
+        (MANIFEST, "a line of a manifest", "AugmentedManifestFile"),
+        ({"images": [], "annotations": [], "categories": []}, "a COCO file", "sagemaker_ssd.convert coco"),
+        ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "VIA's JSON", "export it as COCO"),
+        ([{"image": "a.jpg", "annotations": []}], "CreateML's JSON", "export it as COCO or Pascal VOC"),
+    ],
+)
+def test_json_of_other_tools_is_called_by_its_name(content, what, remedy):
+    _, (fault,) = parse_annotation(json.dumps(content).encode(), "a.json", num_classes=1)
+    assert what in fault
+    assert remedy in fault
+    # Whoever wrote that would lose all objects.
+    assert '"annotations": []' not in fault
+
+
+def test_lines_of_a_manifest_in_one_file():
+    line = json.dumps(MANIFEST).encode()
+    _, (fault,) = parse_annotation(line + b"\n" + line, "a.json", num_classes=1)
+    assert fault.startswith("is a line of a manifest")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"data": {}}, {"image": "a.jpg"}, {"images": 1, "categories": []}, {"objects": [], "size": {}}, {"item": 1}],
+)
+def test_json_with_keys_of_its_own_stays_readable(more):
+    box = {"class_id": 0, "left": 1, "top": 2, "width": 3, "height": 4}
+    annotation, faults = parse_annotation(json.dumps({"annotations": [box], **more}).encode(), "a.json", num_classes=1)
+    assert faults == []
+    assert annotation.boxes.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_an_image_without_objects_that_names_its_image_stays_readable():
+    annotation, faults = parse_annotation(b'{"image": "a.jpg", "annotations": []}', "a.json", num_classes=1)
+    assert (faults, len(annotation.boxes)) == ([], 0)

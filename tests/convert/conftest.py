@@ -10,17 +10,18 @@ import pytest
 from PIL import Image
 
 import sagemaker_ssd
+from sagemaker_ssd.convert.__main__ import main
 
 SOURCE = Path(sagemaker_ssd.__file__).parents[1]
 
 
-def draw_image(path, size, orientation=None):
+def draw_image(path, size, orientation=None, kind=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(len(str(path))).integers(0, 256, (size[1], size[0], 3), np.uint8)
     exif = Image.Exif()
     if orientation:
         exif[0x0112] = orientation
-    Image.fromarray(pixels).save(path, exif=exif)
+    Image.fromarray(pixels).save(path, kind, exif=exif)
 
 
 class VocSet:
@@ -47,6 +48,10 @@ class VocSet:
             text += f"<object><name>{label}</name>{difficult}<bndbox>{box}</bndbox></object>"
         self.write_xml(name, f"{text}</annotation>")
 
+    def draw(self, name, size=(100, 50)):
+        """Draw an image without XML."""
+        draw_image(self.images / name, size)
+
     def write_xml(self, name, text):
         path = self.annotations / Path(name).with_suffix(".xml")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +67,41 @@ class VocSet:
         return ["voc", "--images", self.images, "--annotations", self.annotations, *more]
 
 
+CATEGORIES = [{"id": 17, "name": "cat"}, {"id": 3, "name": "car"}, {"id": 90, "name": "tooth  brush"}]
+
+
+class CocoSet:
+    def __init__(self, root, draw):
+        self.root = root
+        self.draw = draw
+        self.images = root / "images"
+        self.images.mkdir(parents=True)
+
+    def write(self, name, images, annotations, categories=CATEGORIES):
+        """`images`: {id: file_name}, of 100 x 50 px; `annotations`: (image_id, category_id, bbox[, iscrowd])."""
+        for file in images.values():
+            self.draw(self.images / file, (100, 50))
+        content = {
+            "images": [{"id": i, "file_name": file, "width": 100, "height": 50} for i, file in images.items()],
+            "annotations": [
+                {"id": 1000 + n, "image_id": a[0], "category_id": a[1], "bbox": a[2], "iscrowd": int(len(a) > 3),
+                 "segmentation": [[1, 2, 3, 4]], "area": 1}
+                for n, a in enumerate(annotations)
+            ],
+            "categories": categories,
+        }  # fmt: skip
+        return self.write_json(name, content)
+
+    def write_json(self, name, content):
+        path = self.root / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def run(self, output, *more, form="images"):
+        arguments = ["coco", "--images", self.images, "--as", form, "--output", output, *more]
+        return main([str(word) for word in arguments])
+
+
 @pytest.fixture
 def draw():
     return draw_image
@@ -70,6 +110,31 @@ def draw():
 @pytest.fixture
 def voc(tmp_path):
     return VocSet(tmp_path / "voc")
+
+
+@pytest.fixture
+def coco(tmp_path):
+    return CocoSet(tmp_path / "coco", draw_image)
+
+
+@pytest.fixture
+def other_coco(tmp_path):
+    return CocoSet(tmp_path / "other", draw_image)
+
+
+@pytest.fixture
+def boxes_of(read_json):
+    """(class_id, left, top, width, height) of each box of an image's JSON, and the image's size."""
+
+    def read(path):
+        content = read_json(path)
+        boxes = [
+            tuple(box[key] for key in ("class_id", "left", "top", "width", "height")) for box in content["annotations"]
+        ]
+        (size,) = content["image_size"]
+        return boxes, (size["width"], size["height"])
+
+    return read
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import sagemaker_ssd
 from sagemaker_ssd import boxes
 from sagemaker_ssd.convert.__main__ import main
-from sagemaker_ssd.convert.dataset import BORDER_PIXELS
+from sagemaker_ssd.convert.shapes import BORDER_PIXELS
 
 DOG = ("dog", 10, 5, 60, 45)
 
@@ -85,12 +85,13 @@ def test_a_file_that_cannot_be_written_whole(pair, convert, tmp_path, form, file
     # Images of noise, 100 x 50 px: 5 kB each.
     done = convert(*words, limit=1000)
     assert done.returncode == 1
-    assert done.stderr.startswith(str(tmp_path / "out" / file))
+    assert done.stderr.startswith(f"{tmp_path / 'out' / file} cannot be written: the disk is full, or a quota or limit")
     assert "Traceback" not in done.stderr
 
 
-def test_mxnet_is_left_alone_where_it_is_not_needed(pair, tmp_path):
-    words = [str(word) for word in pair.arguments("--as", "images", "--output", tmp_path / "out")]
+@pytest.mark.parametrize("form", ["images", "recordio"])
+def test_mxnet_is_left_alone(pair, tmp_path, form):
+    words = [str(word) for word in pair.arguments("--as", form, "--output", tmp_path / "out")]
     program = (
         f"import sys; from sagemaker_ssd.convert.__main__ import main; main({words}); print('mxnet' in sys.modules)"
     )
@@ -99,6 +100,51 @@ def test_mxnet_is_left_alone_where_it_is_not_needed(pair, tmp_path):
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_rec_is_byte_for_byte_what_mxnet_writes(voc, tmp_path, read_records):
+    from mxnet.recordio import IRHeader, MXRecordIO, pack
+
+    for number in range(6):
+        voc.add(f"{number}.jpg", [] if number == 2 else [(*DOG, number % 2), ("cat", 1, 2, 3, 4)])
+        with (voc.images / f"{number}.jpg").open("ab") as image:
+            image.write(b"x" * number + b"\x0a\x23\xd7\xce" * 3)  # RecordIO's magic word, at all four offsets
+    stems = voc.write_list("all.txt", *range(6))
+    words = voc.arguments("--as", "recordio", "--train", stems, "--validation", stems, "--output", tmp_path / "out")
+    assert main([str(word) for word in words]) == 0
+    for channel in ("train", "validation"):
+        path = tmp_path / "out" / channel / f"{channel}.rec"
+        again = MXRecordIO(str(tmp_path / "again.rec"), "w")
+        for number, (label, image) in enumerate(read_records(path)):
+            again.write(pack(IRHeader(0, label, number, 0), image))
+        again.close()
+        assert path.read_bytes() == (tmp_path / "again.rec").read_bytes()
+
+
+def test_whoever_reads_the_summary_need_not_read_on(pair, tmp_path):
+    words = [str(word) for word in pair.arguments("--as", "images", "--output", tmp_path / "out")]
+    source = Path(sagemaker_ssd.__file__).parents[1]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "sagemaker_ssd.convert", *words],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out/classes.txt").is_file()
+
+
+def test_an_image_that_disappears_is_named(pair, tmp_path, convert):
+    (pair.images / "b.jpg").unlink()
+    (pair.images / "b.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    done = convert(*pair.arguments("--as", "recordio", "--output", tmp_path / "out"))
+    assert done.returncode == 1
+    assert "b.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_border_is_the_training_jobs():

@@ -140,7 +140,7 @@ def test_lines_of_a_list(voc, tmp_path, capsys):
     assert run(voc, tmp_path / "out", "--train", train, "--validation", train, "--as", "images") == 0
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == sorted(names)
     printed = capsys.readouterr().out
-    assert f"{train}: lines that repeat an image: 1, left out" in printed
+    assert f"lines of {train} that repeat an image: 2, first line 6; left out" in printed
     assert "images both in train and in validation: 4, first a.b.jpg" in printed
 
 

@@ -3,6 +3,7 @@
 Source of the format: Amazon SageMaker developer guide, `object-detection.md`, "Train with the Image Format".
 """
 
+import codecs
 import json
 import math
 import os
@@ -34,6 +35,38 @@ class Annotation:
     file: str
     size: tuple[float, float] | None
     boxes: NDArray[np.float64]
+
+
+_CONVERT: Final = "python -m sagemaker_ssd.convert"
+_EXPORT_COCO: Final = f"export it as COCO, and turn that into channels with {_CONVERT}"
+_EXPORT_VOC: Final = f"export it as Pascal VOC, and turn that into channels with {_CONVERT}"
+_EXPORT: Final = f"export it as COCO or Pascal VOC, and turn that into channels with {_CONVERT}"
+_LABELME: Final = f"labelme's labelme2voc.py or labelme2coco.py exports it; turn that into channels with {_CONVERT}"
+_MANIFEST: Final = (
+    "give the manifest itself as the channel, in Pipe mode with S3DataType AugmentedManifestFile, RecordWrapperType "
+    "RecordIO and its two AttributeNames"
+)
+# JSON of other tools: keys that it has, what it is, and the way from there to this job.
+_OTHER_TOOLS: Final = (
+    ({"shapes", "imagePath"}, "labelme's JSON", _LABELME),
+    ({"shapes", "imageData"}, "labelme's JSON", _LABELME),
+    ({"objects", "size"}, "Supervisely's JSON", _EXPORT),
+    ({"data", "annotations"}, "Label Studio's JSON", _EXPORT),
+    ({"data", "completions"}, "Label Studio's JSON", _EXPORT),
+    ({"data", "predictions"}, "Label Studio's JSON", _EXPORT),
+    ({"task", "result"}, "Label Studio's JSON", _EXPORT),
+    ({"label", "annotator"}, "Label Studio's JSON-MIN", _EXPORT),
+    ({"source-ref"}, "a line of a manifest of Ground Truth or Rekognition Custom Labels", _MANIFEST),
+    ({"images", "annotations"}, "a COCO file", f"turn it into channels with {_CONVERT} coco"),
+    ({"_via_img_metadata"}, "a project of VIA", _EXPORT_COCO),
+    ({"filename", "regions"}, "VIA's JSON", _EXPORT_COCO),
+    ({"asset", "regions"}, "VoTT's JSON", _EXPORT_VOC),
+    ({"image", "annotations"}, "CreateML's JSON", _EXPORT),
+    ({"items", "categories"}, "Datumaro's JSON", _EXPORT),
+    ({"item", "annotations"}, "V7 Darwin's JSON", _EXPORT_COCO),
+    ({"data_row"}, "Labelbox's JSON", _EXPORT_COCO),
+    ({"imageGcsUri"}, "a line of a Vertex AI data set", _EXPORT),
+)
 
 
 class _FaultError(ValueError):
@@ -81,11 +114,37 @@ def _load(text: bytes) -> dict[str, Any]:
         raise _FaultError(f"is not UTF-8 text (byte {error.start + 1:,}); save it as UTF-8") from error
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and error.doc[error.pos] == "{":
+            _refuse_other_tools(json.loads(error.doc[: error.pos]))
             raise _FaultError("holds more than one JSON object; write one for each image") from error
+        if text.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"<annotation", b"<?xml")):
+            raise _FaultError(
+                f"is XML, not JSON: if it is Pascal VOC's, turn it into channels with {_CONVERT} voc"
+            ) from error
         raise _FaultError(f"is not JSON: {error}") from error
+    _refuse_other_tools(content)
     if not isinstance(content, dict):
         raise _FaultError('holds no JSON object; write {"file": ..., "image_size": ..., "annotations": [...]}')
     return content
+
+
+def _refuse_other_tools(content: Any) -> None:
+    """Raise _FaultError for the JSON of another tool, whose objects stand where nobody would look for them."""
+    first = content[0] if isinstance(content, list) and content else content
+    if isinstance(content, dict) and len(content) == 1:  # VIA names each image at the top
+        first = next((value for value in content.values() if isinstance(value, dict)), first)
+    if not isinstance(first, dict) or _is_own(first):
+        return
+    for keys, what, remedy in _OTHER_TOOLS:
+        # Only in a list is the name of an image beside annotations anybody's in particular.
+        if keys <= first.keys() and not ("image" in keys and content is first):
+            raise _FaultError(f"is {what}, not this job's: {remedy}")
+
+
+def _is_own(content: dict[str, Any]) -> bool:
+    """Whether a JSON is in this job's format, whatever else is in it."""
+    annotations = content.get("annotations")
+    boxes = annotations if isinstance(annotations, list) else []
+    return "image_size" in content or any(isinstance(box, dict) and "class_id" in box for box in boxes)
 
 
 def _file(content: dict[str, Any]) -> str:

@@ -1,30 +1,41 @@
 """The command line of `python -m sagemaker_ssd.convert`."""
 
 import argparse
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sagemaker_ssd.convert.coco import read_coco
-from sagemaker_ssd.convert.dataset import Dataset
-from sagemaker_ssd.convert.output import summarise, write_images, write_recordio
+from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset
+from sagemaker_ssd.convert.findings import Findings
+from sagemaker_ssd.convert.output import summarise, write_class_names, write_images, write_recordio
 from sagemaker_ssd.convert.voc import read_voc
 from sagemaker_ssd.errors import UserError, problems
 
 DEFAULT_FRACTION = 0.2
+# That of the training job's hyperparameter of this name.
+DEFAULT_MAX_BAD_IMAGES = 0.01
 _DESCRIPTION = """Turn a data set into the channels of a training job.
 Images are copied byte for byte; images without objects stay, as examples of background."""
 _VOC = """XML files in PASCAL VOC's format.
 Corners are taken as they stand, as pixels counted from 0: the width of a box is xmax - xmin. (The VOC devkit counts
 from 1 and includes the last pixel; most tools that export this format do not.) Boxes without area are kept as they
-are; the training job counts and drops them."""
+are; the training job counts and drops them. Rotated boxes and polygons become the upright box around them."""
 _COCO = """JSON files in COCO's format.
-Categories become class ids 0, 1 ... in the order of their ids. Crowds (iscrowd) are left out, and so are images
-that show nothing else."""
+Classes are joined by name over both files, and get the ids 0, 1 ... in the order of their categories' ids; categories
+without a box get none. Crowds (iscrowd) are left out, and so are images that show nothing else; where a class has
+nothing but crowds, they are its objects. Rotated boxes, and annotations that have a polygon or RLE alone, become the
+upright box around them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a conversion; return 0, or 1 for data that cannot be converted. Wrong usage exits with 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files and classes may hold what the terminal's encoding has no bytes for.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         _check_folders(options)
@@ -37,14 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = error.filename2 or error.filename or options.output
         print(f"{place}: {error.strerror or error}", file=sys.stderr)
         return UserError.exit_code
-    print(summarise(dataset, options.form, options.output))
+    with contextlib.suppress(BrokenPipeError):  # whoever reads need not read on
+        print(summarise(dataset, options.form, options.output), flush=True)
     return 0
 
 
 def _check_folders(options: argparse.Namespace) -> None:
-    folders = ("images", "validation_images", "annotations")
+    folders = ("images", "validation_images", "annotations", "validation_annotations")
     given = {f"--{name.replace('_', '-')}": getattr(options, name, None) for name in folders}
     faults = [f"{name}: there is no folder {path}" for name, path in given.items() if path and not path.is_dir()]
+    own_annotations = getattr(options, "validation_annotations", None)
+    if own_annotations and options.validation_fraction is not None:
+        faults.append("--validation-fraction: with --validation-annotations nothing is split off; leave one out")
+    if options.validation_images and not options.validation and not own_annotations:
+        also = " or --validation-annotations" if options.source == "voc" else ""
+        faults.append(f"--validation-images: give --validation{also} too, which says what is annotated there")
     output = options.output
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         faults.append(f"--output: {output} is not an empty folder; name a new one, or empty it first")
@@ -55,6 +73,12 @@ def _check_folders(options: argparse.Namespace) -> None:
 def _read(options: argparse.Namespace) -> Dataset:
     fraction = DEFAULT_FRACTION if options.validation_fraction is None else options.validation_fraction
     validation_images = options.validation_images or options.images
+    findings = Findings(options.max_bad_images)
+    choices = Choices(
+        classes=options.classes or options.only_classes,
+        only=options.only_classes is not None,
+        coordinates=None if options.coordinates is None else Coordinates(options.coordinates),
+    )
     if options.source == "coco":
         return read_coco(
             images=options.images,
@@ -63,16 +87,22 @@ def _read(options: argparse.Namespace) -> Dataset:
             validation=options.validation,
             fraction=fraction,
             seed=options.seed,
+            keep_crowds=options.keep_crowds,
+            choices=choices,
+            findings=findings,
         )
     return read_voc(
         images=options.images,
         validation_images=validation_images,
         annotations=options.annotations,
+        validation_annotations=options.validation_annotations,
         train=options.train,
         validation=options.validation,
         fraction=fraction,
         seed=options.seed,
-        classes=options.classes,
+        negatives=options.negatives,
+        choices=choices,
+        findings=findings,
     )
 
 
@@ -82,7 +112,7 @@ def _write(dataset: Dataset, options: argparse.Namespace) -> None:
         write_images(dataset, options.output)
     else:
         write_recordio(dataset, options.output, options.seed)
-    (options.output / "classes.txt").write_text("".join(f"{name}\n" for name in dataset.classes), encoding="utf-8")
+    write_class_names(dataset, options.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,15 +124,19 @@ def _parser() -> argparse.ArgumentParser:
     voc.add_argument(
         "--train", type=Path, help="list of images, one a line, as stems or file names; without: every XML file"
     )
-    voc.add_argument("--classes", type=_class_names, help="a,b,c: class ids in this order; without: alphabetical")
+    voc.add_argument("--validation-annotations", type=Path, help="folder of the XML files for validation")
+    voc.add_argument("--negatives", action="store_true", help="keep images without an XML, as images without objects")
     coco = sources.add_parser("coco", help="COCO: JSON files", description=_COCO, formatter_class=layout)
     coco.add_argument("--train", type=Path, required=True, help="JSON file of the training images")
-    for source, kind in ((voc, "list of images"), (coco, "JSON file of images")):
-        _add_common(source, kind)
+    coco.add_argument(
+        "--keep-crowds", action="store_true", help="take annotations with iscrowd 1 as objects like all others"
+    )
+    _add_common(voc, "list of images", "alphabetical")
+    _add_common(coco, "JSON file of images", "as the categories' ids")
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, kind: str) -> None:
+def _add_common(parser: argparse.ArgumentParser, kind: str, order: str) -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of images (.jpg, .jpeg, .png)")
     parser.add_argument("--validation-images", type=Path, help="their folder, if not --images")
     validation = parser.add_mutually_exclusive_group()
@@ -111,6 +145,24 @@ def _add_common(parser: argparse.ArgumentParser, kind: str) -> None:
         "--validation-fraction",
         type=_fraction,
         help=f"share of the training images to split off without --validation (default {DEFAULT_FRACTION})",
+    )
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument("--classes", type=_class_names, help=f"a,b,c: class ids in this order; without: {order}")
+    classes.add_argument(
+        "--only-classes", type=_class_names, help="a,b,c: these classes alone, ids in this order; boxes of others go"
+    )
+    parser.add_argument(
+        "--coordinates",
+        choices=tuple(Coordinates),
+        help="what the numbers of boxes are: pixels, or fractions of width and height; without: pixels, unless they "
+        "look like fractions, which stops the conversion",
+    )
+    parser.add_argument(
+        "--max-bad-images",
+        type=_share,
+        default=DEFAULT_MAX_BAD_IMAGES,
+        help="share of the images, 0 to 1, that may be missing or have a fault such as a box outside of the image: "
+        f"they are left out and named; more stop the conversion (default {DEFAULT_MAX_BAD_IMAGES})",
     )
     parser.add_argument("--seed", type=int, default=0, help="chooses that share, and the order of a .rec (default 0)")
     parser.add_argument(
@@ -131,6 +183,16 @@ def _fraction(text: str) -> float:
     if not 0 < fraction < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number between 0 and 1")
     return fraction
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return share
 
 
 def _class_names(text: str) -> tuple[str, ...]:

@@ -1,102 +1,148 @@
 """COCO: one JSON file for each split, with its categories and its images with their annotations.
 
-Source: cocodataset.org, data format.
+Source: cocodataset.org, data format; for rotated boxes, the attribute `rotation` that CVAT writes, in degrees.
 """
 
 import json
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from sagemaker_ssd.convert.dataset import Box, Dataset, Example, ImageFolder, ImageSizes, check_corners, split_off
-from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, make_dataset, split_off
+from sagemaker_ssd.convert.findings import Findings, kind_of
+from sagemaker_ssd.convert.images import ImageFolder, read_side
+from sagemaker_ssd.convert.shapes import Corners, Size, around_segmentation, is_number, read_corners
+from sagemaker_ssd.errors import UserError, shown
 
 
 @dataclass(frozen=True, slots=True)
 class CocoAnnotation:
-    """An object as it stands: what to call it in a text, its category's id, its bbox."""
+    """An object as it stands: what to call it in a text, its category's id, its box, how many degrees it is turned."""
 
     title: str
     category: int
-    bbox: tuple[float, float, float, float]
+    corners: Corners
+    degrees: float
+    crowd: bool
 
 
 @dataclass(slots=True)
 class CocoImage:
-    """`size` is width and height, None if the file does not say; `crowds` counts the crowds left out."""
+    """`identity` is its id, `size` is width and height, None if the file does not say."""
 
+    title: str
+    identity: str
     file: str
-    size: tuple[int, int] | None
+    size: Size | None
     annotations: list[CocoAnnotation] = field(default_factory=list)
-    crowds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A category's name, and the name of the category above it, perhaps ""."""
+
+    name: str
+    above: str
 
 
 class CocoFile:
-    """Reads a file whole; `faults` says which single entries cannot be used.
+    """Reads a file whole; single entries that cannot be used become faults of `findings`.
 
     Raises UserError if it is no JSON with the lists images, annotations and categories.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, findings: Findings) -> None:
         self.path = path
-        self.faults: list[str] = []
-        self.categories: dict[int, str] = {}
-        self._images: dict[int | str, CocoImage] = {}
+        self.categories: dict[int, Category] = {}
+        self._findings = findings
+        self._images: dict[str, CocoImage] = {}
         content = _load(path)
-        for key, read in (
-            ("categories", self._read_category),
-            ("images", self._read_image),
-            ("annotations", self._read_annotation),
-        ):
-            for title, entry in _entries(content, key, path):
-                try:
-                    read(entry, title)
-                except UserError as fault:
-                    self.faults.append(f"{path}: {title} {fault.sentence}")
+        for title, entry in _entries(content, "categories", path):
+            try:
+                self._read_category(entry)
+            except UserError as fault:
+                findings.fault("category", f"{path}: {title} {fault.sentence}")
+        for title, entry in _entries(content, "images", path):
+            try:
+                self._read_image(entry, title)
+            except UserError as fault:
+                findings.bad_image((path, title), kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
+        for title, entry in _entries(content, "annotations", path):
+            identity = _identity(entry.get("image_id"))
+            try:
+                self._read_annotation(entry, title, identity)
+            except UserError as fault:
+                image = (path, title) if identity is None else (path, identity)
+                findings.bad_image(image, kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
 
     @property
     def images(self) -> list[CocoImage]:
         """The images in the file's order."""
         return list(self._images.values())
 
-    def _read_category(self, entry: dict[str, Any], title: str) -> None:
-        category, name = _whole(entry, "id"), entry.get("name")
+    def _read_category(self, entry: dict[str, Any]) -> None:
+        category, name = _whole(entry, "id"), _name(entry.get("name"))
         if category in self.categories:
             raise UserError("has an id that another category has")
-        if not isinstance(name, str) or not name.strip():
+        if not name:
             raise UserError("has no name")
-        self.categories[category] = " ".join(name.split())
+        if not _is_text(name):
+            raise UserError(f"has the name {shown(name)}, which is not text: half of a character is missing")
+        self.categories[category] = Category(name, _name(entry.get("supercategory")))
 
     def _read_image(self, entry: dict[str, Any], title: str) -> None:
-        identity, file = entry.get("id"), entry.get("file_name")
-        if not isinstance(identity, int | str):
+        identity, file = _identity(entry.get("id")), entry.get("file_name")
+        if identity is None:
             raise UserError("has no id")
         if identity in self._images:
             raise UserError("has an id that another image has")
-        if not isinstance(file, str):
+        if not isinstance(file, str) or not file.strip():
             raise UserError("has no file_name")
-        stated = [entry.get(side) for side in ("width", "height")]
-        sides = [side for side in stated if isinstance(side, int) and side > 0]
-        self._images[identity] = CocoImage(file, (sides[0], sides[1]) if len(sides) == 2 else None)
+        stated = entry.get("width"), entry.get("height")
+        width, height = map(read_side, stated)
+        size = None if width is None or height is None else (width, height)
+        # Many tools write none, or 0, when they did not open the image.
+        if size is None and any(side not in (None, 0, "", "0") for side in stated):
+            self._findings.note(
+                "sizes that are no whole numbers above 0",
+                f"of {title} in {self.path}, {shown(list(stated))}",
+                "the image's own is taken",
+            )
+        self._images[identity] = CocoImage(title, identity, file, size)
 
-    def _read_annotation(self, entry: dict[str, Any], title: str) -> None:
-        identity = entry.get("image_id")
-        if not isinstance(identity, int | str) or identity not in self._images:
-            raise UserError(f"has the image_id {identity!r}, which no image has")
-        image = self._images[identity]
-        if entry.get("iscrowd"):
-            image.crowds += 1
-            return
+    def _read_annotation(self, entry: dict[str, Any], title: str, identity: str | None) -> None:
+        image = self._images.get(identity or "")
+        if image is None:
+            raise UserError(f"has the image_id {shown(entry.get('image_id'))}, which no image has")
         category = _whole(entry, "category_id")
         if category not in self.categories:
             raise UserError(f"has the category_id {category}, which no category has")
-        bbox = entry.get("bbox")
-        if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
-            raise UserError(f"has the bbox {bbox!r}, which has to be four numbers: x, y, width, height")
-        image.annotations.append(CocoAnnotation(title, category, (bbox[0], bbox[1], bbox[2], bbox[3])))
+        title = f"{title} of {image.file}"
+        corners = self._read_box(entry, title)
+        image.annotations.append(CocoAnnotation(title, category, corners, _rotation(entry), _is_crowd(entry)))
+
+    def _read_box(self, entry: dict[str, Any], title: str) -> Corners:
+        box = _four_numbers(entry.get("bbox"))
+        # A few tools write zeros beside a polygon.
+        if box is not None and any(box):
+            left, top, width, height = read_corners(box)
+            return left, top, left + width, top + height
+        outline = around_segmentation(entry.get("segmentation"))
+        if outline is not None:
+            self._findings.note(
+                "annotations without a bbox",
+                f"{title} in {self.path}",
+                "each got the box that encloses its segmentation",
+            )
+            return outline
+        if box is None:
+            raise UserError(
+                f"has the bbox {shown(entry.get('bbox'))}, which has to be four numbers: x, y, width, height"
+            )
+        return box
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -105,6 +151,10 @@ def _load(path: Path) -> dict[str, Any]:
             content = json.load(file, object_hook=_without_outline)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not {error.encoding.upper()} text (byte {error.start + 1:,}): save it as UTF-8"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -113,8 +163,9 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
-    """Drop what is by far the largest part of COCO's own files as soon as it is read."""
-    entry.pop("segmentation", None)
+    """Drop what is by far the largest part of COCO's own files as soon as it is read, where a box makes it needless."""
+    if "segmentation" in entry and any(_four_numbers(entry.get("bbox")) or ()):
+        del entry["segmentation"]
     return entry
 
 
@@ -127,105 +178,208 @@ def _entries(content: dict[str, Any], key: str, path: Path) -> Iterator[tuple[st
         yield f"{singular} {number}" + (f" (id {entry['id']})" if "id" in entry else ""), entry
 
 
+def _identity(value: object) -> str | None:
+    """Read an id in any of its spellings, so that 1, 1.0 and "1" are the same; None for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value).strip()
+    # Not by way of int, which refuses thousands of digits.
+    return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else text or None
+
+
 def _whole(entry: dict[str, Any], key: str) -> int:
     value = entry.get(key)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    raise UserError(f"has the {key} {value!r}, which has to be a whole number")
+    try:
+        number = float(value) if isinstance(value, str) or is_number(value) else math.nan  # type: ignore[arg-type]
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not number.is_integer():
+        raise UserError(f"has the {key} {shown(value)}, which has to be a whole number")
+    return int(number)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _name(value: object) -> str:
+    """Read a name, which may be written as a number."""
+    return " ".join(str(value).split()) if isinstance(value, str) or is_number(value) else ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_crowd(entry: dict[str, Any]) -> bool:
+    """Whether `iscrowd` says so; it may be a number, true, or either as a text."""
+    value = entry.get("iscrowd")
+    return value.strip().lower() not in ("", "0", "0.0", "false", "no") if isinstance(value, str) else bool(value)
+
+
+def _rotation(entry: dict[str, Any]) -> float:
+    """Return by how many degrees a box is turned: what CVAT calls its attribute `rotation`."""
+    attributes = entry.get("attributes")
+    value = attributes.get("rotation") if isinstance(attributes, dict) else None
+    value = entry.get("rotation") if value is None else value
+    try:
+        degrees = float(value) if isinstance(value, str) or is_number(value) else 0.0  # type: ignore[arg-type]
+    except (ValueError, OverflowError):  # an attribute of the person's own, in words
+        return 0.0
+    return degrees % 360 if math.isfinite(degrees) else 0.0
+
+
+def _four_numbers(bbox: object) -> tuple[float, float, float, float] | None:
+    """Read a bbox of four numbers, or of texts that are numbers; None for anything else."""
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    if not all(is_number(value) or isinstance(value, str) for value in bbox):
+        return None
+    try:
+        left, top, width, height = map(float, bbox)
+    except (ValueError, OverflowError):
+        return None
+    return left, top, width, height
 
 
 def read_coco(
-    *, images: Path, validation_images: Path, train: Path, validation: Path | None, fraction: float, seed: int
+    *,
+    images: Path,
+    validation_images: Path,
+    train: Path,
+    validation: Path | None,
+    fraction: float,
+    seed: int,
+    keep_crowds: bool,
+    choices: Choices,
+    findings: Findings,
 ) -> Dataset:
-    """Read both splits, crowds left out; class ids are the categories' order by id.
+    """Read both splits; classes are joined by name, with ids in the order of the categories' ids.
 
-    Without `validation`, `fraction` of the images of `train` is split off for it. Raises UserError with everything
-    that is wrong.
+    Crowds are left out unless `keep_crowds`, or where a class has nothing else. Without `validation`, `fraction` of
+    the images of `train` is split off for it. Raises UserError with everything that is wrong.
     """
-    folders = ImageFolder(images), ImageFolder(validation_images)
-    files = [CocoFile(path) for path in (train, validation) if path]
-    faults = [fault for file in files for fault in file.faults]
-    categories = _merge_categories(files, faults)
-    notes: list[str] = []
-    splits = [_without_crowds(file, notes) for file in files]
+    folder = ImageFolder(images)
+    folders = folder, folder if validation_images == images else ImageFolder(validation_images)
+    files = [CocoFile(path, findings) for path in (train, validation) if path]
+    names = _join_categories(files, findings)
+    why_empty = {}
+    splits = []
+    kept = _crowds_that_are_objects(files, keep_crowds, findings)
+    for name, file in zip(("train", "validation"), files, strict=False):
+        split = _without_crowds(file, kept, findings)
+        if file.images and not split:
+            why_empty[name] = f": all images of {file.path} show nothing but crowds (iscrowd); see --keep-crowds"
+        splits.append(split)
     if len(splits) == 1:
         splits = list(split_off(splits[0], fraction, seed))
-    reader = _Reader({category: number for number, category in enumerate(sorted(categories))}, faults)
-    train_examples, validation_examples = (
-        reader.read_split(folder, split, file.path)
-        for folder, split, file in zip(folders, splits, (files[0], files[-1]), strict=True)
-    )
-    for name, split in zip(("train", "validation"), splits, strict=True):
-        if not split:
-            faults.append(f"the {name} split has no image")
-    if faults:
-        raise UserError(problems(faults))
-    names = tuple(categories[category] for category in sorted(categories))
-    return Dataset(names, train_examples, validation_examples, (*notes, *reader.sizes.notes()))
-
-
-def _merge_categories(files: Sequence[CocoFile], faults: list[str]) -> dict[int, str]:
-    """Join the categories of all files, and say where two files mean different ones by an id."""
-    merged: dict[int, str] = {}
-    for file in files:
-        for category, name in file.categories.items():
-            if merged.setdefault(category, name) != name:
-                faults.append(
-                    f"category {category} is '{merged[category]}' in {files[0].path}, but '{name}' in {file.path}"
-                )
-    if not merged and not faults:
-        faults.append(f"{files[0].path} has no categories")
-    return merged
-
-
-def _without_crowds(file: CocoFile, notes: list[str]) -> list[CocoImage]:
-    """Leave out images that show crowds alone: they have no box, but are no images without objects either."""
-    crowds = sum(image.crowds for image in file.images)
-    kept = [image for image in file.images if image.annotations or not image.crowds]
-    if crowds:
-        notes.append(
-            f"{file.path}: left out {crowds:,} annotations of crowds (iscrowd), and of images that have no others "
-            f"{len(file.images) - len(kept):,}"
+        why_empty = dict.fromkeys(("train", "validation"), why_empty.get("train", ""))
+    drawn = [
+        _draw(split, file, folder, findings)
+        for split, file, folder in zip(splits, (files[0], files[-1]), folders, strict=True)
+    ]
+    with_boxes = {each.name for split in drawn for image in split for each in image.objects}
+    if choices.classes is None and (empty := [name for name in names if name not in with_boxes]):
+        listed = ", ".join(f"'{name}'" for name in empty[:10]) + (
+            f" and {len(empty) - 10:,} more" if empty[10:] else ""
         )
+        findings.say(f"categories without a box, left out: {listed}; --classes or --only-classes gives them ids")
+    names = [name for name in names if name in with_boxes]
+    return make_dataset(*drawn, names=names, choices=choices, findings=findings, empty_because=why_empty)
+
+
+def _join_categories(files: Sequence[CocoFile], findings: Findings) -> list[str]:
+    """Return the names of all files' categories, ordered by the id that each has in the first file that has it."""
+    places: dict[str, tuple[int, int]] = {}
+    ids: dict[str, set[int]] = defaultdict(set)
+    for number, file in enumerate(files):
+        used = Counter(each.category for image in file.images for each in image.annotations)
+        tops = {category.above for category in file.categories.values() if category.above != category.name}
+        by_name: dict[str, list[int]] = defaultdict(list)
+        for identity, category in sorted(file.categories.items()):
+            # Roboflow writes the project as a category above all others, often with the name of one of them.
+            if used[identity] or not (identity == 0 or category.name in tops):
+                by_name[category.name].append(identity)
+            else:
+                by_name.setdefault(category.name, [])
+        for name, identities in by_name.items():
+            if len(identities) > 1:
+                findings.fault(
+                    "name",
+                    f"{file.path}: the categories with the ids {' and '.join(map(str, identities))} have the same "
+                    f"name, '{name}': rename one, or give their annotations one id",
+                )
+            identities = identities or [key for key, value in file.categories.items() if value.name == name]
+            places.setdefault(name, (identities[0], number))
+            ids[name].add(identities[0])
+    if not places and not findings.faulty:
+        findings.fault("none", f"{files[0].path} has no categories")
+    if different := sorted(name for name, found in ids.items() if len(found) > 1):
+        findings.say(
+            f"categories whose ids differ between the files: {len(different):,}, first '{different[0]}' "
+            f"({' and '.join(map(str, sorted(ids[different[0]])))}); classes are joined by name"
+        )
+    return sorted(places, key=lambda name: places[name])
+
+
+def _crowds_that_are_objects(files: Sequence[CocoFile], keep_crowds: bool, findings: Findings) -> frozenset[str]:
+    """Return the names of classes whose crowds count as objects.
+
+    Where each annotation of a class is a crowd, they are single objects drawn with a brush: CVAT marks masks so.
+    """
+    crowds: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for file in files:
+        for each in (each for image in file.images for each in image.annotations):
+            (crowds if each.crowd else others)[file.categories[each.category].name] += 1
+    kept = frozenset(name for name in crowds if keep_crowds or not others[name])
+    if kept:
+        why = "" if keep_crowds else ", since the class has nothing else"
+        counts = ", ".join(f"{name} {crowds[name]:,}" for name in sorted(kept))
+        findings.say(f"annotations marked as crowds (iscrowd) that count as objects{why}: {counts}")
     return kept
 
 
-class _Reader:
-    def __init__(self, ids: dict[int, int], faults: list[str]) -> None:
-        self.sizes = ImageSizes()
-        self._ids = ids
-        self._faults = faults
-
-    def read_split(self, folder: ImageFolder, images: Sequence[CocoImage], path: Path) -> tuple[Example, ...]:
-        """Find the images of a split and check their boxes; those with faults may be missing."""
-        examples: dict[str, Example] = {}
-        for image in tqdm(images, desc="reading", unit=" images", leave=False, disable=None):
-            try:
-                example = self._read(folder, image, path)
-            except UserError as fault:
-                self._faults.append(f"{path}: {fault.sentence}")
-                continue
-            if example.file in examples:
-                self._faults.append(f"{path}: two images have the file_name {example.file}")
-            examples[example.file] = example
-        return tuple(examples.values())
-
-    def _read(self, folder: ImageFolder, image: CocoImage, path: Path) -> Example:
-        file = folder.named(image.file)
-        size = self.sizes.resolve(folder.root / file, image.size)
-        boxes = []
+def _without_crowds(file: CocoFile, kept: frozenset[str], findings: Findings) -> list[CocoImage]:
+    """Leave out images that show crowds alone: they have no box, but are no images without objects either."""
+    left_out: Counter[str] = Counter()
+    images = []
+    for image in file.images:
+        objects = []
         for each in image.annotations:
-            left, top, width, height = each.bbox
-            try:
-                corners = check_corners((left, top, left + width, top + height), size)
-            except UserError as fault:
-                self._faults.append(f"{path}: {each.title} of {file} {fault.sentence}")
-                continue
-            boxes.append(Box(self._ids[each.category], *corners))
-        return Example(folder.root / file, file, *size, tuple(boxes))
+            name = file.categories[each.category].name
+            if each.crowd and name not in kept:
+                left_out[name] += 1
+            else:
+                objects.append(each)
+        if objects or not image.annotations:
+            images.append(image)
+        image.annotations = objects
+    if left_out:
+        counts = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))
+        findings.say(
+            f"{file.path}: left out {left_out.total():,} annotations of crowds (iscrowd), and of images that have no "
+            f"others {len(file.images) - len(images):,}; by class: {counts}; --keep-crowds takes them as objects"
+        )
+    return images
+
+
+def _draw(images: Sequence[CocoImage], file: CocoFile, folder: ImageFolder, findings: Findings) -> list[DrawnImage]:
+    """Find the images of a split; those that are missing become faults."""
+    drawn = []
+    for image in images:
+        key = (file.path, image.identity)
+        try:
+            found = folder.named(image.file)
+        except UserError as fault:
+            findings.bad_image(key, "no image", f"{file.path}: {fault.sentence}")
+            continue
+        objects = tuple(
+            DrawnObject(each.title, file.categories[each.category].name, each.corners, each.degrees)
+            for each in image.annotations
+        )
+        title = f"{file.path}: {image.title}"
+        drawn.append(DrawnImage(key, str(file.path), title, folder.root, found, image.size, objects))
+    return drawn

@@ -1,21 +1,57 @@
-"""What every source is read into: examples of images with boxes, whose files, sizes and corners are checked here."""
+"""What every source is read into: images as drawn, and the data set that is made of them and checked on the way."""
 
-import math
-import posixpath
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
-from sagemaker_ssd.boxes import BORDER_PIXELS
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, ORIENTATION_TAG, swaps_sides
-from sagemaker_ssd.errors import UserError, listed
+from sagemaker_ssd.convert.findings import Findings
+from sagemaker_ssd.convert.images import FoundImage, Frame, find_frame
+from sagemaker_ssd.convert.shapes import (
+    Corners,
+    Size,
+    around_rotated,
+    check_border,
+    from_fractions,
+    has_area,
+    look_like_fractions,
+    turned_upright,
+)
+from sagemaker_ssd.errors import UserError, in_words, shown
 
 Item = TypeVar("Item")
+# Fewer boxes than this within 0 to 1 can be an accident; from this share of a channel's boxes on they are none.
+_FEWEST_FRACTIONS: Final = 10
+_SHARE_OF_FRACTIONS: Final = 0.9
+_MEANING: Final = {
+    "scaled": "boxes are scaled from the size stated",
+    "swapped": "read as width and height swapped",
+    "stored": "boxes were turned with their image, since training sees it upright",
+}
+_KIND_OF_SIZE: Final = {
+    "scaled": "images of another size than their annotation says",
+    "swapped": "images whose annotation has width and height the wrong way round",
+    "stored": "images with an EXIF orientation whose annotation has the size without it",
+}
+_BORDER_HINT: Final = {
+    "scaled": "",
+    "swapped": "; width and height are stated the wrong way round: was the image turned after it was labelled?",
+    "stored": "; the size stated is that without the EXIF orientation, but the boxes seem to be drawn on the upright "
+    "image: state its size",
+}
+
+
+class Coordinates(StrEnum):
+    """What the numbers of boxes are."""
+
+    PIXELS = "pixels"
+    FRACTIONS = "fractions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +103,47 @@ class Dataset:
         return 6 if marked else 5
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnObject:
+    """An object as it stands: `title` names it in a text; corners in pixels or fractions; degrees about its centre."""
+
+    title: str
+    name: str
+    corners: Corners
+    degrees: float = 0.0
+    difficult: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnImage:
+    """An image as it stands: `key` tells it from all others.
+
+    `place` names the file that its objects are from, `title` the image's own part of that. `found` is below `folder`;
+    `size` is width and height, None if the annotation does not say.
+    """
+
+    key: Hashable
+    place: str
+    title: str
+    folder: Path
+    found: FoundImage
+    size: Size | None
+    objects: tuple[DrawnObject, ...]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the person may choose for every source.
+
+    classes: names in the order of their ids, None: the source's order. only: whether boxes of other classes are left
+    out, instead of being a fault. coordinates: None means pixels, unless they look like fractions.
+    """
+
+    classes: tuple[str, ...] | None = None
+    only: bool = False
+    coordinates: Coordinates | None = None
+
+
 def split_off(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
     """Put `fraction` of the items, at least one, chosen by `seed`, into the second list; both stay in order."""
     count = max(1, round(len(items) * fraction))
@@ -75,140 +152,215 @@ def split_off(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[I
     return first, [items[number] for number in sorted(chosen)]
 
 
-class ImageFolder:
-    """Finds images by name."""
+def make_dataset(
+    train: Sequence[DrawnImage],
+    validation: Sequence[DrawnImage],
+    *,
+    names: Sequence[str],
+    choices: Choices,
+    findings: Findings,
+    empty_because: Mapping[str, str] = MappingProxyType({}),
+) -> Dataset:
+    """Check both splits and give classes their ids: `choices.classes`, else `names`, which have boxes, in order.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._by_stem: dict[str, dict[str, list[str]]] = {}
-
-    def named(self, file: str) -> str:
-        """Return the path below the folder of the image `file`; raises UserError if there is none."""
-        _check_inside(file)
-        if not file.lower().endswith(IMAGE_ENDINGS):
-            raise UserError(f"{file} is not {listed(list(IMAGE_ENDINGS))}: save it as JPEG or PNG")
-        if not (self.root / file).is_file():
-            raise UserError(f"there is no image {self.root / file}")
-        return posixpath.normpath(file)
-
-    def with_stem(self, stem: str) -> str:
-        """Return the path below the folder of the image `stem` plus an ending; UserError for none or several."""
-        _check_inside(stem)
-        folder, name = posixpath.split(posixpath.normpath(stem))
-        if folder not in self._by_stem:
-            self._by_stem[folder] = self._list(folder)
-        found = self._by_stem[folder].get(name, [])
-        if not found:
-            raise UserError(f"there is no image {self.root / stem} with {listed(list(IMAGE_ENDINGS))} at the end")
-        if len(found) > 1:
-            raise UserError(f"{self.root / folder} has {' and '.join(found)}: remove all but one")
-        return posixpath.join(folder, found[0])
-
-    def _list(self, folder: str) -> dict[str, list[str]]:
-        by_stem: dict[str, list[str]] = defaultdict(list)
-        if (self.root / folder).is_dir():
-            for path in sorted((self.root / folder).iterdir()):
-                if path.suffix.lower() in IMAGE_ENDINGS:
-                    by_stem[path.stem].append(path.name)
-        return by_stem
+    empty_because: what the source knows about why a split, by its name, may have no image. Raises UserError with
+    everything that is wrong, with what has been found before too.
+    """
+    splits = {"train": train, "validation": validation}
+    _refuse_doubles(splits, findings)
+    classes = tuple(names if choices.classes is None else choices.classes)
+    _check_classes(splits, classes, choices, findings)
+    if choices.coordinates is None:
+        _find_fractions(train, validation, findings)
+    reader = _Reader(findings, choices, {name: number for number, name in enumerate(classes)})
+    examples = {name: reader.read(split, name) for name, split in splits.items()}
+    images = findings.count_images(image.key for split in splits.values() for image in split)
+    if not findings.stops(images):
+        for name, split in splits.items():
+            if not examples[name]:
+                left_out = ": all of its images were left out" if split or findings.bad_images else ""
+                why = empty_because.get(name) or left_out
+                findings.fault("empty", f"the {name} split has no image{why}")
+        if not findings.faulty and not any(example.boxes for split in examples.values() for example in split):
+            findings.fault("nothing", "not one object in the images")
+    findings.conclude(images)
+    _note_classes(classes, examples, findings)
+    return Dataset(classes, examples["train"], examples["validation"], findings.notes())
 
 
-def _check_inside(file: str) -> None:
-    if not file or file.startswith(("/", "\\")) or ".." in file.split("/"):
-        raise UserError(f"'{file}' is not a path below the folder of images")
+def _refuse_doubles(splits: dict[str, Sequence[DrawnImage]], findings: Findings) -> None:
+    """Find images that are meant twice: in one split by two annotations, or anywhere by two names."""
+    claims: dict[Path, list[tuple[str, DrawnImage]]] = defaultdict(list)
+    for split, images in splits.items():
+        for image in images:
+            claims[image.folder / image.found.file].append((split, image))
+    for path, claimed in claims.items():
+        if len({image.found.wanted for _, image in claimed}) > 1:
+            for _, image in [each for each in claimed if not each[1].found.exact]:
+                other = next(each for _, each in claimed if each.found.wanted != image.found.wanted)
+                findings.bad_image(
+                    image.key,
+                    "claimed",
+                    f"{image.title}: there is no image {shown(image.found.wanted)}, and {path}, which is called like "
+                    f"it, is that of {other.title}",
+                )
+            claimed = [each for each in claimed if each[1].found.exact]
+        first: dict[str, DrawnImage] = {}
+        for split, image in claimed:
+            other = first.setdefault(split, image)
+            if other is not image:
+                findings.bad_image(image.key, "twice", f"{image.title}: {path} is the image of {other.title} already")
 
 
-# In Pillow's words; MPO is a JPEG with further pictures behind it, as phones write it. A TIFF Pillow turns itself.
-_TURNED_BY_EXIF: Final = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
+def _check_classes(
+    splits: dict[str, Sequence[DrawnImage]], classes: Sequence[str], choices: Choices, findings: Findings
+) -> None:
+    known, unknown = set(classes), set()
+    left_out: Counter[str] = Counter()
+    for image in (image for images in splits.values() for image in images):
+        for each in image.objects:
+            if each.name in known:
+                continue
+            if choices.only:
+                left_out[each.name] += 1
+            elif each.name not in unknown:
+                unknown.add(each.name)
+                findings.fault(
+                    "class",
+                    f"{image.place}: {each.title} has the class '{each.name}', which is not in --classes "
+                    f"({', '.join(classes)}); --only-classes leaves others out",
+                )
+    if left_out:
+        named = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))
+        findings.say(f"boxes of classes that --only-classes does not name, left out: {named}")
+
+
+def _note_classes(classes: Sequence[str], examples: dict[str, tuple[Example, ...]], findings: Findings) -> None:
+    seen = {name: {box.class_id for each in split for box in each.boxes} for name, split in examples.items()}
+    for number, name in enumerate(classes):
+        if number not in seen["train"] | seen["validation"]:
+            findings.note("classes without a box", name)
+        elif number not in seen["train"]:
+            findings.note("classes in validation, but not in train", name, "they cannot be learned")
+    by_folded: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        by_folded[name.casefold()].append(name)
+    for alike in (names for names in by_folded.values() if len(names) > 1):
+        findings.note("classes that differ only in upper and lower case", " and ".join(alike), "is each one meant?")
 
 
 @dataclass(frozen=True, slots=True)
-class _OwnSize:
-    """Width and height as the training job sees the image; `turned` if EXIF turned or mirrored it."""
+class _Placed:
+    """An object and its box on the upright image, in pixels; None if that cannot be."""
 
-    width: int
-    height: int
-    turned: bool
-
-
-class ImageSizes:
-    """Resolves the size that an image's boxes are drawn on, and remembers what was odd about any."""
-
-    def __init__(self) -> None:
-        self._turned: list[Path] = []
-        self._other: list[str] = []
-
-    def resolve(self, image: Path, stated: tuple[int, int] | None) -> tuple[int, int]:
-        """Return width and height: as `stated`, else the image's own.
-
-        Raises UserError if the image cannot be read, or EXIF turns it away from the size stated.
-        """
-        own = _read_size(image)
-        if own.turned:
-            self._turned.append(image)
-        if stated is None or stated == (own.width, own.height):
-            return own.width, own.height
-        if own.turned and stated == (own.height, own.width):
-            raise UserError(
-                f"the size is given as {stated[0]}x{stated[1]}, but by its EXIF orientation {image} is seen as "
-                f"{own.width}x{own.height}: redraw the boxes on the upright image, or strip the orientation"
-            )
-        self._other.append(f"{image} ({stated[0]}x{stated[1]} stated, {own.width}x{own.height} found)")
-        return stated
-
-    def notes(self) -> list[str]:
-        """Say what was odd: how many, and which was the first."""
-        notes = []
-        if self._other:
-            notes.append(
-                f"images of another size than their annotation says: {len(self._other):,}, first {self._other[0]}; "
-                "boxes are scaled from the size stated"
-            )
-        if self._turned:
-            notes.append(
-                f"images with an EXIF orientation: {len(self._turned):,}, first {self._turned[0]}; training sees them "
-                "upright, so their boxes have to fit the upright image"
-            )
-        return notes
+    drawn: DrawnObject
+    corners: Corners | None
 
 
-def _read_size(path: Path) -> _OwnSize:
-    """Read an image's size; raises UserError if it is not an image.
+class _Reader:
+    """Makes examples of the images of a split."""
 
-    Training turns an image as its EXIF orientation says, so 5 to 8 swap the sides.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            orientation = image.getexif().get(ORIENTATION_TAG, 1) if image.format in _TURNED_BY_EXIF else 1
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "damaged or not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{path} cannot be read: {reason}") from error
-    turned = orientation in range(2, 9)
-    return _OwnSize(height, width, turned) if turned and swaps_sides(orientation) else _OwnSize(width, height, turned)
+    def __init__(self, findings: Findings, choices: Choices, ids: dict[str, int]) -> None:
+        self._findings = findings
+        self._choices = choices
+        self._ids = ids
 
+    def read(self, images: Sequence[DrawnImage], split: str) -> tuple[Example, ...]:
+        """Return the examples of the images of a split; those with faults may be missing."""
+        examples = []
+        for image in tqdm(images, desc=f"checking {split}", unit=" images", leave=False, disable=None):
+            example = self._read(image)
+            if example is not None:
+                examples.append(example)
+        return tuple(examples)
 
-def check_corners(values: Sequence[object], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Read xmin, ymin, xmax, ymax in an image of width and height `size`.
-
-    Raises UserError for what is not a number, or too far outside for the training job to clip it (which allows a
-    hundredth of a pixel more, since fractions are stored in float32).
-    """
-    try:
-        xmin, ymin, xmax, ymax = (float(str(value)) for value in values)
-    except ValueError as error:
-        raise UserError(f"has a coordinate that is not a number: {_joined(values)}") from error
-    corners = (xmin, ymin, xmax, ymax)
-    if not all(map(math.isfinite, corners)):
-        raise UserError(f"has a coordinate that is not a number: {_joined(values)}")
-    width, height = size
-    past = max(-min(corners), max(xmin, xmax) - width, max(ymin, ymax) - height)
-    if past > BORDER_PIXELS:
-        raise UserError(
-            f"(xmin, ymin, xmax, ymax {_joined(values)}) is {past:,.0f} px past the border of {width}x{height}"
+    def _read(self, image: DrawnImage) -> Example | None:
+        path = image.folder / image.found.file
+        try:
+            frame = find_frame(path, image.size)
+        except UserError as fault:
+            self._findings.bad_image(image.key, "unreadable", f"{image.place}: {fault.sentence}")
+            return None
+        self._note(image, path, frame)
+        placed = [_Placed(each, self._place(image, each, frame)) for each in self._chosen(image)]
+        if self._findings.is_bad(image.key):
+            return None
+        width, height = frame.upright_size
+        boxes = tuple(
+            Box(self._ids[each.drawn.name], *each.corners, each.drawn.difficult)
+            for each in placed
+            if each.corners is not None and each.drawn.name in self._ids
         )
-    return corners
+        return Example(path, image.found.file, width, height, boxes)
+
+    def _chosen(self, image: DrawnImage) -> Iterator[DrawnObject]:
+        return (each for each in image.objects if each.name in self._ids or not self._choices.only)
+
+    def _place(self, image: DrawnImage, drawn: DrawnObject, frame: Frame) -> Corners | None:
+        corners = drawn.corners
+        try:
+            if self._choices.coordinates is Coordinates.FRACTIONS:
+                corners = from_fractions(corners, frame.size)
+            if drawn.degrees:
+                corners = around_rotated(corners, drawn.degrees, frame.size)
+                self._findings.note(
+                    "rotated boxes",
+                    f"{image.place}: {drawn.title}",
+                    "each was written as the upright box that encloses it",
+                )
+            check_border(corners, frame.size)
+        except UserError as fault:
+            hint = _BORDER_HINT.get(frame.odd, "") if "past the border" in fault.sentence else ""
+            self._findings.bad_image(image.key, "border", f"{image.place}: {drawn.title} {fault.sentence}{hint}")
+            return None
+        return corners if frame.orientation == 1 else turned_upright(corners, frame.size, frame.orientation)
+
+    def _note(self, image: DrawnImage, path: Path, frame: Frame) -> None:
+        if not image.found.exact:
+            self._findings.note("images found by the end of their path", f"{path} for {shown(image.found.wanted)}")
+        if frame.odd:
+            self._findings.note(_KIND_OF_SIZE[frame.odd], frame.difference, _MEANING[frame.odd])
+        if frame.turned and frame.odd != "stored":
+            self._findings.note(
+                "images with an EXIF orientation",
+                path,
+                "training sees them upright, so their boxes have to fit the upright image",
+            )
 
 
-def _joined(values: Sequence[object]) -> str:
-    return ", ".join(map(str, values))
+def _find_fractions(train: Sequence[DrawnImage], validation: Sequence[DrawnImage], findings: Findings) -> None:
+    """Find boxes whose numbers are fractions of the image, which would pass for tiny ones in pixels."""
+    for images, of in (((*train, *validation), ""), (train, "train: "), (validation, "validation: ")):
+        boxes = [(image, each) for image in images for each in image.objects if has_area(each.corners)]
+        suspect = [(image, each) for image, each in boxes if look_like_fractions(each.corners)]
+        many = len(suspect) >= max(_FEWEST_FRACTIONS, _SHARE_OF_FRACTIONS * len(boxes))
+        # The few boxes of a split may be a pixel in the corner each; those of a whole data set are not.
+        certain = not of or any(not _whole(each.corners) for _, each in suspect)
+        if suspect and (many or (len(suspect) == len(boxes) and certain)):
+            image, each = suspect[0]
+            findings.fault(
+                "fractions",
+                f"{of}{len(suspect):,} of {in_words(len(boxes), 'box', 'boxes')} within 0 to 1, such as "
+                f"{image.place}: {each.title} (xmin, ymin, xmax, ymax {_in_numbers(each.corners)}). These look like "
+                "fractions of the image, and pixels are read; give --coordinates fractions, or --coordinates pixels "
+                "if they are pixels",
+            )
+            return
+    for image in (*train, *validation):
+        drawn = [each for each in image.objects if has_area(each.corners)]
+        # Whole numbers alone may be a pixel in the corner.
+        if all(look_like_fractions(each.corners) for each in drawn) and not all(_whole(each.corners) for each in drawn):
+            findings.bad_image(
+                image.key,
+                "fractions",
+                f"{image.place}: all its boxes lie within 0 to 1, such as {drawn[0].title} (xmin, ymin, xmax, ymax "
+                f"{_in_numbers(drawn[0].corners)}), which look like fractions of the image among pixels: write pixels",
+            )
+
+
+def _whole(corners: Corners) -> bool:
+    return all(value.is_integer() for value in corners)
+
+
+def _in_numbers(corners: Corners) -> str:
+    return ", ".join(f"{value:g}" for value in corners)

@@ -4,7 +4,8 @@ import json
 import random
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sagemaker_ssd.boxes import with_area
-from sagemaker_ssd.channels.recordio import NO_OBJECT, label_of
+from sagemaker_ssd.channels.recordio import NO_OBJECT, Payload, frame, join_payload, label_of
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.convert.dataset import Dataset, Example
 from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.files import is_disk_full
 
 # COCO's corners are sums of two decimals each; digits beyond these are float noise.
 _DECIMALS = 4
@@ -26,49 +28,63 @@ _DEFAULT_LABEL_WIDTH: Final[int] = Hyperparameters.model_fields["label_width"].d
 def write_images(dataset: Dataset, output: Path) -> None:
     """Copy images below `<channel>/` and write the JSON of each at the same place below `<channel>_annotation/`.
 
-    Raises UserError if two images would share a JSON. Source of the format: Amazon SageMaker developer guide,
-    `object-detection.md`, "Train with the Image Format".
+    Raises UserError if two images would share a JSON, or for a file that cannot be written. Source of the format:
+    Amazon SageMaker developer guide, `object-detection.md`, "Train with the Image Format".
     """
     _refuse_shared_annotations(dataset)
     categories = [{"class_id": number, "name": name} for number, name in enumerate(dataset.classes)]
     for channel, examples in dataset.splits.items():
         for example in tqdm(examples, desc=f"writing {channel}", unit=" images", leave=False, disable=None):
             image = output / channel / example.file
-            image.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(example.image, image)
+            with _writing(image):
+                shutil.copyfile(example.image, image)
             path = output / f"{channel}_annotation" / example.annotation
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({**_describe(example), "categories": categories}), encoding="utf-8")
+            with _writing(path):
+                path.write_text(json.dumps({**_describe(example), "categories": categories}), encoding="utf-8")
 
 
 def write_recordio(dataset: Dataset, output: Path, seed: int) -> None:
     """Write `<channel>/<channel>.rec`, images byte for byte; train in a seeded random order.
 
-    The order matters to programs that read it with MXNet's reader, which shuffles only what lies near together.
+    The order matters because MXNet's reader shuffles only what lies near together in the file. Raises UserError for a
+    file that cannot be written, or an image that is too long for a record.
     """
-    # Costs a second, and only this form needs it.
-    from mxnet import MXNetError
-    from mxnet.recordio import IRHeader, MXRecordIO, pack
-
     object_width = dataset.object_width
     for channel, examples in dataset.splits.items():
         order = list(examples)
         if channel == "train":
             random.Random(seed).shuffle(order)
         path = output / channel / f"{channel}.rec"
-        path.parent.mkdir(parents=True)
-        try:
-            file = MXRecordIO(str(path), "w")
+        with _writing(path), path.open("xb") as file:
             for number, example in enumerate(
                 tqdm(order, desc=f"writing {channel}", unit=" images", leave=False, disable=None)
             ):
-                header = IRHeader(0, _record_label(example, object_width), number, 0)
-                file.write(pack(header, example.image.read_bytes()))
-            file.close()
-        except MXNetError as error:
-            raise UserError(
-                f"{path} cannot be written; is the disk full? ({str(error).rpartition(': ')[2]})"
-            ) from error
+                try:
+                    image = example.image.read_bytes()
+                    file.write(frame(join_payload(Payload(number, _record_label(example, object_width), image))))
+                except ValueError as error:
+                    raise UserError(f"{example.image} cannot be packed: {error}") from error
+
+
+def write_class_names(dataset: Dataset, output: Path) -> None:
+    """Write the names of the classes in the order of their ids, one a line, to `classes.txt`."""
+    path = output / "classes.txt"
+    with _writing(path):
+        path.write_text("".join(f"{name}\n" for name in dataset.classes), encoding="utf-8")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make the folder of `path`, and name the file in the error of writing it, which mostly has no name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        place = error.filename2 or error.filename or path
+        full = f"the disk is full, or a quota or limit is reached ({error.strerror}): make room, then empty the folder"
+        raise UserError(
+            f"{place} cannot be written: {full if is_disk_full(error) else error.strerror or error}"
+        ) from error
 
 
 def _record_label(example: Example, object_width: int) -> NDArray[np.float32]:
@@ -78,6 +94,7 @@ def _record_label(example: Example, object_width: int) -> NDArray[np.float32]:
         (box.class_id, box.xmin / width, box.ymin / height, box.xmax / width, box.ymax / height, box.difficult)
         for box in example.boxes
     ]
+    # Other readers of the file need an object in every label; this one, without area, counts as none.
     return label_of(np.array(rows, np.float32)[:, :object_width]) if rows else NO_OBJECT
 
 

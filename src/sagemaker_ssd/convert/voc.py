@@ -1,42 +1,65 @@
 """PASCAL VOC: a folder of XML files, each with the objects of one image, and lists of the images of each split.
 
-Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012.
+Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012; for rotated boxes, CVAT's attribute `rotation`
+and roLabelImg's `robndbox`, whose angle is in radians.
 """
 
+import codecs
+import math
 import posixpath
+import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
+from sagemaker_ssd.channels.annotations import find_files
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
-from sagemaker_ssd.convert.dataset import Box, Dataset, Example, ImageFolder, ImageSizes, check_corners, split_off
-from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, make_dataset, split_off
+from sagemaker_ssd.convert.findings import Findings, kind_of
+from sagemaker_ssd.convert.images import FoundImage, ImageFolder, read_side
+from sagemaker_ssd.convert.shapes import Corners, Size, around_points, read_corners
+from sagemaker_ssd.errors import UserError
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 # The second column of the devkit's lists for one class: present, absent, only difficult ones.
 _SECOND_COLUMN: Final = ("1", "-1", "0")
-
-
-@dataclass(frozen=True, slots=True)
-class VocObject:
-    """An object as it stands: its number in the file from 0, its class, the text of its corners."""
-
-    number: int
-    name: str
-    corners: tuple[str, ...]
-    difficult: bool
+_DIFFICULT: Final = {
+    **dict.fromkeys(("", "0", "0.0", "false", "no"), False),
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+}
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, with which it begins
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_DECLARATION: Final = re.compile(r"\s*<\?xml\s[^>]*?\?>")
+_ENCODING: Final = re.compile(rb"""^\s*<\?xml\s[^>]*?encoding\s*=\s*["']([^"']*)["']""")
+# What is called GB2312 or GBK holds characters of its successor as often as not.
+_WIDER: Final = {"gb2312": "gb18030", "gbk": "gb18030"}
+# Formats of other tools, by the tag that their XML begins with.
+_OTHER_XML: Final = {
+    "annotations": "CVAT's own format: export it as Pascal VOC or COCO",
+    "dataset": "perhaps dlib's or CVAT's: export it as Pascal VOC or COCO",
+    "svg": "a picture",
+    "html": "a web page: download it again",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class VocAnnotation:
-    """`size` is width and height, None if the file has none."""
+    """`size` is width and height, None if the file has none; `filename` may be ""; `notes` are what was odd."""
 
-    size: tuple[int, int] | None
-    objects: tuple[VocObject, ...]
+    size: Size | None
+    filename: str
+    objects: tuple[DrawnObject, ...]
+    notes: tuple[tuple[str, str], ...]
 
 
 def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
@@ -46,14 +69,17 @@ def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
     """
     root = _parse(path)
     if root.tag != "annotation":
-        raise UserError(f"is not an annotation of PASCAL VOC: it begins <{root.tag}>, not <annotation>")
-    objects, faults = [], []
+        other = f" ({_OTHER_XML[root.tag.lower()]})" if root.tag.lower() in _OTHER_XML else ""
+        raise UserError(f"is not an annotation of PASCAL VOC: it begins <{root.tag}>{other}, not <annotation>")
+    objects: list[DrawnObject] = []
+    faults: list[str] = []
+    notes: list[tuple[str, str]] = []
     for number, element in enumerate(root.findall("object")):
         try:
-            objects.append(_read_object(number, element))
+            objects.append(_read_object(number, element, notes))
         except UserError as fault:
             faults.append(f"box {number} {fault.sentence}")
-    return VocAnnotation(_read_size(root), tuple(objects)), faults
+    return VocAnnotation(_read_size(root, notes), _text(root, "filename"), tuple(objects), tuple(notes)), faults
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -66,7 +92,8 @@ class _NoDoctype(ElementTree.TreeBuilder):
 def _parse(path: Path) -> ElementTree.Element:
     parser = ElementTree.XMLParser(target=_NoDoctype())
     try:
-        parser.feed(path.read_bytes())
+        # The parser knows few encodings by itself, so it gets text. Space before a declaration is an error to it.
+        parser.feed(_DECLARATION.sub("", _decode(path.read_bytes()), count=1).lstrip())
         root: ElementTree.Element = parser.close()
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from error
@@ -75,95 +102,145 @@ def _parse(path: Path) -> ElementTree.Element:
     return root
 
 
-def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Take the size; many tools write none, or 0, when they did not open the image."""
+def _decode(content: bytes) -> str:
+    """Decode XML or a list by its byte order mark, else as its declaration says, else as UTF-8; raises UserError."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return _decode_as(content.removeprefix(mark), encoding, f"begins with the mark of {encoding.upper()}")
+    for beginning, encoding in ((b"<\0?\0", "utf-16-le"), (b"\0<\0?", "utf-16-be")):
+        if content.startswith(beginning):
+            return _decode_as(content, encoding, f"begins like {encoding.upper()}")
+    declared = _ENCODING.match(content[:1000])
+    if declared is None:
+        return _decode_as(content, "utf-8", "names no other encoding")
+    name = declared[1].decode("ascii", "replace").strip()
+    # UTF-16 that can be read up to here is none.
+    encoding = "utf-8" if name.lower().startswith(("utf-16", "ucs-2")) else _WIDER.get(name.lower(), name)
+    return _decode_as(content, encoding, f"says that it is in the encoding {name}")
+
+
+def _decode_as(content: bytes, encoding: str, why: str) -> str:
     try:
-        width, height = (int(float(_text(root, f"size/{side}"))) for side in ("width", "height"))
-    except (ValueError, OverflowError):
-        return None
-    return (width, height) if width > 0 and height > 0 else None
+        return content.decode(encoding)
+    except LookupError as error:
+        raise UserError(f"{why}, which is not known: save it as UTF-8") from error
+    except UnicodeError as error:
+        at = f" at byte {error.start + 1:,}" if isinstance(error, UnicodeDecodeError) else ""
+        raise UserError(f"{why}, but is no {encoding.upper()}{at}: save it as UTF-8, or say which it is in") from error
 
 
-def _read_object(number: int, element: ElementTree.Element) -> VocObject:
+def _read_size(root: ElementTree.Element, notes: list[tuple[str, str]]) -> Size | None:
+    """Take the size; many tools write none, or 0, when they did not open the image."""
+    texts = [_text(root, f"size/{side}") for side in ("width", "height")]
+    width, height = map(read_side, texts)
+    if width is not None and height is not None:
+        return width, height
+    if any(text not in ("", "0", "None") for text in texts):
+        notes.append(("sizes that are no whole numbers above 0", "the image's own is taken"))
+    return None
+
+
+def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[str, str]]) -> DrawnObject:
     name = _text(element, "name")
     if not name:
         raise UserError("has no <name>")
-    corners = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
-    missing = [f"<{corner}>" for corner, text in zip(_CORNERS, corners, strict=True) if not text]
-    if missing:
+    corners, degrees = _read_box(name, element, notes)
+    difficult = _DIFFICULT.get(_text(element, "difficult").lower())
+    if difficult is None:
+        notes.append(("marks <difficult> that are neither 0 nor 1", "they count as 0"))
+    return DrawnObject(f"box {number} ({name})", name, corners, degrees, bool(difficult))
+
+
+def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, str]]) -> tuple[Corners, float]:
+    """Return an object's corners, and the degrees by which they are turned."""
+    texts = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
+    missing = [f"<{corner}>" for corner, text in zip(_CORNERS, texts, strict=True) if not text]
+    try:
+        if not missing:
+            return read_corners(texts), _rotation(element)
+        if element.find("robndbox") is not None:
+            x, y, width, height, angle = _numbers(
+                [_text(element, f"robndbox/{key}") for key in ("cx", "cy", "w", "h", "angle")]
+            )
+            return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), math.degrees(angle)
+        polygon = _around_polygon(element)
+    except UserError as fault:
+        raise UserError(f"({name}) {fault.sentence}") from fault
+    if polygon is None:
         raise UserError(f"({name}) has no {', '.join(missing)} in its <bndbox>")
-    difficult = _text(element, "difficult") or "0"
-    if difficult not in ("0", "1"):
-        raise UserError(f"({name}) has <difficult> '{difficult}', which has to be 0 or 1")
-    return VocObject(number, name, corners, difficult == "1")
+    notes.append(("polygons without a box", "each was written as the box that encloses it"))
+    return polygon, 0.0
+
+
+def _rotation(element: ElementTree.Element) -> float:
+    for attribute in element.iter("attribute"):
+        if _text(attribute, "name").lower() == "rotation":
+            try:
+                degrees = float(_text(attribute, "value"))
+            except ValueError:  # an attribute of the person's own, in words
+                return 0.0
+            return degrees % 360 if math.isfinite(degrees) else 0.0
+    return 0.0
+
+
+def _around_polygon(element: ElementTree.Element) -> Corners | None:
+    """Return the box around an object's <polygon>, be its points <x1><y1>, <pt> or <point>."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for polygon in element.iter("polygon"):
+        for leaf in polygon.iter():
+            if (axis := leaf.tag[:1].lower()) in ("x", "y") and not len(leaf):
+                (xs if axis == "x" else ys).extend(_numbers([leaf.text or ""]))
+    return around_points(xs, ys)
+
+
+def _numbers(texts: list[str]) -> list[float]:
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError as error:
+        raise UserError(f"has a coordinate that is not a number: {', '.join(texts)}") from error
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"has a coordinate that is not a number: {', '.join(texts)}")
+    return numbers
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
     return " ".join((element.findtext(path) or "").split())
 
 
-class ImageSets:
-    """Reads the lists of the images of each split (the devkit's ImageSets), whose XML files are below `annotations`.
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """An image of a split: `xml` is its annotation's path below the folder; if that is "", `image` is its own."""
 
-    What is wrong is gathered in `faults`, what is only odd in `notes`.
-    """
+    xml: str
+    image: str = ""
 
-    def __init__(self, annotations: Path) -> None:
-        self.faults: list[str] = []
-        self.notes: list[str] = []
-        self._annotations = annotations
 
-    def read(
-        self, train: Path | None, validation: Path | None, fraction: float, seed: int
-    ) -> tuple[list[str], list[str]]:
-        """Return the stems of both splits, paths of the XML files without `.xml`.
+class _Source:
+    """A folder of XML files with its folder of images."""
 
-        No list for `train` means all XML files that the other list does not name; none for `validation` means
-        that `fraction` of the first is split off.
-        """
-        chosen = self._read_list(validation) if validation else []
-        if train:
-            stems = self._read_list(train)
-        else:
-            files = sorted(self._annotations.rglob("*.xml"))
-            everything = [path.relative_to(self._annotations).with_suffix("").as_posix() for path in files]
-            others = set(chosen)
-            stems = [stem for stem in everything if stem not in others]
-        if not validation:
-            stems, chosen = split_off(stems, fraction, seed)
-        if not self.faults:
-            splits = {"train": stems, "validation": chosen}
-            self.faults += [f"the {name} split has no image" for name, split in splits.items() if not split]
-        return stems, chosen
+    def __init__(self, annotations: Path, images: ImageFolder) -> None:
+        self.annotations = annotations
+        self.images = images
+        # Sorted folder by folder, as paths are.
+        self.files = sorted(find_files(annotations, (".xml",)), key=lambda file: file.split("/"))
+        self._by_stem = {posixpath.splitext(file)[0]: file for file in self.files}
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for file in self.files:
+            self._by_name[posixpath.splitext(posixpath.basename(file))[0]].append(file)
 
-    def _read_list(self, path: Path) -> list[str]:
-        try:
-            lines = path.read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            self.faults.append(f"{path} cannot be read: {reason}")
-            return []
-        stems: dict[str, None] = {}
-        repeated = 0
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            stem = self._find(line.strip())
-            if stem is None:
-                name = _candidates(line.strip())[-1]
-                self.faults.append(f"{path}, line {number}: there is no {self._annotations / name}.xml")
-            elif stem in stems:
-                repeated += 1
-            else:
-                stems[stem] = None
-        if repeated:
-            self.notes.append(f"{path}: lines that repeat an image: {repeated:,}, left out")
-        return list(stems)
-
-    def _find(self, line: str) -> str | None:
-        for stem in _candidates(line):
-            if ".." not in stem.split("/") and (self._annotations / f"{stem}.xml").is_file():
-                return stem
+    def find(self, line: str) -> str | None:
+        """Find the XML that a line of a list means; raises UserError where it may mean several."""
+        candidates = _candidates(line)
+        for stem in candidates:
+            if stem in self._by_stem:
+                return self._by_stem[stem]
+        for stem in candidates:
+            found = self._by_name.get(posixpath.basename(stem), [])
+            if len(found) > 1:
+                raise UserError(f"'{line}' may be {' or '.join(found[:3])}: give its path below {self.annotations}")
+            if found:
+                return found[0]
         return None
 
 
@@ -175,11 +252,111 @@ def _candidates(line: str) -> list[str]:
         names.append(columns[0])
     stems = []
     for name in names:
-        stem, ending = posixpath.splitext(name)
-        stems.append(name)
-        if ending.lower() in (*IMAGE_ENDINGS, ".xml"):
-            stems.append(stem)
+        for path in dict.fromkeys((name, name.replace("\\", "/"))):
+            stem, ending = posixpath.splitext(path)
+            stems.append(path)
+            if ending.lower() in (*IMAGE_ENDINGS, ".xml"):
+                stems.append(stem)
     return [posixpath.normpath(stem).lstrip("/") for stem in stems]
+
+
+class _Reader:
+    """Reads lists and XML files into images as drawn."""
+
+    def __init__(self, findings: Findings, *, negatives: bool) -> None:
+        self._findings = findings
+        self._negatives = negatives
+
+    def read_list(self, path: Path, source: _Source) -> list[_Listed]:
+        """Read a list of images, one a line."""
+        try:
+            lines = _decode(path.read_bytes()).splitlines()
+        except OSError as error:
+            self._findings.fault("list", f"{path} cannot be read: {error.strerror}")
+            return []
+        except UserError:
+            self._findings.fault("list", f"{path} cannot be read: it is not UTF-8 text")
+            return []
+        listed: dict[_Listed, None] = {}
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            place = f"{path}, line {number}"
+            try:
+                found = self._find(line.strip(), source)
+            except UserError as fault:
+                self._findings.bad_image(place, "line", f"{place}: {fault.sentence}")
+                continue
+            if not found.xml and not self._negatives:
+                self._note_without_xml(source, found.image)
+            elif found in listed:
+                self._findings.note(f"lines of {path} that repeat an image", f"line {number}", "left out")
+            else:
+                listed[found] = None
+        return list(listed)
+
+    def _find(self, line: str, source: _Source) -> _Listed:
+        xml = source.find(line)
+        if xml is not None:
+            return _Listed(xml)
+        for stem in _candidates(line):
+            try:
+                return _Listed("", source.images.of_annotation(stem, "").file)
+            except UserError:
+                continue
+        name = _candidates(line)[-1]
+        raise UserError(f"there is no {source.annotations / name}.xml, and no image of this name")
+
+    def without_xml(self, source: _Source, drawn: Iterable[DrawnImage]) -> dict[_Listed, DrawnImage]:
+        """Return the images of a folder that have no XML, or say how many were left out. `drawn`: those that have."""
+        used = {image.found.file for image in drawn if image.folder == source.images.root}
+        # An XML that cannot be read still is its image's.
+        stems = {posixpath.splitext(file)[0] for file in source.files}
+        rest = [file for file in source.images.files if file not in used and posixpath.splitext(file)[0] not in stems]
+        if self._negatives:
+            return self.draw([_Listed("", image) for image in rest], source)
+        for image in rest:
+            self._note_without_xml(source, image)
+        return {}
+
+    def _note_without_xml(self, source: _Source, image: str) -> None:
+        self._findings.note(
+            "images without an XML, left out",
+            source.images.root / image,
+            "--negatives keeps them as images without objects",
+        )
+
+    def draw(self, listed: Iterable[_Listed], source: _Source) -> dict[_Listed, DrawnImage]:
+        """Read the XML files and find their images; those that cannot be used at all are missing."""
+        drawn = {}
+        for each in tqdm(listed, desc="reading", unit=" images", leave=False, disable=None):
+            image = self._draw(each, source) if each.xml else _without_objects(each.image, source)
+            if image is not None:
+                drawn[each] = image
+        return drawn
+
+    def _draw(self, each: _Listed, source: _Source) -> DrawnImage | None:
+        path = source.annotations / each.xml
+        try:
+            annotation, faults = read_annotation(path)
+        except UserError as fault:
+            self._findings.bad_image(path, kind_of(fault.sentence), f"{path}: {fault.sentence}")
+            return None
+        for text in faults:
+            self._findings.bad_image(path, kind_of(text), f"{path}: {text}")
+        for what, meaning in annotation.notes:
+            self._findings.note(what, f"in {path}", meaning)
+        try:
+            found = source.images.of_annotation(posixpath.splitext(each.xml)[0], annotation.filename)
+        except UserError as fault:
+            self._findings.bad_image(path, "no image", f"{path}: {fault.sentence}")
+            return None
+        return DrawnImage(path, str(path), str(path), source.images.root, found, annotation.size, annotation.objects)
+
+
+def _without_objects(file: str, source: _Source) -> DrawnImage:
+    path = source.images.root / file
+    return DrawnImage(path, str(path), str(path), source.images.root, FoundImage(file, file, exact=True), None, ())
 
 
 def read_voc(
@@ -187,83 +364,55 @@ def read_voc(
     images: Path,
     validation_images: Path,
     annotations: Path,
+    validation_annotations: Path | None,
     train: Path | None,
     validation: Path | None,
     fraction: float,
     seed: int,
-    classes: tuple[str, ...] | None,
+    negatives: bool,
+    choices: Choices,
+    findings: Findings,
 ) -> Dataset:
     """Read both splits, corners as they stand; raises UserError with everything that is wrong.
 
-    `ImageSets.read` says what a missing list means; classes: their names in the order of their ids, None: alphabetical.
+    No list for `train` means all XML files that the other list does not name; none for `validation` means all of
+    `validation_annotations`, or without that folder that `fraction` of the first is split off. negatives: images
+    without an XML are images without objects.
     """
-    lists = ImageSets(annotations)
-    stems = lists.read(train, validation, fraction, seed)
-    reader = _Reader(annotations)
-    splits = [
-        reader.read_split(ImageFolder(folder), stems_of_split)
-        for folder, stems_of_split in zip((images, validation_images), stems, strict=True)
-    ]
-    names = classes or tuple(sorted(reader.first_places))
-    faults = [*lists.faults, *reader.faults, *reader.unknown(names)]
-    if not faults and not names:
-        faults.append(f"{annotations}: not one object in the images listed")
-    if faults:
-        raise UserError(problems(faults))
-    ids = [names.index(name) for name in reader.first_places]
-    train_examples, validation_examples = (_with_ids(examples, ids) for examples in splits)
-    return Dataset(names, train_examples, validation_examples, (*lists.notes, *reader.sizes.notes()))
-
-
-class _Reader:
-    """Reads XML files; a class gets the next number where it is first seen, which is remembered for a fault."""
-
-    def __init__(self, annotations: Path) -> None:
-        self.annotations = annotations
-        self.first_places: dict[str, str] = {}
-        self.faults: list[str] = []
-        self.sizes = ImageSizes()
-        self._provisional_ids: dict[str, int] = {}
-
-    def read_split(self, images: ImageFolder, stems: Sequence[str]) -> list[Example]:
-        """Read the examples of the XML files `stems`; those with faults may be missing."""
-        examples = []
-        for stem in tqdm(stems, desc="reading", unit=" images", leave=False, disable=None):
-            path = self.annotations / f"{stem}.xml"
-            try:
-                examples.append(self._read(images, stem, path))
-            except UserError as fault:
-                self.faults.append(f"{path}: {fault.sentence}")
-        return examples
-
-    def unknown(self, names: Sequence[str]) -> list[str]:
-        """Return a fault for each class that is not in `names`."""
-        return [
-            f"{place} has the class '{name}', which is not in --classes ({', '.join(names)})"
-            for name, place in self.first_places.items()
-            if name not in names
-        ]
-
-    def _read(self, images: ImageFolder, stem: str, path: Path) -> Example:
-        annotation, faults = read_annotation(path)
-        self.faults += [f"{path}: {fault}" for fault in faults]
-        file = images.with_stem(stem)
-        size = self.sizes.resolve(images.root / file, annotation.size)
-        boxes = []
-        for each in annotation.objects:
-            place = f"{path}: box {each.number}"
-            self.first_places.setdefault(each.name, place)
-            class_id = self._provisional_ids.setdefault(each.name, len(self._provisional_ids))
-            try:
-                boxes.append(Box(class_id, *check_corners(each.corners, size), each.difficult))
-            except UserError as fault:
-                self.faults.append(f"{place} ({each.name}) {fault.sentence}")
-        return Example(images.root / file, file, *size, tuple(boxes))
-
-
-def _with_ids(examples: Sequence[Example], ids: Sequence[int]) -> tuple[Example, ...]:
-    """Replace the provisional ids, in order of appearance, by those of the data set."""
-    return tuple(
-        replace(example, boxes=tuple(replace(box, class_id=ids[box.class_id]) for box in example.boxes))
-        for example in examples
+    folder = ImageFolder(images)
+    own_folder = validation_images != images
+    source = _Source(annotations, folder)
+    validation_source = _Source(
+        validation_annotations or annotations, ImageFolder(validation_images) if own_folder else folder
     )
+    reader = _Reader(findings, negatives=negatives)
+    split_later = validation is None and validation_annotations is None
+
+    if validation:
+        chosen = reader.read_list(validation, validation_source)
+    else:
+        chosen = [] if split_later else [_Listed(file) for file in validation_source.files]
+    if train:
+        stems = reader.read_list(train, source)
+    else:
+        others = set(chosen) if validation_annotations is None else set()
+        stems = [each for each in map(_Listed, source.files) if each not in others]
+    drawn, drawn_for_validation = reader.draw(stems, source), reader.draw(chosen, validation_source)
+    everything = [*drawn.values(), *drawn_for_validation.values()]
+    if not train:
+        rest = reader.without_xml(source, everything)
+        stems += rest
+        drawn |= rest
+    if not validation and not split_later and own_folder:
+        rest = reader.without_xml(validation_source, everything)
+        chosen += rest
+        drawn_for_validation |= rest
+    if split_later:
+        stems, chosen = split_off(stems, fraction, seed)
+        drawn_for_validation = drawn
+    splits = (
+        [drawn[each] for each in stems if each in drawn],
+        [drawn_for_validation[each] for each in chosen if each in drawn_for_validation],
+    )
+    names = sorted({each.name for split in splits for image in split for each in image.objects})
+    return make_dataset(*splits, names=names, choices=choices, findings=findings)

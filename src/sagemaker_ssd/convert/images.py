@@ -1,0 +1,240 @@
+"""The images of a data set, found by the names that annotations give them, and what their boxes are drawn on."""
+
+import posixpath
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from PIL import Image, UnidentifiedImageError
+
+from sagemaker_ssd.channels.annotations import find_files
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, read_header, swaps_sides, webp_orientation
+from sagemaker_ssd.convert.shapes import Size
+from sagemaker_ssd.errors import UserError, listed
+
+# Endings of other image files, behind which a name without its ending stands.
+_OTHER_ENDINGS: Final = (".bmp", ".gif", ".heic", ".jfif", ".jpe", ".tif", ".tiff", ".webp")
+_ENDINGS: Final = listed(list(IMAGE_ENDINGS))
+# More than any image has; what claims more is not a size.
+_LONGEST_SIDE: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image's path below its folder; `exact` if it is where the annotation says, `wanted` is what that says."""
+
+    file: str
+    wanted: str
+    exact: bool
+
+
+class ImageFolder:
+    """Finds images below `root` by name; hidden files and folders are none, as for the training job."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listed: _Listing | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """All images below the folder, in order."""
+        return self._listing.files
+
+    def named(self, name: str) -> FoundImage:
+        """Find the image `name`: a path below the folder, or any path, address or name without an ending.
+
+        What is not at that very place is found by the end of its path where only one image fits. Raises UserError.
+        """
+        path = posixpath.normpath(name) if name else ""
+        inside = bool(path) and not path.startswith("/") and ".." not in path.split("/")
+        if inside and path.lower().endswith(IMAGE_ENDINGS) and self._is_file(path):
+            return FoundImage(path, name, exact=True)
+        found = self._listing.like(name)
+        if len(found) == 1:
+            return FoundImage(found[0], name, exact=False)
+        if len(found) > 1:
+            raise UserError(f"'{name}' may be any of {_some(found)} below {self.root}: give its path below that folder")
+        if inside and self._is_file(path):
+            raise UserError(f"{path} is not {_ENDINGS}: save it as JPEG or PNG, named so")
+        wanted = self.root / path if inside else f"'{name}'"
+        raise UserError(
+            f"there is no image {wanted}, nor one called {_base(name) or 'so'} or, with {_ENDINGS}, "
+            f"{_stem(_base(name)) or 'so'} anywhere below {self.root}"
+        )
+
+    def of_annotation(self, stem: str, filename: str) -> FoundImage:
+        """Find the image of the annotation `stem` (a path without ending) that calls it `filename`, perhaps "".
+
+        One of the same path goes first, then `filename`, then one of the same name in any folder. Raises UserError.
+        """
+        same = self._listing.by_path.get(posixpath.normpath(stem), [])
+        if len(same) > 1:
+            same = [file for file in same if posixpath.basename(file) == _base(filename)] or same
+        if len(same) > 1:
+            names = " and ".join(posixpath.basename(file) for file in same)
+            raise UserError(f"{(self.root / stem).parent} has {names}: remove all but one")
+        if same:
+            return FoundImage(same[0], stem, exact=True)
+        for name in filter(None, (filename, stem)):
+            found = self._listing.like(name)
+            if len(found) == 1:
+                return FoundImage(found[0], stem, exact=False)
+            if found:
+                raise UserError(
+                    f"its image '{name}' may be any of {_some(found)} below {self.root}: remove all but one"
+                )
+        called = f", nor one called {_base(filename)}" if filename else ""
+        raise UserError(f"there is no image {self.root / stem} with {_ENDINGS} at the end{called} below {self.root}")
+
+    @property
+    def _listing(self) -> "_Listing":
+        if self._listed is None:
+            self._listed = _Listing(find_files(self.root, IMAGE_ENDINGS))
+        return self._listed
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return (self.root / path).is_file()
+        except (OSError, ValueError):  # too long, or with a zero byte
+            return False
+
+
+class _Listing:
+    """The images below a folder by their paths without ending, their names, and their names without ending."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+        self.by_path: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            name = posixpath.basename(file)
+            self.by_path[_stem(file)].append(file)
+            self._by_name[name.lower()].append(file)
+            self._by_stem[_stem(name).lower()].append(file)
+
+    def like(self, name: str) -> list[str]:
+        """Return the images that `name` may mean: of the same name, else of another ending; the nearest paths."""
+        for wanted in dict.fromkeys((name, _path(name))):
+            base = posixpath.basename(wanted)
+            found = self._by_name.get(base.lower()) or self._by_stem.get(_stem(base).lower())
+            if found:
+                return _nearest(found, wanted)
+        return []
+
+
+def _nearest(files: list[str], wanted: str) -> list[str]:
+    """Keep the files that agree with most of the end of a path, folder by folder, and then in upper and lower case."""
+    parts = wanted.split("/")[:-1]
+
+    def agreeing(file: str) -> int:
+        folders = file.split("/")[:-1]
+        count = 0
+        while count < min(len(folders), len(parts)) and folders[-1 - count] == parts[-1 - count]:
+            count += 1
+        return count
+
+    most = max(map(agreeing, files))
+    nearest = [file for file in files if agreeing(file) == most]
+    base = posixpath.basename(wanted)
+    same_case = [file for file in nearest if posixpath.basename(file) in (base, _stem(base))]
+    return same_case or nearest
+
+
+def _path(name: str) -> str:
+    """Read a name as a path: a Windows path with `/`, an address without its host and query."""
+    if "://" in name:
+        try:
+            return unquote(urlsplit(name).path)
+        except ValueError:
+            return name
+    return name.replace("\\", "/").partition("?")[0]
+
+
+def _base(name: str) -> str:
+    return posixpath.basename(_path(name))
+
+
+def _stem(path: str) -> str:
+    stem, ending = posixpath.splitext(path)
+    return stem if ending.lower() in (*IMAGE_ENDINGS, *_OTHER_ENDINGS) else path
+
+
+def _some(files: list[str]) -> str:
+    return " and ".join(files) if len(files) <= 3 else f"{', '.join(files[:3])} and {len(files) - 3:,} more"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the boxes of an image are drawn on: `size`, in pixels; `orientation` by which that still has to be turned.
+
+    turned: EXIF turns or mirrors the image. odd: how the size stated differs from the image's own, `scaled`,
+    `swapped` or `stored`, or nothing; `difference` says so in numbers.
+    """
+
+    size: Size
+    orientation: int = 1
+    turned: bool = False
+    odd: str = ""
+    difference: str = ""
+
+    @property
+    def upright_size(self) -> Size:
+        """Width and height once it is turned."""
+        return self.size[::-1] if swaps_sides(self.orientation) else self.size
+
+
+def find_frame(image: Path, stated: Size | None) -> Frame:
+    """Find out what the boxes of an image are drawn on, whose annotation says that its size is `stated`.
+
+    Training sees every image upright, as its EXIF orientation says. A size stated that is in proportion to the pixels
+    as stored alone means that the boxes are drawn on them; one in proportion to neither, but to the upright image once
+    its sides are swapped, is read as swapped. Raises UserError if the image cannot be read.
+    """
+    stored, orientation = _read_size(image)
+    swaps = swaps_sides(orientation)
+    upright = stored[::-1] if swaps else stored
+    turned = orientation != 1
+    if stated is None or stated == upright:
+        return Frame(upright, turned=turned)
+    difference = f"{image} ({stated[0]}x{stated[1]} stated, {upright[0]}x{upright[1]} found)"
+    if not _in_proportion(stated, upright) and _in_proportion(stated, upright[::-1]):
+        if swaps:
+            return Frame(stated, orientation, turned, "stored", difference)
+        return Frame(stated[::-1], 1, turned, "swapped", difference)
+    return Frame(stated, 1, turned, "scaled", difference)
+
+
+def _in_proportion(size: Size, other: Size) -> bool:
+    """Whether two sizes are, give or take what rounding a side to a pixel does."""
+    return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other) / 2
+
+
+def _read_size(path: Path) -> tuple[Size, int]:
+    """Read width and height as stored, and the EXIF orientation, 1 to 8; raises UserError if it is not an image.
+
+    Read as the training job reads it, which turns JPEG, PNG and WebP.
+    """
+    try:
+        content = path.read_bytes()
+        header = read_header(content)
+        if header is not None:
+            return (header.width, header.height), header.orientation
+        with Image.open(path) as image:
+            return image.size, webp_orientation(content)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "damaged or not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{path} cannot be read: {reason}") from error
+
+
+def read_side(value: object) -> int | None:
+    """Read a side of a size that is stated: a whole number above 0, however it is written; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        side = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return int(side) if 0 < side <= _LONGEST_SIDE and side.is_integer() else None

@@ -1,0 +1,274 @@
+"""`convert voc` on what tools export: marks, images without XML, hidden files, polygons, encodings, names, folders."""
+
+import os
+import shutil
+
+import pytest
+
+from sagemaker_ssd.convert.__main__ import main
+
+DOG = ("dog", 10, 5, 60, 45)
+BOXES = [(0, 10, 5, 50, 40)]
+
+
+def run(voc, output, *more, form="images"):
+    return main([str(word) for word in voc.arguments("--as", form, "--output", output, *more)])
+
+
+def wrapped(inside, declaration=""):
+    return f"{declaration}<annotation><size><width>100</width><height>50</height></size>{inside}</annotation>"
+
+
+def drawn_object(inside, name="dog"):
+    return f"<object><name>{name}</name>{inside}</object>"
+
+
+BNDBOX = "<bndbox><xmin>10</xmin><ymin>5</ymin><xmax>60</xmax><ymax>45</ymax></bndbox>"
+
+
+@pytest.fixture
+def all_boxes(tmp_path, boxes_of):
+    """The boxes of all images of both splits, by the image's name without its ending."""
+
+    def read(name="out"):
+        return {file.stem: boxes_of(file)[0] for file in (tmp_path / name).glob("*_annotation/**/*.json")}
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("mark", "difficult", "noted"),
+    [("Unspecified", 0, True), ("7", 0, True), ("-1", 0, True), ("", 0, False), ("False", 0, False), ("no", 0, False),
+     ("true", 1, False), ("Yes", 1, False), (" 1 ", 1, False), ("1.0", 1, False)],
+)  # fmt: skip
+def test_marks_of_difficult_objects(voc, tmp_path, capsys, read_records, mark, difficult, noted):
+    voc.add("a.jpg", [(*DOG, mark)])
+    voc.add("b.jpg", [(*DOG, 1)])
+    lists = ("--train", voc.write_list("train.txt", "a"), "--validation", voc.write_list("val.txt", "b"))
+    assert run(voc, tmp_path / "out", *lists, form="recordio") == 0
+    ((label, _),) = read_records(tmp_path / "out/train/train.rec")
+    assert label == pytest.approx([2, 6, 0, 0.1, 0.1, 0.6, 0.9, difficult])
+    assert ("marks <difficult> that are neither 0 nor 1: 1, first in" in capsys.readouterr().out) == noted
+
+
+def test_images_without_xml(voc, tmp_path, capsys, all_boxes):
+    for number in range(4):
+        voc.add(f"{number}.jpg", [DOG])
+        voc.draw(f"empty/n{number}.jpg")
+    assert run(voc, tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert f"images without an XML, left out: 4, first {voc.images}/empty/n0.jpg; --negatives keeps them as" in printed
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 4
+    assert run(voc, tmp_path / "kept", "--negatives") == 0
+    assert "left out" not in capsys.readouterr().out
+    files = list((tmp_path / "kept").rglob("*.jpg"))
+    assert len(files) == 8
+    assert sum(len(boxes) for boxes in all_boxes("kept").values()) == 4
+
+
+def test_a_list_that_names_an_image_without_xml(voc, tmp_path, capsys, all_boxes):
+    voc.add("a.jpg", [DOG])
+    voc.add("b.jpg", [DOG])
+    voc.draw("empty.jpg")
+    lists = ("--train", voc.write_list("train.txt", "a", "empty"), "--validation", voc.write_list("val.txt", "b"))
+    assert run(voc, tmp_path / "out", *lists) == 0
+    assert f"images without an XML, left out: 1, first {voc.images}/empty.jpg" in capsys.readouterr().out
+    assert all_boxes().keys() == {"a", "b"}
+    assert run(voc, tmp_path / "kept", *lists, "--negatives") == 0
+    assert all_boxes("kept") == {"a": BOXES, "b": BOXES, "empty": []}
+
+
+def test_hidden_files_are_no_data(voc, tmp_path, capsys):
+    for name in ("a.jpg", "b.jpg", ".ipynb_checkpoints/a-checkpoint.jpg"):
+        voc.add(name, [DOG])
+    (voc.annotations / "._a.xml").write_bytes(b"\0\5\x16\7")
+    (voc.images / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    (voc.annotations / ".DS_Store").write_bytes(b"Bud1")
+    assert run(voc, tmp_path / "out", "--negatives") == 0
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 2
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "<polygon><x1>10</x1><y1>5</y1><x2>60</x2><y2>20</y2><x3>30</x3><y3>45</y3></polygon>",
+        "<polygon><pt><x>10</x><y>45</y></pt><pt><x>60</x><y>5</y></pt></polygon>",
+        "<bndbox/><polygon><point><x>10.0</x><y>45</y></point><point><x>60</x><y>5</y></point></polygon>",
+        "<segm/><polygon><username>me</username><pt><x>10</x><y>45</y></pt><pt><x>60</x><y>5</y></pt></polygon>",
+    ],
+)
+def test_a_polygon_becomes_the_box_around_it(voc, tmp_path, capsys, all_boxes, shape):
+    voc.add("a.jpg")
+    voc.write_xml("a", wrapped(drawn_object(shape)))
+    voc.add("b.jpg", [DOG])
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes() == {"a": BOXES, "b": BOXES}
+    assert "polygons without a box: 1, first in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (
+            "<bndbox><xmin>40</xmin><ymin>20</ymin><xmax>60</xmax><ymax>30</ymax></bndbox><attributes><attribute>"
+            "<name>rotation</name><value>90.0</value></attribute></attributes>",
+            (45, 15, 10, 20),
+        ),
+        (
+            "<robndbox><cx>50</cx><cy>25</cy><w>20</w><h>10</h><angle>1.5707963268</angle></robndbox>",
+            (45, 15, 10, 20),
+        ),
+        (
+            "<type>robndbox</type><robndbox><cx>50</cx><cy>25</cy><w>20</w><h>10</h><angle>0.5235987756</angle>"
+            "</robndbox>",
+            (38.8397, 15.6699, 22.3205, 18.6603),
+        ),
+        (
+            "<bndbox><xmin>40</xmin><ymin>20</ymin><xmax>60</xmax><ymax>30</ymax></bndbox><attributes><attribute>"
+            "<name>rotation</name><value>none</value></attribute></attributes>",
+            (40, 20, 20, 10),
+        ),
+    ],
+)
+def test_a_rotated_box_becomes_the_one_around_it(voc, tmp_path, capsys, all_boxes, shape, expected):
+    voc.add("a.jpg")
+    voc.write_xml("a", wrapped(drawn_object(shape)))
+    voc.add("b.jpg", [DOG])
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes()["a"] == [pytest.approx((0, *expected), abs=1e-3)]
+    turned = expected != (40, 20, 20, 10)
+    assert ("rotated boxes: 1, first" in capsys.readouterr().out) == turned
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [("GB2312", "gbk"), ("gbk", "gb18030"), ("Shift_JIS", "shift_jis"), ("utf-16", "utf-16"), ("utf-16", "utf-16-le"),
+     ("utf-16", "utf-16-be"), ("UTF-8", "utf-8-sig"), ("gb2312", "utf-8-sig"), (None, "utf-16"), (None, "utf-8"),
+     ("utf-16", "utf-8")],
+)  # fmt: skip
+def test_encodings(voc, tmp_path, declared, encoding):
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    for name in ("a", "b"):
+        voc.add(f"{name}.jpg")
+        content = wrapped(drawn_object(BNDBOX, name="犬"), declaration).encode(encoding)
+        (voc.annotations / f"{name}.xml").write_bytes(content)
+    assert run(voc, tmp_path / "out") == 0
+    assert (tmp_path / "out/classes.txt").read_text() == "犬\n"
+
+
+def test_space_before_the_declaration(voc, tmp_path):
+    for name in ("a", "b"):
+        voc.add(f"{name}.jpg")
+        voc.write_xml(name, "\n " + wrapped(drawn_object(BNDBOX), '<?xml version="1.0" encoding="UTF-8"?>'))
+    assert run(voc, tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [
+        (None, "names no other encoding, but is no UTF-8 at byte "),
+        ("UTF-8", "says that it is in the encoding UTF-8, but is no UTF-8 at byte "),
+        ("klingon", "says that it is in the encoding klingon, which is not known: save it as UTF-8"),
+        ("rot13", "says that it is in the encoding rot13, which is not known: save it as UTF-8"),
+        ("shift_jis", "says that it is in the encoding shift_jis, but is no SHIFT_JIS at byte "),
+    ],
+)
+def test_encodings_that_are_wrong(voc, tmp_path, capsys, declared, reason):
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    voc.add("a.jpg", [DOG])
+    voc.add("b.jpg")
+    (voc.annotations / "b.xml").write_bytes(
+        wrapped(drawn_object(BNDBOX, name="狗熊"), declaration).encode("gbk") + b"\xff"
+    )
+    assert run(voc, tmp_path / "out") == 1
+    assert capsys.readouterr().err.startswith(f"{voc.annotations}/b.xml: {reason}")
+
+
+def test_images_in_other_folders_and_of_other_names(voc, tmp_path, capsys):
+    voc.draw("deep/a.jpg")
+    voc.draw("photo 1.jpg")
+    voc.draw("c.jpg")
+    voc.draw("d.jpg")
+    voc.draw("d.png")
+    for name, filename in {
+        "a": "a.png", "b": "C:\\data\\photo 1.jpg", "c": "photo 1.jpg", "d": "d.png"
+    }.items():  # fmt: skip
+        voc.write_xml(name, wrapped(f"<filename>{filename}</filename>{drawn_object(BNDBOX)}"))
+    assert run(voc, tmp_path / "out") == 0
+    found = {
+        path.relative_to(tmp_path / "out").as_posix().partition("/")[2] for path in (tmp_path / "out").rglob("*.*g")
+    }
+    assert found == {"deep/a.jpg", "photo 1.jpg", "c.jpg", "d.png"}
+    printed = capsys.readouterr().out
+    assert f"images found by the end of their path: 2, first {voc.images}/deep/a.jpg for 'a'" in printed
+    assert f"images without an XML, left out: 1, first {voc.images}/d.jpg" not in printed
+
+
+def test_lists_of_other_tools(voc, tmp_path):
+    for name in ("a.jpg", "sub/b.jpg", "c.jpg", "d.jpg"):
+        voc.add(name, [DOG])
+    train = voc.root / "train.txt"
+    train.write_bytes("data/obj/a.jpg\r\nC:\\data\\b.jpg\r\nc 1\r\n".encode("utf-16"))
+    assert run(voc, tmp_path / "out", "--train", train, "--validation", voc.write_list("val.txt", "./d.jpg")) == 0
+    assert {path.name for path in (tmp_path / "out/train").rglob("*.jpg")} == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_annotations_of_validation_in_a_folder_of_their_own(voc, tmp_path, capsys):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        voc.add(name, [DOG])
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.move(voc.annotations / "c.xml", other / "c.xml")
+    assert run(voc, tmp_path / "out", "--validation-annotations", other) == 0
+    assert {path.name for path in (tmp_path / "out/train").iterdir()} == {"a.jpg", "b.jpg"}
+    assert {path.name for path in (tmp_path / "out/validation").iterdir()} == {"c.jpg"}
+    listed = ("--validation-annotations", other, "--validation", voc.write_list("val.txt", "c"))
+    assert run(voc, tmp_path / "listed", *listed) == 0
+    capsys.readouterr()
+    assert run(voc, tmp_path / "both", "--validation-annotations", other, "--validation-fraction", "0.5") == 1
+    assert capsys.readouterr().err.startswith("--validation-fraction: with --validation-annotations nothing is split")
+
+
+def test_a_share_of_faulty_files_is_left_out(voc, tmp_path, capsys):
+    for number in range(20):
+        voc.add(f"{number:02}.jpg", [DOG])
+    (voc.annotations / "03.xml").write_text("<annotation>")
+    (voc.images / "04.jpg").write_bytes(b"no image")
+    (voc.images / "05.jpg").unlink()
+    assert run(voc, tmp_path / "out", "--max-bad-images", "0.15") == 0
+    assert "images left out because of a fault: 3 of 20 (--max-bad-images (0.15) allows 3): " in capsys.readouterr().out
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 17
+    assert run(voc, tmp_path / "strict", "--max-bad-images", "0.1") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("3 images of 20 cannot be used, and --max-bad-images (0.1) allows 2: mend them, or raise it")
+
+
+def test_fractions(voc, tmp_path, capsys, all_boxes):
+    for number in range(12):
+        voc.add(f"{number}.jpg", [("dog", 0.1, 0.1, 0.6, 0.9)])
+    assert run(voc, tmp_path / "out") == 1
+    assert "12 of 12 boxes within 0 to 1" in capsys.readouterr().err
+    assert run(voc, tmp_path / "fractions", "--coordinates", "fractions") == 0
+    assert all_boxes("fractions")["3"] == BOXES
+    for number in range(11):
+        voc.add(f"{number}.jpg", [DOG])
+    assert run(voc, tmp_path / "one") == 1
+    assert capsys.readouterr().err.startswith(
+        f"{voc.annotations}/11.xml: all its boxes lie within 0 to 1, such as box 0"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_names_that_the_terminal_cannot_show(voc, tmp_path, convert, monkeypatch, encoding):
+    voc.add("a.jpg", [("été", 1, 1, 1, 1)])
+    voc.add("b.jpg", [("été", 10, 5, 60, 45)])
+    odd = os.fsdecode(b"caf\xe9")
+    shutil.copy(voc.images / "a.jpg", voc.images / f"{odd}.jpg")
+    shutil.copy(voc.annotations / "a.xml", voc.annotations / f"{odd}.xml")
+    (voc.images / "a.jpg").unlink()
+    (voc.annotations / "a.xml").unlink()
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = convert(*voc.arguments("--as", "images", "--output", tmp_path / "out"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "boxes without area: 1, first in caf\\udce9.jpg" in done.stdout
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 2
