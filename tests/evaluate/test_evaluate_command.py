@@ -47,6 +47,8 @@ def test_images_with_json(model: Path, tmp_path: Path) -> None:
     names = ["detections.json", "evaluation.json", "ground_truth.json", "report.html"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
     truth = json.loads((tmp_path / "out" / "ground_truth.json").read_text())
+    # pycocotools copies both when it reads detections.
+    assert {"info", "licenses"} <= truth.keys()
     assert [category["name"] for category in truth["categories"]] == ["cat", "dog"]
     assert truth["images"][2] == {"id": 2, "file_name": "2.png", "width": 80, "height": 40}
     assert truth["annotations"][0]["bbox"] == [10, 10, 30, 20]
