@@ -149,15 +149,15 @@ def _check_network(
     if isinstance(found, str):
         raise UserError(f"{shown_as}: {found}; the model channel must hold a model of this algorithm")
     faults = []
+    other_classes = " and use data with the same classes"
+    if found.base_network == hyperparameters.base_network:
+        other_classes += (
+            ", name the channel pretrained instead of model, which takes the same file, starts from its trunk and "
+            "learns the heads for other classes anew"
+        )
     for name, value, wanted, remedy in (
         ("base_network", found.base_network, hyperparameters.base_network, ""),
-        (
-            "num_classes",
-            str(found.num_classes),
-            str(hyperparameters.num_classes),
-            " and use data with the same classes, name the channel pretrained instead of model, which takes the same "
-            "file, starts from its trunk and learns the heads for other classes anew",
-        ),
+        ("num_classes", str(found.num_classes), str(hyperparameters.num_classes), other_classes),
     ):
         said = earlier_settings.get(name, value)
         if said != value:
