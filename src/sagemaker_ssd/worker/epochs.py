@@ -153,8 +153,9 @@ class EpochRunner:
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
             self._group.report_progress(f"the end of epoch {epoch}")
-        self.trainer.synchronize()
-        self.trainer.broadcast_states()
+        with log_lines.phase(f"The last updates of epoch {epoch} are being computed"):
+            self.trainer.synchronize()
+            self.trainer.broadcast_states()
         return losses
 
     def evaluate(self, epoch: int) -> Scores:

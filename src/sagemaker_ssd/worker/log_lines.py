@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from tqdm import tqdm
@@ -58,54 +59,68 @@ def batches_line(epoch: int, count: int, images: int, seconds: float, left: floa
 
 
 class _Silence(logging.Handler):
-    """How long nothing has been logged."""
+    """Since when nothing has been logged."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._last = time.monotonic()
+        self.since = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note that something is logged."""
-        self._last = time.monotonic()
-
-    def end(self) -> None:
-        """Begin to count anew."""
-        self._last = time.monotonic()
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._last
+        self.since = time.monotonic()
 
 
-# What is under way, the innermost last, which is what a line is about.
-_under_way: list[_Silence] = []
-_one_line = threading.Lock()
+@dataclass(frozen=True)
+class _UnderWay:
+    """What a block does: gives its line, from the seconds since it began."""
+
+    describe: Callable[[float], str]
+    begin: float
+
+    def log(self) -> None:
+        _log.info("%s", self.describe(time.monotonic() - self.begin))
+
+
+# The innermost last.
+_under_way: list[_UnderWay] = []
 
 
 @contextmanager
-def progress_lines(
-    describe: Callable[[float], str], *, every: float = SECONDS_BETWEEN_LINES, when_silent: bool = True
-) -> Iterator[None]:
-    """Log a line at least every so many seconds until the block ends, whatever its thread waits for meanwhile.
+def progress_lines(describe: Callable[[float], str], *, every: float = SECONDS_BETWEEN_LINES) -> Iterator[None]:
+    """Log a line whenever nothing else has been logged for so many seconds, until the block ends.
 
-    describe: gives the line, from the seconds since the block began; it is called in a thread of its own. when_silent:
-    any other line will do, so that this one comes only where nothing else is logged. Of blocks within one another the
-    innermost logs.
+    describe: gives the line, from the seconds since the block began; it is called in a thread of its own, so that
+    lines come whatever the program waits for. Of blocks within one another the innermost tells, and the outermost's
+    `every` counts, since silence can begin in one block and go on in the next.
     """
-    begin, silence, ended = time.monotonic(), _Silence(), threading.Event()
+    block = _UnderWay(describe, time.monotonic())
+    _under_way.append(block)
+    try:
+        if len(_under_way) == 1:
+            with _logged_silence(every):
+                yield
+        else:
+            yield
+    finally:
+        _under_way.remove(block)
+
+
+@contextmanager
+def _logged_silence(every: float) -> Iterator[None]:
+    silence, ended = _Silence(), threading.Event()
 
     def log_when_due() -> None:
-        while not ended.wait(max(every - silence.seconds(), 0.01)):
-            with _one_line:
-                if silence.seconds() < every:
-                    continue
-                if _under_way[-1] is silence:
-                    _log.info("%s", describe(time.monotonic() - begin))
-                silence.end()
+        # Counted here too, since no handler sees the line where the log's level is above it.
+        last = silence.since
+        while not ended.wait(max(last + every - time.monotonic(), 0)):
+            last = max(last, silence.since)
+            # The end of a block in the other thread leaves the one around it.
+            blocks = _under_way[-1:]
+            if blocks and time.monotonic() - last >= every:
+                blocks[0].log()
+                last = time.monotonic()
 
-    with _one_line:
-        _under_way.append(silence)
-    if when_silent:
-        logging.getLogger().addHandler(silence)
+    logging.getLogger().addHandler(silence)
     thread = threading.Thread(target=log_when_due, name="progress lines", daemon=True)
     thread.start()
     try:
@@ -114,8 +129,6 @@ def progress_lines(
         ended.set()
         thread.join()
         logging.getLogger().removeHandler(silence)
-        with _one_line:
-            _under_way.remove(silence)
 
 
 @contextmanager
@@ -137,16 +150,20 @@ def epoch_progress_line(
 
     later_batches: of the epochs after this one. other_seconds: what else the job has to do, by experience.
     """
-    if progress is None:
+    # The last one was begun, not done: MXNet computes it while the program goes on.
+    done = 0 if progress is None else progress.batches - 1
+    if progress is None or done == 0:
         return f"Epoch {epoch}: none of {batches} batches is done after {duration(seconds)}"
     losses = ""
     if progress.cross_entropy is not None:
         losses = f", train cross_entropy {progress.cross_entropy:.3f} and smooth_l1 {progress.smooth_l1:.3f} so far"
-    of_batch = progress.seconds / progress.batches
+    # What the one under way has taken already counts where it takes longer than the others did.
+    of_batch = max(progress.seconds / done, seconds / progress.batches)
+    images = progress.images / progress.batches / of_batch
     left = max(of_batch * batches - seconds, 0.0)
     return (
-        f"Epoch {epoch}: {progress.batches} of {batches} batches in {duration(seconds)}, "
-        f"{progress.images / progress.seconds:.1f} images/s{losses}; about {duration(left)} left of the epoch and "
+        f"Epoch {epoch}: {done} of {batches} batches in {duration(seconds)}, {images:.1f} images/s{losses}; about "
+        f"{duration(left)} left of the epoch and "
         f"{duration(left + of_batch * later_batches + other_seconds)} of the job"
     )
 
@@ -169,6 +186,13 @@ def batch_reporter(
     """
     if not bar:
         latest: EpochProgress | None = None
+        begin = last_line = time.monotonic()
+
+        def describe(seconds: float) -> str:
+            nonlocal last_line
+            last_line = time.monotonic()
+            later, others = later_epochs * batches, (later_epochs + 1) * seconds_between_epochs
+            return epoch_progress_line(epoch, batches, latest, seconds, later, others)
 
         def log_line(progress: EpochProgress) -> None:
             nonlocal latest
@@ -177,12 +201,11 @@ def batch_reporter(
                 left = progress.seconds / progress.batches * (batches - progress.batches)
                 line = batches_line(epoch, progress.batches, progress.images, progress.seconds, left)
                 _log.info("%s", line)
+            # The built-in's lines end the silence, and tell no losses.
+            if time.monotonic() - last_line >= every:
+                _log.info("%s", describe(time.monotonic() - begin))
 
-        def describe(seconds: float) -> str:
-            later, others = later_epochs * batches, (later_epochs + 1) * seconds_between_epochs
-            return epoch_progress_line(epoch, batches, latest, seconds, later, others)
-
-        with progress_lines(describe, every=every, when_silent=False):
+        with progress_lines(describe, every=every):
             yield log_line
         return
     with (

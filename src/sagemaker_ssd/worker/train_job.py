@@ -29,6 +29,7 @@ from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 _log = logging.getLogger(__name__)
 
 
+@log_lines.phase("The job is under way")
 def train_job(
     job: Job,
     group: ProcessGroup,
