@@ -55,7 +55,7 @@ ALLOWED = {
         "version",
     },
     # Command-line tools: nothing imports them.
-    "predict": {"scoring", "errors"},
+    "predict": {"scoring", "files", "errors"},
     "evaluate": {"scoring", "report", "channels", "files", "cores", "errors"},
     "convert": {"channels", "boxes", "contract", "files", "errors"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "files", "errors"},

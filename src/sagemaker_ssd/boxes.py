@@ -67,6 +67,14 @@ def box_iou(boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]])
     return _iou(_columns(boxes)[:, :, None], _columns(others)[:, None, :])
 
 
+def box_ioa(boxes: NDArray[np.floating[Any]], others: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """Return the share of each of boxes (N, 4) that lies in each of (M, 4) others as (N, M), in the boxes' precision.
+
+    It is 0 for a box without area. COCO compares detections with crowds by it.
+    """
+    return _over_area(_columns(boxes)[:, :, None], _columns(others)[:, None, :])
+
+
 def best_iou_in_group(boxes: Floats, groups: Indices, others: Floats, other_groups: Indices) -> tuple[Floats, Indices]:
     """Find which of the boxes `others` (M, 4) of its own group each of `boxes` (N, 4) overlaps most.
 
@@ -117,27 +125,29 @@ def first_of_each(objects: Indices, candidates: Flags) -> Flags:
     return first
 
 
-def match_coco(ious: Floats, difficult: Flags) -> tuple[Flags, Flags]:
+def match_coco(overlaps: Floats, crowd: Flags, outside: Flags) -> tuple[Flags, Flags]:
     """Tell which detections of an image are true positives and which are ignored at each of COCO's ten thresholds.
 
-    Both are (D, 10). `ious` (D, G) is 0 between different classes, `difficult` is (G,), detections come by falling
-    score. Each detection takes the still free object it overlaps most (equal overlaps: the last); a difficult object
-    only if no other is free and near enough, and then the detection is ignored. Source: pycocotools, cocoeval, where
-    objects outside the area range are what difficult ones are here.
+    Both are (D, 10). `overlaps` (D, G) is 0 between different classes, `box_ioa` with crowds and IoU with other
+    objects; `crowd` and `outside`, of the range of areas that is scored, are (G,); detections come by falling score.
+    Each detection takes the still free object it overlaps most (equal overlaps: the last); a crowd or an object
+    outside only if no other is free and near enough, and then the detection is ignored. A crowd is free for any
+    number of detections. Source: pycocotools, cocoeval.
     """
-    true_positive = np.zeros((len(ious), len(COCO_IOU_THRESHOLDS)), np.bool_)
+    ignore = crowd | outside
+    true_positive = np.zeros((len(overlaps), len(COCO_IOU_THRESHOLDS)), np.bool_)
     ignored = np.zeros_like(true_positive)
-    free = np.ones((len(COCO_IOU_THRESHOLDS), len(difficult)), np.bool_)
+    free = np.ones((len(COCO_IOU_THRESHOLDS), len(ignore)), np.bool_)
     rows = np.arange(len(COCO_IOU_THRESHOLDS))
-    rank = ious - 2.0 * difficult  # difficult objects rank below all others
-    for detection in np.flatnonzero(ious.max(axis=1) >= COCO_IOU_THRESHOLDS[0]):
-        within_reach = free & (ious[detection] >= COCO_IOU_THRESHOLDS[:, None])
+    rank = overlaps - 2.0 * ignore  # what is ignored ranks below all others
+    for detection in np.flatnonzero(overlaps.max(axis=1) >= COCO_IOU_THRESHOLDS[0]):
+        within_reach = free & (overlaps[detection] >= COCO_IOU_THRESHOLDS[:, None])
         ranked = np.where(within_reach, rank[detection], -np.inf)
-        best = len(difficult) - 1 - ranked[:, ::-1].argmax(axis=1)  # argmax takes the first, COCO the last
+        best = len(ignore) - 1 - ranked[:, ::-1].argmax(axis=1)  # argmax takes the first, COCO the last
         taken = within_reach[rows, best]
-        free[rows[taken], best[taken]] = False
-        true_positive[detection] = taken & ~difficult[best]
-        ignored[detection] = taken & difficult[best]
+        free[rows[taken], best[taken]] = crowd[best[taken]]
+        true_positive[detection] = taken & ~ignore[best]
+        ignored[detection] = taken & ignore[best]
     return true_positive, ignored
 
 
@@ -152,6 +162,16 @@ def _iou(left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]]) -> N
     if not defined.all():
         iou[~defined] = 0
     return iou
+
+
+def _over_area(left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]]) -> NDArray[Any]:
+    """Return how much of each left one lies in the right one, of `_columns` of boxes as `_iou` takes them."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        shares: NDArray[Any] = _area(np.maximum(left[:2], right[:2]), np.minimum(left[2:], right[2:])) / _area(
+            left[:2], left[2:]
+        )
+    shares[~np.isfinite(shares)] = 0
+    return shares
 
 
 def _columns(boxes: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

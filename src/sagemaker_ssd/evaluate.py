@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.scoring.command import run
+from sagemaker_ssd.scoring.command import image_shape, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
+    from sagemaker_ssd.scoring.saved_model import LoadedModel
 
 _DESCRIPTION: Final = (
     "Scores the model of a training job, of this program or of the built-in, on a channel of a job: .rec files, or "
@@ -22,6 +23,7 @@ _REPORT, _FIGURES = "report.html", "evaluation.json"
 # A job's default, and a width that every label has room in: an evaluation reads what it is given.
 _MAX_BAD_IMAGES: Final = 0.01
 _LABEL_WIDTH: Final = 1 << 20
+_GIVE_A_CHANNEL: Final = "give a .rec file, a folder of them, or a folder of images with one JSON each"
 
 
 def main() -> int:
@@ -45,13 +47,12 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.scoring.evaluate import evaluate_model
     from sagemaker_ssd.scoring.saved_model import load_model, read_picture
 
+    channel = _channel(options.channel)
     model = load_model(options.model, scratch, options.image_shape)
-    channel = options.channel.resolve()
-    annotations = options.annotations or channel.with_name(f"{channel.name}_annotation")
-    annotations = annotations if annotations.is_dir() else None
+    annotations = _annotations(options.annotations, channel)
     file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)
-    threshold = options.overlap_threshold or float(model.settings.get("overlap_threshold", 0.5))
+    threshold = options.overlap_threshold or _overlap_threshold(model)
     found = evaluate_model(
         model,
         file,
@@ -75,13 +76,45 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     _print_means(found.figures, options.output)
 
 
+def _overlap_threshold(model: "LoadedModel") -> float:
+    try:
+        return model.overlap_threshold()
+    except UserError as error:
+        raise UserError(f"the model: {error.sentence}; give it by --overlap-threshold") from None
+
+
+def _channel(given: Path) -> Path:
+    """Return the channel's folder, or its one .rec file; raises UserError for what is neither."""
+    channel = given.resolve()
+    if channel.is_dir() or (channel.is_file() and channel.suffix.lower() == ".rec"):
+        return channel
+    if not channel.exists():
+        raise UserError(f"{given}: there is no such file or folder; {_GIVE_A_CHANNEL}")
+    raise UserError(f"{given}: it is a file, and not a .rec file; {_GIVE_A_CHANNEL}")
+
+
+def _annotations(given: Path | None, channel: Path) -> Path | None:
+    """Return the folder of the channel's JSONs, None where there is none; raises UserError if the one given is none."""
+    if given is None:
+        beside = channel.with_name(f"{channel.name}_annotation")
+        return beside if beside.is_dir() else None
+    if given.is_dir():
+        return given
+    if not given.exists():
+        raise UserError(f"{given}: there is no such folder; --annotations is a folder with one JSON for each image")
+    raise UserError(
+        f"{given}: it is a file; --annotations is a folder with one JSON for each image. `python -m "
+        "sagemaker_ssd.convert` makes one of COCO's single file, and of PASCAL VOC's XMLs"
+    )
+
+
 def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> "RecordFile":
     """Return the channel's checked records; the images' names are kept for the files."""
     from sagemaker_ssd.channels.check import check_recordio
     from sagemaker_ssd.channels.image_files import pack_images
 
-    name = channel.name or "channel"
-    records = sorted(channel.rglob("*.rec"))
+    name = channel.stem or "channel"
+    records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
     if records:
         return check_recordio(
             records,
@@ -94,8 +127,8 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
         )
     if annotations is None:
         raise UserError(
-            f"{channel}: there is no .rec file, and no folder {channel.name}_annotation of JSONs beside it: give the "
-            "folder of a channel, or --annotations"
+            f"{channel}: there is no .rec file in it, and no folder {channel.name}_annotation of JSONs beside it; "
+            f"{_GIVE_A_CHANNEL}, and --annotations where its JSONs are elsewhere"
         )
     return pack_images(
         channel,
@@ -121,12 +154,14 @@ def _print_means(figures: dict[str, Any], output: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.evaluate", description=_DESCRIPTION)
     parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
-    parser.add_argument("channel", type=Path, help="folder of .rec files, or of images")
+    parser.add_argument("channel", type=Path, help="a .rec file, or a folder of .rec files or of images")
     parser.add_argument("--annotations", type=Path, help="folder of the JSONs (default: <channel>_annotation)")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
     parser.add_argument("--overlap-threshold", type=_fraction, help="IoU of a right detection (default: the job's own)")
     parser.add_argument("--batch-size", type=_positive, default=8, help="images at once (default 8)")
-    parser.add_argument("--image-shape", type=int, help="for a model without its hyperparams.json: pixels a side")
+    parser.add_argument(
+        "--image-shape", type=image_shape, help="for a model without its hyperparams.json: pixels a side"
+    )
     return parser
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import colorsys
+import io
 import json
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.scoring.command import run
+from sagemaker_ssd.files import atomic_write
+from sagemaker_ssd.scoring.command import image_shape, run, system_fault
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -51,6 +53,11 @@ def _predict_all(options: argparse.Namespace) -> int:
             print(error.sentence, file=sys.stderr)
             exit_code = error.exit_code
             continue
+        except OSError as error:
+            # One picture that cannot be read or written leaves the others.
+            print(system_fault(error, path), file=sys.stderr)
+            exit_code = UserError.exit_code
+            continue
         answer: dict[str, Any] = {"prediction": detections}
         print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
     return exit_code
@@ -62,17 +69,21 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
 
     from sagemaker_ssd.scoring.saved_model import decoded, network_input
 
-    try:
-        image = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    pixels = decoded(image, str(path))
+    pixels = decoded(path.read_bytes(), str(path))
     data = network_input(pixels, model.network.image_shape, model.network.mean)
     detections = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
     detections = [row for row in detections if row[1] >= options.confidence]
     if options.draw is not None:
         picture = _drawn(pixels, detections, options.class_names, options.draw_confidence)
-        picture.save(_free_name(options.draw, path))
+        drawn = _free_name(options.draw, path)
+        # PIL itself does not notice that a disk is full, and leaves half a picture.
+        content = io.BytesIO()
+        picture.save(content, "JPEG")
+        try:
+            with atomic_write(drawn) as part:
+                part.write_bytes(content.getvalue())
+        except OSError as error:
+            raise UserError(system_fault(error, drawn)) from error
     return detections
 
 
@@ -117,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         "--draw-confidence", type=_fraction, default=0.4, help="draw what scores at least this (default 0.4)"
     )
     parser.add_argument("--class-names", type=_names, default=(), help="a,b,c: names in the pictures, by class id")
-    parser.add_argument("--image-shape", type=int, help="for a model without its hyperparams.json: pixels a side")
+    parser.add_argument(
+        "--image-shape", type=image_shape, help="for a model without its hyperparams.json: pixels a side"
+    )
     return parser
 
 

@@ -4,6 +4,8 @@ import pytest
 
 WHOLE = "it must be a whole number, 1 or more"
 TO_ONE = "it must be a number above 0 and at most 1"
+SIDE = "it must be a whole number from 300 to 11584"
+ONE_SIDE = "but it is one number, the side in pixels of the square that images are resized to"
 STEPS = (
     "it must be numbers separated by commas such as 10, 20, each a whole number, 1 or more, "
     "and larger than the one before"
@@ -24,7 +26,14 @@ WRONG = [
         "num_classes is '9999999999', which is too large; the largest whole number is 2147483647",
     ),
     ("num_training_samples", "1,000", "num_training_samples is '1,000', which is not a number; write 1000"),
-    ("num_training_samples", "1_000", f"num_training_samples is '1_000'; {WHOLE}"),
+    ("num_training_samples", "1_000", "num_training_samples is '1_000', which is not a number; write 1000"),
+    ("num_training_samples", "1 000", "num_training_samples is '1 000', which is not a number; write 1000"),
+    ("num_training_samples", "1'234'567", "num_training_samples is '1'234'567', which is not a number; write 1234567"),
+    # No groups of thousands: what is left without the comma would be another number than the one that was meant.
+    ("num_training_samples", "30,0", f"num_training_samples is '30,0'; {WHOLE}"),
+    ("num_training_samples", "1,00", f"num_training_samples is '1,00'; {WHOLE}"),
+    ("num_training_samples", "0,500", f"num_training_samples is '0,500'; {WHOLE}"),
+    ("num_training_samples", "1,000 000", f"num_training_samples is '1,000 000'; {WHOLE}"),
     ("num_training_samples", "0x10", f"num_training_samples is '0x10'; {WHOLE}"),
     (
         "num_training_samples",
@@ -36,9 +45,33 @@ WRONG = [
     ("epochs", "1e999", f"epochs is '1e999'; {WHOLE}"),
     ("epochs", "\u0663", f"epochs is '\u0663'; {WHOLE}"),
     ("epochs", "3\n- 4", f"epochs is '3\\n- 4'; {WHOLE}"),
-    ("image_shape", "299", "image_shape is '299'; it must be a whole number, 300 or more"),
+    ("image_shape", "299", f"image_shape is '299'; {SIDE}"),
+    ("image_shape", "0", f"image_shape is '0'; {SIDE}"),
+    ("image_shape", "-300", f"image_shape is '-300'; {SIDE}"),
+    # As image classification has it, and as people write sizes.
+    *(
+        ("image_shape", text, f"image_shape is '{text}', {ONE_SIDE}: write 300")
+        for text in ("3,300,300", "300,300", "300,300,3", "[300, 300]", "(300, 300)", "300x300", "3 300 300")
+    ),
+    ("image_shape", [3, 512, 512], f"image_shape is '[3, 512, 512]', {ONE_SIDE}: write 512"),
+    *(
+        ("image_shape", text, f"image_shape is '{text}', {ONE_SIDE}: a whole number from 300 to 11584")
+        for text in ("30,0", "300,400", "1,024", "3,224,224")
+    ),
+    *(
+        (
+            "image_shape",
+            text,
+            f"image_shape is '{text}', which no machine can train vgg-16 with: from 5793 on the first layer of one "
+            "image has more numbers than an array of MXNet can hold (2^31); it must be a whole number from 300 to 5792",
+        )
+        for text in ("5793", "1000000")
+    ),
     ("label_width", "-1", f"label_width is '-1'; {WHOLE}"),
     ("learning_rate", "0,001", "learning_rate is '0,001', which is not a number; write 0.001"),
+    # 1, or 1000?
+    ("clip_gradient", "1,000", "clip_gradient is '1,000'; it must be a number above 0"),
+    ("clip_gradient", "2,5", "clip_gradient is '2,5', which is not a number; write 2.5"),
     ("learning_rate", "5,0", f"learning_rate is '5,0'; {TO_ONE}"),
     ("learning_rate", "0", f"learning_rate is '0'; {TO_ONE}"),
     ("learning_rate", "1.1", f"learning_rate is '1.1'; {TO_ONE}"),
@@ -109,6 +142,8 @@ WRONG = [
     ("mini_batchsize", "8", "mini_batchsize is not a hyperparameter; did you mean mini_batch_size?"),
     ("Learning-Rate", "0.1", "Learning-Rate is not a hyperparameter; did you mean learning_rate?"),
     ("batch_size", "", "batch_size is not a hyperparameter; did you mean mini_batch_size?"),
+    # Of image classification; num_classes, which is near to the one, is given.
+    ("num_layers", "50", "num_layers is not a hyperparameter; remove it, or look up the name in the README's table"),
     ("xyz", "1", "xyz is not a hyperparameter; remove it, or look up the name in the README's table"),
     ("a b", "1", "'a b' is not a hyperparameter; remove it, or look up the name in the README's table"),
     ("", "1", "'' is not a hyperparameter; remove it, or look up the name in the README's table"),

@@ -14,7 +14,7 @@ ENTRY_FAULTS = [
     (
         "pretrained",
         {"ContentType": "application/x-recordio"},
-        "application/x-mxnet-params, application/octet-stream or left out",
+        "application/x-mxnet-params, application/octet-stream, application/x-sagemaker-model or left out",
     ),
 ]
 
@@ -40,6 +40,16 @@ def test_weights(tree, content):
     assert (job.model_channel, job.pretrained_channel) == (None, tree.data / "pretrained")
     assert pretrained_file(job.pretrained_channel) == file
     assert job.notices == ()
+
+
+@pytest.mark.parametrize("content", ["application/x-sagemaker-model", None])
+def test_weights_of_a_model(tree, content):
+    """The channel of a model under another name, with what SageMaker has beside the model."""
+    tree.hyperparameters["use_pretrained_model"] = "1"
+    tree.channels["pretrained"] = {"ContentType": content}
+    archive = tree.file("pretrained/output/model.tar.gz")
+    tree.file("pretrained/output/output.tar.gz")
+    assert pretrained_file(tree.read().pretrained_channel) == archive
 
 
 def test_neither(tree):
@@ -97,11 +107,11 @@ FOLDER_FAULTS = [
     ("model", ["1.jpg", "2.jpg", "x.json"], f"there is no model.tar.gz, but 2 .jpg and 1 .json; {HOLDS}"),
     ("model", [], "the folder holds no files; the data of the model channel must be there"),
     ("pretrained", ["x.params", PARAMETERS], SEVERAL.format(f"{PARAMETERS} and x.params")),
-    ("pretrained", ["x.pth"], "there is no .params file, but 1 .pth; the channel must hold one"),
+    ("pretrained", ["model.tar.gz", "x.params"], SEVERAL.format("model.tar.gz and x.params")),
     (
         "pretrained",
-        ["model.tar.gz"],
-        "there is no .params file, but 1 .gz; to continue from a model.tar.gz name the channel model",
+        ["x.pth"],
+        "there is no .params file, but 1 .pth; the channel must hold one, or the model.tar.gz of a training job",
     ),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 
 from drawn_channels import encoded, json_box, noise, write_annotation, write_image, write_rec
 from sagemaker_ssd.artifacts.model_files import write_model
+from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
@@ -47,6 +48,8 @@ def test_images_with_json(model: Path, tmp_path: Path) -> None:
     names = ["detections.json", "evaluation.json", "ground_truth.json", "report.html"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
     truth = json.loads((tmp_path / "out" / "ground_truth.json").read_text())
+    # pycocotools copies both when it reads detections.
+    assert {"info", "licenses"} <= truth.keys()
     assert [category["name"] for category in truth["categories"]] == ["cat", "dog"]
     assert truth["images"][2] == {"id": 2, "file_name": "2.png", "width": 80, "height": 40}
     assert truth["annotations"][0]["bbox"] == [10, 10, 30, 20]
@@ -68,9 +71,57 @@ def test_faults_are_told_in_a_sentence(model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = evaluate(model, tmp_path / "empty")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no .rec file, and no folder empty_annotation" in done.stderr
+    assert "there is no .rec file in it, and no folder empty_annotation of JSONs beside it; give a .rec" in done.stderr
     write_rec(tmp_path / "wrong" / "a.rec", [([2, 5, 7, 0, 0, 1, 1], encoded(noise(2)))])
     done = evaluate(model, tmp_path / "wrong")
     assert done.returncode == 1
     assert "has class_id 7" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_rec_file_is_a_channel(model: Path, tmp_path: Path) -> None:
+    file = write_rec(tmp_path / "data" / "validation.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    write_rec(tmp_path / "data" / "train.rec", [([2, 5, 7, 0, 0, 1, 1], encoded(noise(2)))])
+    done = evaluate(model, file, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "1 images, 1 objects" in done.stdout
+
+
+def test_what_is_no_channel_and_no_folder_of_annotations_is_told(model: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "validation" / "1.png", encoded(noise(1)))
+    picture, document = tmp_path / "validation" / "1.png", tmp_path / "instances.json"
+    document.write_text("{}")
+    give = "give a .rec file, a folder of them, or a folder of images with one JSON each"
+    for channel, options, said in (
+        (tmp_path / "nowhere", (), f"there is no such file or folder; {give}"),
+        (picture, (), f"it is a file, and not a .rec file; {give}"),
+        (document, (), f"it is a file, and not a .rec file; {give}"),
+        (
+            tmp_path / "validation",
+            ("--annotations", document),
+            "it is a file; --annotations is a folder with one JSON for each image. `python -m sagemaker_ssd.convert` "
+            "makes one of COCO's single file, and of PASCAL VOC's XMLs",
+        ),
+        (
+            tmp_path / "validation",
+            ("--annotations", tmp_path / "nowhere"),
+            "there is no such folder; --annotations is a folder with one JSON for each image",
+        ),
+    ):
+        done = evaluate(model, channel, *options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"{options[1] if options else channel}: {said}\n"
+
+
+def test_an_overlap_threshold_of_the_model_that_means_nothing_is_told(model: Path, tmp_path: Path) -> None:
+    (tmp_path / PARAMETERS).symlink_to(model / PARAMETERS)
+    (tmp_path / CONFIGURATION).write_text(json.dumps({"image_shape": "300", "overlap_threshold": "half"}))
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    done = evaluate(tmp_path, file, "--output", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "the model: its hyperparams.json has overlap_threshold 'half', and it must be a number above 0 and at most 1; "
+        "give it by --overlap-threshold\n"
+    )
+    done = evaluate(tmp_path, file, "--output", tmp_path / "out", "--overlap-threshold", "0.5")
+    assert done.returncode == 0, done.stderr

@@ -59,14 +59,24 @@ def test_detections_are_those_of_mxnet(base_network: str, tmp_path: Path) -> Non
     detector = Detector(
         detection_graph(network), [Weights(mx.cpu(), values.arguments, values.states)], batch_size=1, image_shape=300
     )
-    for seed in range(3):
-        blots = cv2.resize(np.random.RandomState(seed).randint(0, 256, (9, 9, 3)).astype(np.uint8), (300, 300))
-        image = blots.transpose(2, 0, 1)[None].astype(np.float32)
-        (found,) = running.run(["detections"], {"image": image})
-        (expected,) = detector.detect(mx.nd.array(image - np.reshape(network.mean, (1, 3, 1, 1))))
+    blots = [np.random.RandomState(seed).randint(0, 256, (9, 9, 3)).astype(np.uint8) for seed in range(3)]
+    images = np.stack([cv2.resize(one, (300, 300)).transpose(2, 0, 1) for one in blots]).astype(np.float32)
+    # The same image twice, whose detections score the same.
+    images = np.concatenate([images, images[:1]])
+    alone = []
+    for image in images:
+        found, numbers = running.run(["detections", "image_numbers"], {"image": image[None]})
+        (expected,) = detector.detect(mx.nd.array(image[None] - np.reshape(network.mean, (1, 3, 1, 1))))
         assert len(expected) > 20
         assert found.shape == expected.shape
         assert_same_rows(found, expected, 1e-4)
+        assert numbers.tolist() == [0] * len(found)
+        alone.append(found)
+    found, numbers = running.run(None, {"image": images})
+    assert numbers.tolist() == [number for number, rows in enumerate(alone) for _ in rows]
+    for number, rows in enumerate(alone):
+        assert_same_rows(found[numbers == number], rows, 1e-4)
+        assert (np.diff(found[numbers == number, 1]) <= 0).all()
 
 
 def test_the_metadata_tell_how_to_use_it(tmp_path: Path) -> None:
@@ -84,10 +94,13 @@ def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: i
         [],
         "tail",
         [
-            onnx.helper.make_tensor_value_info("classes", onnx.TensorProto.FLOAT, (1, classes + 1, len(anchors))),
-            onnx.helper.make_tensor_value_info("locations", onnx.TensorProto.FLOAT, (1, 4 * len(anchors))),
+            onnx.helper.make_tensor_value_info("classes", onnx.TensorProto.FLOAT, ("N", classes + 1, len(anchors))),
+            onnx.helper.make_tensor_value_info("locations", onnx.TensorProto.FLOAT, ("N", 4 * len(anchors))),
         ],
-        [onnx.helper.make_tensor_value_info("found", onnx.TensorProto.FLOAT, ("D", 6))],
+        [
+            onnx.helper.make_tensor_value_info("found", onnx.TensorProto.FLOAT, ("D", 6)),
+            onnx.helper.make_tensor_value_info("numbers", onnx.TensorProto.INT64, ("D",)),
+        ],
     )
     add_detection(
         Nodes(graph),
@@ -97,6 +110,7 @@ def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: i
         nms_threshold=nms_threshold,
         nms_topk=nms_topk,
         output="found",
+        image_output="numbers",
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=7)
     onnx.checker.check_model(model)
@@ -106,18 +120,20 @@ def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: i
 @pytest.mark.parametrize("nms_threshold", [0.1, 0.45, 1.0])
 @pytest.mark.parametrize(("anchors", "nms_topk"), [(1, 400), (300, 400), (300, 40), (300, 1)])
 @pytest.mark.parametrize("spread", [0.0, 1.0, 6.0])
+@pytest.mark.parametrize("images", [1, 3])
 def test_the_detection_is_that_of_multiboxdetection(
-    nms_threshold: float, anchors: int, nms_topk: int, spread: float
+    images: int, nms_threshold: float, anchors: int, nms_topk: int, spread: float
 ) -> None:
     """Scores around the threshold, boxes past the border, more of them than are looked at, none at all."""
     random = np.random.RandomState(anchors + nms_topk)
     corners = random.uniform(-0.1, 0.8, (anchors, 2))
     boxes = np.hstack([corners, corners + random.uniform(0.05, 0.5, (anchors, 2))]).astype(np.float32)
-    scores = random.normal(0, 1, (1, 5, anchors)).astype(np.float32) * spread
-    scores[:, 0] += 4
-    offsets = random.normal(0, 0.7, (1, 4 * anchors)).astype(np.float32)
+    scores = random.normal(0, 1, (images, 5, anchors)).astype(np.float32) * spread
+    # Of the second image nothing is found.
+    scores[:, 0] += 4 + 10 * (np.arange(images) == 1)[:, None]
+    offsets = random.normal(0, 0.7, (images, 4 * anchors)).astype(np.float32)
     probabilities = mx.nd.softmax(mx.nd.array(scores), axis=1)
-    (expected,) = mx.nd.contrib.MultiBoxDetection(
+    expected = mx.nd.contrib.MultiBoxDetection(
         probabilities,
         mx.nd.array(offsets),
         mx.nd.array(boxes[None]),
@@ -125,9 +141,12 @@ def test_the_detection_is_that_of_multiboxdetection(
         nms_topk=nms_topk,
         variances=(0.1, 0.1, 0.2, 0.2),
     ).asnumpy()
-    expected = expected[expected[:, 0] >= 0]
     model = tail(boxes, 4, nms_threshold=nms_threshold, nms_topk=nms_topk)
-    (found,) = session(model).run(None, {"classes": scores, "locations": offsets})
-    assert found.shape == expected.shape
-    assert_same_rows(found, expected, 1e-5)
-    assert (np.diff(found[:, 1]) <= 1e-6).all()
+    found, numbers = session(model).run(None, {"classes": scores, "locations": offsets})
+    assert (np.diff(numbers) >= 0).all()
+    for number, rows in enumerate(expected):
+        rows = rows[rows[:, 0] >= 0]
+        of_image = found[numbers == number]
+        assert of_image.shape == rows.shape
+        assert_same_rows(of_image, rows, 1e-5)
+        assert (np.diff(of_image[:, 1]) <= 1e-6).all()

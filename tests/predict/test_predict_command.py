@@ -1,6 +1,7 @@
 """`python -m sagemaker_ssd.predict` as a user calls it, on models in the built-in's form."""
 
 import json
+import resource
 import subprocess
 import sys
 import tarfile
@@ -114,3 +115,76 @@ def test_faults_are_told_in_a_sentence(folder: Path, image: Path, tmp_path: Path
         assert "Traceback" not in done.stderr
     done = predict(parameters, image, "--image-shape", "300")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", ["-300", "0", "32", "11585", "300.5", "x"])
+def test_an_image_shape_that_no_network_has_is_refused(folder: Path, image: Path, size: str) -> None:
+    done = predict(folder / PARAMETERS, image, f"--image-shape={size}")
+    assert (done.returncode, done.stdout) == (2, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith(f"argument --image-shape: '{size}' is not a whole number from 300 to 11584")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "must"),
+    [
+        ("nms_threshold", "x", "a number above 0 and at most 1"),
+        ("nms_topk", "nan", "a whole number, 1 or more"),
+        ("image_shape", "32", "a whole number from 300 to 11584"),
+        ("image_shape", "1e999", "a whole number from 300 to 11584"),
+    ],
+)
+def test_settings_of_a_model_that_mean_nothing_are_told(
+    folder: Path, image: Path, tmp_path: Path, name: str, value: str, must: str
+) -> None:
+    (tmp_path / PARAMETERS).symlink_to(folder / PARAMETERS)
+    (tmp_path / CONFIGURATION).write_text(json.dumps({"image_shape": "300", name: value}))
+    done = predict(tmp_path, image)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{tmp_path / PARAMETERS}: its hyperparams.json has {name} '{value}', and it must be {must}\n"
+    )
+
+
+def test_nobody_reads_on(folder: Path, image: Path) -> None:
+    """As in `predict ... | head -1`: no message, and the exit code that a shell has for it."""
+    command = [sys.executable, "-m", "sagemaker_ssd.predict", str(folder), *[str(image)] * 40]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith('{"file"')
+        running.stdout.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (141, "")
+
+
+def test_pictures_that_cannot_be_written_are_named_and_stop_nothing(folder: Path, image: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk, which PIL alone does not notice."""
+    other = tmp_path / "small.png"
+    cv2.imwrite(str(other), np.zeros((16, 16, 3), np.uint8))
+    drawn = tmp_path / "drawn"
+    command = [
+        sys.executable,
+        "-m",
+        "sagemaker_ssd.predict",
+        folder,
+        image,
+        other,
+        "--draw",
+        drawn,
+        "--draw-confidence",
+        "1",
+    ]
+    done = subprocess.run(
+        [str(word) for word in command],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == f"{drawn / 'a picture.jpg'}: File too large: make room on the disk, or write to another one"
+    assert json.loads(done.stdout)["file"] == str(other)
+    assert [file.name for file in drawn.iterdir()] == ["small.jpg"]

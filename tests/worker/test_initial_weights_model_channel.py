@@ -170,7 +170,8 @@ def test_classes_are_counted_from_the_heads(tmp_path: Path, num_classes: int):
     given.settings(json.dumps({"num_classes": "3"}))
     assert given.fault(values("resnet-50", 300, 3, 0)) == (
         f"its model has num_classes {num_classes}, but this job has num_classes 3: set num_classes to {num_classes} "
-        "and use data with the same classes, or remove the model channel"
+        "and use data with the same classes, name the channel pretrained instead of model, which takes the same "
+        "file, starts from its trunk and learns the heads for other classes anew, or remove the model channel"
     )
 
 

@@ -1,13 +1,15 @@
-"""The metric lines against SageMaker's regular expressions for the built-in, and the line every 100 batches."""
+"""The metric lines against SageMaker's regular expressions for the built-in, and lines of progress."""
 
 import logging
 import re
+import time
 
+import mxnet as mx
 import pytest
 
 from sagemaker_ssd.training.loop import EpochProgress
 from sagemaker_ssd.worker import log_lines
-from sagemaker_ssd.worker.log_lines import batch_reporter
+from sagemaker_ssd.worker.log_lines import batch_reporter, epoch_progress_line, phase, progress_lines
 
 # Copied from the console page of a real job of the built-in algorithm.
 PUBLISHED = {
@@ -80,3 +82,95 @@ def test_the_bar_shows_the_speed_and_no_lines(caplog: pytest.LogCaptureFixture, 
     shown = capfd.readouterr().err
     assert "epoch 0" in shown
     assert "8.0 images/s" in shown
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_line_comes_within_a_minute():
+    assert log_lines.SECONDS_BETWEEN_LINES < 60
+
+
+def test_an_epoch_is_never_silent(caplog: pytest.LogCaptureFixture):
+    """Not even where the first batch takes longer than the time between lines."""
+    with caplog.at_level(logging.INFO), batch_reporter(2, 73, bar=False, later_epochs=1, every=0.2) as report:
+        time.sleep(0.5)
+        # The first is begun, then it is done and the second is begun.
+        report(EpochProgress(batches=1, images=8, seconds=0.1))
+        time.sleep(0.3)
+        report(EpochProgress(batches=2, images=16, seconds=0.5))
+        time.sleep(0.3)
+    *none, last = messages(caplog)
+    assert none.count("Epoch 2: none of 73 batches is done after 0:00:00") >= 2
+    assert re.fullmatch(
+        r"Epoch 2: 1 of 73 batches in 0:00:01, 1\d\.\d images/s; about 0:00:[34]\d left of the epoch and 0:01:[12]\d "
+        r"of the job",
+        last,
+    )
+    # Of an epoch of many fast batches too: the built-in's lines tell no losses.
+    caplog.clear()
+    with caplog.at_level(logging.INFO), batch_reporter(0, 1000, bar=False, every=0.2) as report:
+        for batch in range(100, 700, 100):
+            report(EpochProgress(batch, batch * 8, batch * 0.01, 2.0, 0.7))
+            time.sleep(0.1)
+    assert sum(" so far; about " in line for line in messages(caplog)) >= 2
+
+
+def test_what_a_line_tells_of_an_epoch():
+    # 40 batches of 8 in 400 s, then the 41st is under way; two epochs are left, and an evaluation of a minute.
+    progress = EpochProgress(41, 328, 400.0, 2.1344, 0.7719)
+    line = epoch_progress_line(3, 73, progress, 404.4, 146, 60.0)
+    assert line == (
+        "Epoch 3: 40 of 73 batches in 0:06:44, 0.8 images/s, train cross_entropy 2.134 and smooth_l1 0.772 so far; "
+        "about 0:05:26 left of the epoch and 0:30:46 of the job"
+    )
+    assert not any(re.search(expression, line) for expression in PUBLISHED.values())
+    # The 41st takes longer than all before: nobody knows the rest, but it is no less than that.
+    line = epoch_progress_line(3, 73, progress, 4100.0, 146, 0.0)
+    assert "40 of 73 batches in 1:08:20, 0.1 images/s" in line
+    assert "about 0:53:20 left of the epoch" in line
+    assert epoch_progress_line(0, 1, EpochProgress(1, 8, 0.1), 60.0, 0, 0.0) == (
+        "Epoch 0: none of 1 batches is done after 0:01:00"
+    )
+
+
+def test_a_line_comes_while_mxnet_is_waited_for(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO), progress_lines(lambda seconds: "still at it", every=0.05):
+        product = mx.nd.ones((3000, 3000))
+        for _ in range(4):
+            product = mx.nd.dot(product, product) / 3000
+        product.wait_to_read()
+    assert messages(caplog)[:2] == ["still at it"] * 2
+
+
+def test_the_innermost_tells_and_only_into_silence(caplog: pytest.LogCaptureFixture):
+    with (
+        caplog.at_level(logging.INFO),
+        progress_lines(lambda seconds: "outer", every=0.2),
+        progress_lines(lambda seconds: "inner", every=0.2),
+    ):
+        time.sleep(0.7)
+        assert set(messages(caplog)) == {"inner"}
+        assert 2 <= len(caplog.records) <= 3
+        caplog.clear()
+        for _ in range(10):
+            logging.getLogger("another").info("news")
+            time.sleep(0.05)
+    assert set(messages(caplog)) == {"news"}
+
+
+def test_silence_that_begins_in_one_block_ends_in_the_next(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO), progress_lines(lambda seconds: "the job", every=0.3):
+        for name in "abcdefgh":
+            with progress_lines(lambda seconds, name=name: name):
+                time.sleep(0.1)
+    assert len(caplog.records) >= 2
+    assert set(messages(caplog)) <= set("abcdefgh") | {"the job"}
+
+
+def test_a_failure_passes_and_ends_the_lines(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO), pytest.raises(OSError, match="gone"), phase("The model is being loaded"):
+        raise OSError("gone")
+    assert log_lines._under_way == []
+    assert logging.getLogger().handlers.count(caplog.handler) == 1

@@ -70,14 +70,24 @@ def list_files(folder: Path, suffixes: frozenset[str], enough: int | None) -> Fi
 
 def list_models(folder: Path) -> FileListing:
     """List the model.tar.gz below `folder`, or the parameters of one; one found is the right one. Raises OSError."""
+    return _list_preferred(folder, PARAMETERS)
+
+
+def list_pretrained(folder: Path) -> FileListing:
+    """List the .params file below `folder`, or the model.tar.gz; one found is the right one. Raises OSError."""
+    return _list_preferred(folder, None)
+
+
+def _list_preferred(folder: Path, parameters_name: str | None) -> FileListing:
+    """List archives and .params files, of several the one with its usual name."""
     listing = list_files(folder, ARCHIVE_SUFFIXES | PARAMETERS_SUFFIXES, _SEVERAL)
     archives = [file for file in listing.found if file.suffix.lower() in ARCHIVE_SUFFIXES]
     parameters = [file for file in listing.found if file.suffix.lower() in PARAMETERS_SUFFIXES]
-    listing.found = _preferred(archives, MODEL_ARCHIVE) + _preferred(parameters, PARAMETERS)
+    listing.found = _preferred(archives, MODEL_ARCHIVE) + _preferred(parameters, parameters_name)
     return listing
 
 
-def _preferred(files: list[Path], name: str) -> list[Path]:
+def _preferred(files: list[Path], name: str | None) -> list[Path]:
     """Give the one file of that name, all files when none or several have it."""
     named = [file for file in files if file.name == name]
     return named if len(named) == 1 else files
@@ -152,14 +162,10 @@ def check_model(folder: Path, base: Path, diagnostics: Diagnostics) -> None:
 
 
 def check_pretrained(folder: Path, base: Path, diagnostics: Diagnostics) -> None:
-    """Add a fault unless there is exactly one .params file."""
-    listing = _listed(folder, base, lambda: list_files(folder, PARAMETERS_SUFFIXES, 4), diagnostics)
+    """Add a fault unless there is exactly one .params file, or the archive of a model."""
+    listing = _listed(folder, base, lambda: list_pretrained(folder), diagnostics)
     if listing is not None:
-        hint = (
-            f"to continue from a {MODEL_ARCHIVE} name the channel model"
-            if ARCHIVE_SUFFIXES & listing.others.keys()
-            else "the channel must hold one"
-        )
+        hint = f"the channel must hold one, or the {MODEL_ARCHIVE} of a training job"
         _check_only_one(folder, base, ".params file", listing, hint, diagnostics)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from sagemaker_ssd.contract.channel_files import (
-    PARAMETERS_SUFFIXES,
     RECORD_SUFFIXES,
     FileListing,
     check_annotations,
@@ -16,6 +15,7 @@ from sagemaker_ssd.contract.channel_files import (
     check_record_files,
     list_files,
     list_models,
+    list_pretrained,
 )
 from sagemaker_ssd.contract.config_file import Diagnostics, read_object
 from sagemaker_ssd.contract.environment import DEFAULT_PIPE_SECONDS, read_pipe_seconds
@@ -34,9 +34,11 @@ _NEEDED_FOR: Final = {
 # The ContentTypes that are allowed where one is given. The model's is the built-in's own.
 _RECORDIO_TYPE: Final = "application/x-recordio"
 _IMAGE_TYPES: Final = ("image/jpeg", "image/png", "application/x-image")
+_MODEL_TYPE: Final = "application/x-sagemaker-model"
 _WEIGHT_TYPES: Final = {
-    "model": ("application/x-sagemaker-model",),
-    "pretrained": ("application/x-mxnet-params", "application/octet-stream"),
+    "model": (_MODEL_TYPE,),
+    # Also a model's, for whoever names the channel anew.
+    "pretrained": ("application/x-mxnet-params", "application/octet-stream", _MODEL_TYPE),
 }
 
 Content = Literal["recordio", "images"]
@@ -317,8 +319,8 @@ def model_file(folder: Path) -> Path:
 
 
 def pretrained_file(folder: Path) -> Path:
-    """Give the .params file of a checked pretrained channel; raises UserError when it is gone."""
-    return _only(list_files(folder, PARAMETERS_SUFFIXES, 1), folder)
+    """Give the .params file or the archive of a checked pretrained channel; raises UserError when it is gone."""
+    return _only(list_pretrained(folder), folder)
 
 
 def _only(listing: FileListing, folder: Path) -> Path:

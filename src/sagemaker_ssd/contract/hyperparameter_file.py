@@ -3,6 +3,7 @@
 import difflib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,10 +12,10 @@ from pydantic import ValidationError
 from sagemaker_ssd.contract.config_file import Diagnostics, read_object
 from sagemaker_ssd.contract.hyperparameter_text import allowed_values, is_of_type
 from sagemaker_ssd.contract.hyperparameter_values import ExplainedError, unquoted
-from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS, Hyperparameters, known_fields
+from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS, Hyperparameters, known_fields, parse_value
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.contract.paths import HYPERPARAMETERS_FILE, Paths
-from sagemaker_ssd.errors import listed, named, shown
+from sagemaker_ssd.errors import UserError, listed, named, shown
 
 _MUST_HOLD: Final = (
     'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
@@ -32,6 +33,9 @@ _IGNORED_BY: Final = {
 # Of an earlier job and this one. The parameters themselves say the network and the classes; where a job ran, and what
 # it began with, changes nothing here.
 _NOT_COMPARED: Final = {"base_network", "num_classes", "kv_store", "use_pretrained_model"}
+# 1,000 and 1,234,567, also with blanks, apostrophes or underscores.
+_THOUSANDS: Final = re.compile(r"[1-9]\d{0,2}([, '_])\d{3}(\1\d{3})*", re.ASCII)
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +47,7 @@ def read_hyperparameters(paths: Paths, diagnostics: Diagnostics) -> tuple[dict[s
     provided = _strings(content, diagnostics)
     known = known_fields()
     own_names = [name for name in provided if not name.startswith(_PLATFORM_PREFIX)]
-    diagnostics.faults.extend(_unknown(name, list(known)) for name in own_names if name not in known)
+    diagnostics.faults.extend(_unknown(name, list(known), provided) for name in own_names if name not in known)
     values = {name: text for name in own_names if name in known and (text := unquoted(provided[name])) is not None}
     unread = content.keys() - provided.keys()
     try:
@@ -74,8 +78,11 @@ def _strings(content: dict[str, object], diagnostics: Diagnostics) -> dict[str, 
     return strings
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+def _unknown(name: str, known: list[str], provided: Mapping[str, str]) -> str:
+    meant = name.lower().replace("-", "_")
+    # Who gives num_classes and num_layers did not mean num_classes by the second; who gives epochs and epoch may have.
+    free = [other for other in known if other not in provided]
+    near = difflib.get_close_matches(meant, known, n=1, cutoff=0.9) or difflib.get_close_matches(meant, free, n=1)
     hint = f"did you mean {near[0]}?" if near else "remove it, or look up the name in the README's table"
     return f"{HYPERPARAMETERS_FILE}: {named(name)} is not a hyperparameter; {hint}"
 
@@ -96,21 +103,28 @@ def _fault(name: str, given: str | None, reason: str | None) -> str:
         return f"{HYPERPARAMETERS_FILE}: {name} is required: {allowed_values(field)}"
     if reason is not None:
         return f"{HYPERPARAMETERS_FILE}: {name} is {shown(given)}, {reason}"
-    if (correct := _without_comma(name, text)) is not None:
+    if (correct := _without_separators(name, text)) is not None:
         return f"{HYPERPARAMETERS_FILE}: {name} is {shown(given)}, which is not a number; write {correct}"
     return f"{HYPERPARAMETERS_FILE}: {name} is {shown(given)}; it must be {allowed_values(field)}"
 
 
-def _without_comma(name: str, text: str) -> str | None:
-    """Write a number with a decimal comma, or with commas between thousands, as it must be; None for others."""
+def _without_separators(name: str, text: str) -> str | None:
+    """Write a number with a decimal comma, or with separated thousands, as it must be.
+
+    None for others, and for what can be read in two ways: of a number with a fraction 1,000 can be 1 or 1000.
+    """
     field = known_fields()[name]
-    if "," not in text or not (is_of_type(field, int) or is_of_type(field, float)):
+    thousands = _THOUSANDS.fullmatch(text) is not None
+    if is_of_type(field, int) and thousands:
+        correct = re.sub(r"\D", "", text)
+    elif is_of_type(field, float) and _DECIMAL_COMMA.fullmatch(text) and not thousands:
+        correct = text.replace(",", ".")
+    else:
         return None
-    correct = text.replace(",", "." if is_of_type(field, float) else "")
     try:
-        Hyperparameters.model_validate({name: correct})
-    except ValidationError as error:
-        return None if name in _reasons(error) else correct
+        parse_value(name, correct)
+    except ValueError:
+        return None
     return correct
 
 
@@ -149,6 +163,18 @@ def parse_model_configuration(content: bytes | None) -> dict[str, str]:
         return {}
     names = sorted(ARTIFACT_KEYS & configuration.keys())
     return {name: configuration[name] for name in names if isinstance(configuration[name], str)}
+
+
+def stored_number(configuration: Mapping[str, str], name: str) -> float | None:
+    """Return a number of a model's hyperparams.json, None where it has none; raises UserError for a bad one."""
+    if (given := configuration.get(name)) is None:
+        return None
+    try:
+        return float(str(parse_value(name, given)))
+    except ValueError:
+        raise UserError(
+            f"its {CONFIGURATION} has {name} {shown(given)}, and it must be {allowed_values(known_fields()[name])}"
+        ) from None
 
 
 def changed_hyperparameters(earlier: Mapping[str, str], now: Mapping[str, str]) -> str:

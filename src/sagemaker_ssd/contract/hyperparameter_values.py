@@ -11,8 +11,16 @@ from typing import Final
 # SDK v2 sends str(value), SDK v3 json.dumps(value), the console an empty string for what was left open.
 _NOT_SET: Final = ("", "None", "null")
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Numbers between commas, blanks or x, with or without brackets: the shape of an array or the size of an image.
+_SHAPE: Final = re.compile(r"[\[(]?\s*\d+(\s*[,;x\u00d7*/ ]\s*\d+)+\s*,?\s*[\])]?", re.ASCII | re.IGNORECASE)
 # MXNet's shapes and counts are 32-bit.
 INT32_MAX: Final = 2**31 - 1
+# An array of MXNet has fewer than 2^31 - 1 numbers, and the first layer of one image has 64 x side x side of them, side
+# being image_shape with vgg-16 and half of it with resnet-50: a larger one runs on no machine.
+LARGEST_IMAGE_SHAPES: Final = {"vgg-16": 5792, "resnet-50": 11584}
+SMALLEST_IMAGE_SHAPE: Final = 300
+LARGEST_IMAGE_SHAPE: Final = max(LARGEST_IMAGE_SHAPES.values())
+_SIDE: Final = "the side in pixels of the square that images are resized to"
 BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -51,6 +59,32 @@ def parse_int(value: object) -> object:
     if abs(number) > INT32_MAX:
         raise ExplainedError(f"which is too large; the largest whole number is {INT32_MAX}")
     return int(number)
+
+
+def parse_image_shape(value: object) -> object:
+    """Parse image_shape, one number; explain what others give: `3,300,300` of image classification, `512x512`."""
+    if isinstance(value, str) and len(numbers := re.findall(r"\d+", value)) > 1 and _SHAPE.fullmatch(value):
+        # Channels come first or last.
+        sides = {int(number) for number in numbers if len(numbers) < 3 or number not in ("1", "3")}
+        side = sides.pop() if len(sides) == 1 else None
+        if side is not None and SMALLEST_IMAGE_SHAPE <= side <= LARGEST_IMAGE_SHAPE:
+            raise ExplainedError(f"but it is one number, {_SIDE}: write {side}")
+        raise ExplainedError(
+            f"but it is one number, {_SIDE}: a whole number from {SMALLEST_IMAGE_SHAPE} to {LARGEST_IMAGE_SHAPE}"
+        )
+    return parse_int(value)
+
+
+def check_image_shape(side: int, base_network: str) -> int:
+    """Raise ExplainedError for a side with which the network runs on no machine."""
+    largest = LARGEST_IMAGE_SHAPES[base_network]
+    if side > largest:
+        raise ExplainedError(
+            f"which no machine can train {base_network} with: from {largest + 1} on the first layer of one image has "
+            f"more numbers than an array of MXNet can hold (2^31); it must be a whole number from "
+            f"{SMALLEST_IMAGE_SHAPE} to {largest}"
+        )
+    return side
 
 
 def parse_ints(value: object) -> object:

@@ -4,19 +4,32 @@ From the declarations come the typed values of a job, the flat strings of the bu
 the faults and the README's table.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from sagemaker_ssd.contract.hyperparameter_text import Spelling, allowed_values, format_value
 from sagemaker_ssd.contract.hyperparameter_values import (
     INT32_MAX,
+    LARGEST_IMAGE_SHAPE,
+    SMALLEST_IMAGE_SHAPE,
+    check_image_shape,
     check_increasing,
     check_pattern,
     check_precision,
     parse_bool,
     parse_float,
+    parse_image_shape,
     parse_int,
     parse_ints,
     parse_kv_store,
@@ -28,6 +41,7 @@ Float = Annotated[float, BeforeValidator(parse_float)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[Float, Field(gt=0, le=1)]
 Bool = Annotated[bool, BeforeValidator(parse_bool)]
+ImageShape = Annotated[int, BeforeValidator(parse_image_shape), Field(ge=SMALLEST_IMAGE_SHAPE, le=LARGEST_IMAGE_SHAPE)]
 ZeroOrOne = Annotated[bool, BeforeValidator(parse_bool), Spelling(true="1", false="0")]
 Steps = Annotated[tuple[PositiveInt, ...], BeforeValidator(parse_ints), AfterValidator(check_increasing)]
 Pattern = Annotated[str, AfterValidator(check_pattern)]
@@ -58,8 +72,10 @@ class SpecifiedHyperparameters(BaseModel):
     early_stopping_tolerance: Fraction = Field(
         0.0, description="rise of validation:mAP, as a share of that of the last improvement, that is an improvement"
     )
-    image_shape: Annotated[Int, Field(ge=300)] = Field(
-        300, description="side in pixels of the square that images are resized to; usual are 300 and 512"
+    image_shape: ImageShape = Field(
+        300,
+        description="side in pixels of the square that images are resized to; usual are 300 and 512, and with vgg-16 "
+        "at most 5792 is possible",
     )
     epochs: PositiveInt = Field(30, description="passes over the training data")
     freeze_layer_pattern: Pattern | None = Field(
@@ -93,6 +109,13 @@ class SpecifiedHyperparameters(BaseModel):
     weight_decay: Annotated[Float, Field(ge=0, lt=1)] = Field(
         0.0005, description="weight decay of sgd and rmsprop; the other optimizers ignore it"
     )
+
+    @field_validator("image_shape", mode="before")
+    @classmethod
+    def _fits_base_network(cls, value: object, info: ValidationInfo) -> object:
+        side = parse_image_shape(value)
+        # A network that is none has a fault of its own.
+        return check_image_shape(side, info.data.get("base_network", "resnet-50")) if isinstance(side, int) else side
 
 
 class OwnHyperparameters(BaseModel):
@@ -181,6 +204,13 @@ class Hyperparameters(PlatformKeys, OwnHyperparameters, SpecifiedHyperparameters
             field.alias or name: "" if field.is_required() else format_value(field.default, field)
             for name, field in _declared().items()
         }
+
+
+def parse_value(name: str, text: str) -> object:
+    """Parse the value of one hyperparameter as `Hyperparameters` does; raises ValueError."""
+    field = known_fields()[name]
+    kind: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(kind).validate_python(text)
 
 
 def known_fields() -> dict[str, FieldInfo]:

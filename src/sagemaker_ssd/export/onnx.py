@@ -26,7 +26,9 @@ _OPSET: Final = 13
 # The file format of that opset's time, which older runtimes read too.
 _IR_VERSION: Final = 7
 _CLASSES, _LOCATIONS = "multibox_cls_pred", "multibox_loc_pred"
-INPUT, OUTPUT = "image", "detections"
+INPUT, OUTPUT, IMAGE_OUTPUT = "image", "detections", "image_numbers"
+# Names of dimensions whose length is known when the model runs: images, and detections of all of them.
+_IMAGES, _DETECTIONS = "N", "D"
 
 
 def write_onnx(
@@ -38,8 +40,9 @@ def write_onnx(
 ) -> None:
     """Write the network as one file, whole or not at all; raises OSError.
 
-    Input `image`: (1, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
-    `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, by falling score.
+    Input `image`: (N, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
+    `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, image after image,
+    of each by falling score. Output `image_numbers`: (D,) int64, which of the N images each detection is of, from 0.
     """
     model = build_onnx(network, arguments, states, class_names)
     with atomic_write(path) as part:
@@ -59,9 +62,11 @@ def build_onnx(
     model = _trunk_and_heads(network, {**fixed, **states})
     graph = model.graph
     nodes = Nodes(graph)
-    del graph.input[:], graph.output[:]
-    graph.input.append(helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, (1, 3, size, size)))
-    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ("D", 6)))
+    # MXNet's shapes of what is between are those of one image.
+    del graph.input[:], graph.output[:], graph.value_info[:]
+    graph.input.append(helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, (_IMAGES, 3, size, size)))
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, (_DETECTIONS, 6)))
+    graph.output.append(helper.make_tensor_value_info(IMAGE_OUTPUT, onnx.TensorProto.INT64, (_DETECTIONS,)))
     # MXNet's own nodes read `data`; theirs come first.
     mean = nodes.constant("mean", np.array(network.mean, np.float32).reshape(1, 3, 1, 1))
     graph.node.insert(0, helper.make_node("Sub", [INPUT, mean], ["data"], name="without_mean"))
@@ -73,6 +78,7 @@ def build_onnx(
         nms_threshold=network.nms.threshold,
         nms_topk=network.nms.topk,
         output=OUTPUT,
+        image_output=IMAGE_OUTPUT,
     )
     del model.opset_import[:]
     model.opset_import.append(helper.make_opsetid("", _OPSET))
@@ -111,7 +117,8 @@ def _metadata(network: Network, class_names: Sequence[str]) -> dict[str, Any]:
     return {
         "classes": list(class_names),
         "input": "RGB, 0 to 255, resized to the input's size by bilinear interpolation, the mean is taken off inside",
-        "output": "class_id, score, xmin, ymin, xmax, ymax as fractions of the image, by falling score",
+        "output": f"{OUTPUT}: class_id, score, xmin, ymin, xmax, ymax as fractions of the image, image after image, of "
+        f"each by falling score; {IMAGE_OUTPUT}: the image of each, counted from 0",
         "base_network": network.base_network,
         "image_shape": network.image_shape,
         "mean": list(network.mean),
@@ -157,10 +164,12 @@ def add_detection(
     nms_threshold: float,
     nms_topk: int,
     output: str,
+    image_output: str,
 ) -> None:
-    """Add what MXNet's MultiBoxDetection does; (D, 6) `output` is class_id, score and box by falling score.
+    """Add what MXNet's MultiBoxDetection does.
 
-    classes: (1, num_classes + 1, A), before the softmax. locations: (1, 4A). anchors: (A, 4). Source:
+    (D, 6) `output` is class_id, score and box, image after image, of each by falling score; (D,) `image_output` is the
+    image's number. classes: (N, num_classes + 1, A), before the softmax. locations: (N, 4A). anchors: (A, 4). Source:
     src/operator/contrib/multibox_detection.cc of MXNet 1.9.1: of each anchor the best class alone, if its score
     reaches the threshold; of these the `nms_topk` best; then non-maximum suppression within each class.
     """
@@ -169,23 +178,26 @@ def add_detection(
     best = nodes.add("ReduceMax", [objects], "best", axes=[1], keepdims=0)
     most = nodes.constant("most", np.array([min(nms_topk, len(anchors))], np.int64))
     chosen = nodes.add("TopK", [best, most], "chosen", outputs=2, axis=1)
-    number = nodes.add("Squeeze", [chosen, nodes.constant("first", np.array([0], np.int64))], "chosen_anchors")
-    of_chosen = nodes.add("Gather", [objects, number], "chosen_probabilities", axis=2)
-    boxes = nodes.add("Gather", [_decoded(nodes, locations, anchors), number], "chosen_boxes", axis=1)
+    # (N, K, 1): of each image its own anchors.
+    numbers = nodes.add("Unsqueeze", [chosen, nodes.constant("last_axis", np.array([2], np.int64))], "chosen_anchors")
+    by_anchor = nodes.add("Transpose", [objects], "probabilities_by_anchor", perm=[0, 2, 1])
+    chosen_rows = nodes.add("GatherND", [by_anchor, numbers], "chosen_rows", batch_dims=1)
+    of_chosen = nodes.add("Transpose", [chosen_rows], "chosen_probabilities", perm=[0, 2, 1])
+    boxes = nodes.add("GatherND", [_decoded(nodes, locations, anchors), numbers], "chosen_boxes", batch_dims=1)
     kept = nodes.add(
         "NonMaxSuppression",
         [boxes, _scores_of_best_class(nodes, of_chosen), *_limits(nodes, nms_threshold, min(nms_topk, len(anchors)))],
         "kept",
     )
-    _rows(nodes, kept, boxes, of_chosen, output)
+    _rows(nodes, kept, boxes, of_chosen, output, image_output)
 
 
 def _decoded(nodes: Nodes, locations: str, anchors: NDArray[np.float32]) -> str:
-    """Add the boxes (1, A, 4), xmin, ymin, xmax, ymax from 0 to 1."""
+    """Add the boxes (N, A, 4), xmin, ymin, xmax, ymax from 0 to 1."""
     sides = anchors[:, 2:] - anchors[:, :2]
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     variances = np.array(VARIANCES, np.float32)
-    rows = nodes.add("Reshape", [locations, nodes.constant("rows", np.array([1, -1, 4], np.int64))], "offsets")
+    rows = nodes.add("Reshape", [locations, nodes.constant("rows", np.array([0, -1, 4], np.int64))], "offsets")
     shift, stretch = nodes.slice(rows, "shift", 2, 0, 2), nodes.slice(rows, "stretch", 2, 2, 4)
     moved = nodes.add("Mul", [shift, nodes.constant("move", (variances[:2] * sides)[None])], "moved")
     centre = nodes.add("Add", [moved, nodes.constant("centres", centres[None])], "centre")
@@ -199,7 +211,7 @@ def _decoded(nodes: Nodes, locations: str, anchors: NDArray[np.float32]) -> str:
 
 
 def _scores_of_best_class(nodes: Nodes, probabilities: str) -> str:
-    """Add the probabilities (1, C, K) with zeros for all classes of an anchor but its best."""
+    """Add the probabilities (N, C, K) with zeros for all classes of an anchor but its best."""
     best = nodes.add("ArgMax", [probabilities], "best_class", axis=1, keepdims=1)
     shape = nodes.add("Shape", [probabilities], "probabilities_shape")
     count = nodes.add("Gather", [shape, nodes.constant("second", np.array(1, np.int64))], "class_count", axis=0)
@@ -223,20 +235,27 @@ def _limits(nodes: Nodes, nms_threshold: float, most: int) -> list[str]:
     return [each, *(nodes.constant(name, np.array([value], np.float32)) for name, value in below.items())]
 
 
-def _rows(nodes: Nodes, kept: str, boxes: str, probabilities: str, output: str) -> None:
-    """Add the rows of the boxes that are kept, (M, 3) of image, class and anchor, by falling score."""
-    number = nodes.slice(kept, "kept_class", 1, 1, 2)
-    anchor = nodes.add(
-        "Squeeze",
-        [nodes.slice(kept, "kept_anchor", 1, 2, 3), nodes.constant("one_axis", np.array([1], np.int64))],
-        "kept_anchors",
+def _rows(nodes: Nodes, kept: str, boxes: str, probabilities: str, output: str, image_output: str) -> None:
+    """Add the rows of the boxes that are kept, (D, 3) of image, class and anchor, by image and falling score."""
+    image, number, anchor = (
+        nodes.slice(kept, f"kept_{name}", 1, place, place + 1)
+        for place, name in enumerate(("image", "class", "anchor"))
     )
     score = nodes.add("GatherND", [probabilities, kept], "kept_scores")
     class_id = nodes.add("Cast", [number], "kept_class_ids", to=onnx.TensorProto.FLOAT)
-    all_boxes = nodes.add("Squeeze", [boxes, nodes.constant("image_axis", np.array([0], np.int64))], "all_boxes")
-    box = nodes.add("Gather", [all_boxes, anchor], "kept_boxes", axis=0)
+    box = nodes.add("GatherND", [boxes, nodes.add("Concat", [image, anchor], "kept_places", axis=1)], "kept_boxes")
     column = nodes.constant("score_column", np.array([-1, 1], np.int64))
     rows = nodes.add("Concat", [class_id, nodes.add("Reshape", [score, column], "score_rows"), box], "rows", axis=1)
+    flat = nodes.constant("flat", np.array([-1], np.int64))
+    images = nodes.add("Reshape", [image, flat], "kept_images")
+    # One key sorts by both: 2 for each image, less a score of at most 1. Doubles hold it without rounding.
+    wide = {
+        name: nodes.add("Cast", [values], f"wide_{name}", to=onnx.TensorProto.DOUBLE)
+        for name, values in (("images", images), ("scores", score))
+    }
+    two = nodes.constant("two", np.array(2, np.float64))
+    key = nodes.add("Sub", [nodes.add("Mul", [wide["images"], two], "first_key"), wide["scores"]], "key")
     count = nodes.add("Shape", [score], "count")
-    order = nodes.add("TopK", [score, count], "order", outputs=2, axis=0)
+    order = nodes.add("TopK", [key, count], "order", outputs=2, axis=0, largest=0)
     nodes.add("Gather", [rows, order], output, axis=0)
+    nodes.add("Gather", [images, order], image_output, axis=0)

@@ -1,32 +1,29 @@
 """COCO's formats: a channel's objects as its ground truth, a network's detections as its results, the figures of both.
 
-The figures are computed from the very dictionaries that are written to files, so that anybody gets them from the files.
+The figures are computed from the very numbers that are written to files, so that anybody gets them from the files.
 """
 
-import contextlib
-import copy
-import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.boxes import box_iou
 from sagemaker_ssd.channels.images import upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
-from sagemaker_ssd.scoring.average_precision import COCO_MAX_DETECTIONS, AveragePrecision
+from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector
 
 GROUND_TRUTH_FILE, RESULTS_FILE = "ground_truth.json", "detections.json"
-_PIXEL_DIGITS, _SCORE_DIGITS = 2, 6
-# Of many images fewer results than COCO looks at, since pycocotools takes 3 kB for each.
-_MAX_RESULTS: Final = 300_000
+_PIXEL_DIGITS, _SCORE_DIGITS = 3, 7
+# Of the file: pycocotools takes 3 kB for each, and whoever reads the file wants to have the memory for it.
+MAX_RESULTS: Final = 300_000
+# By the image's id its detections (D, 6): class_id, score, left, top, width, height in pixels, by falling score.
+Detections = dict[int, NDArray[np.float64]]
 
 
 def to_coco_bbox(corners: Sequence[float] | NDArray[np.float32], width: int, height: int) -> list[float]:
@@ -63,14 +60,21 @@ def coco_ground_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str,
                     "image_id": number,
                     "category_id": int(class_id),
                     "bbox": bbox,
-                    "area": round(bbox[2] * bbox[3], 2),
+                    "area": round(bbox[2] * bbox[3], _PIXEL_DIGITS),
                     # pycocotools looks at this alone.
                     "iscrowd": int(difficult),
                     "ignore": int(difficult),
                 }
             )
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    # pycocotools 2.0.9 and later want to find info and licenses.
+    return {
+        "info": {"description": f"the {file.images} images of a checked channel, and their objects"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
 
 
 def _records(file: RecordFile) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
@@ -80,37 +84,62 @@ def _records(file: RecordFile) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
         yield payload.image, objects_with_area(split_label(payload.label))
 
 
-def coco_results(
+def detect_channel(
     detector: Detector,
     file: RecordFile,
     ground_truth: dict[str, Any],
     options: LoaderOptions,
-) -> list[dict[str, Any]]:
-    """Detect on every image; return the best of each, by falling score: 100, fewer of more than 3,000 images.
+) -> Detections:
+    """Detect on every image and return all that is found.
 
     ground_truth: the file's own, whose images tell their sizes.
     """
-    results: list[dict[str, Any]] = []
-    kept = max(1, min(COCO_MAX_DETECTIONS, _MAX_RESULTS // file.images))
+    detections: Detections = {}
     images = iter(ground_truth["images"])
     for batch in evaluation_batches(file, options):
-        for detections in detector.detect(batch.data):
+        for found in detector.detect(batch.data):
             image = next(images)
-            for class_id, score, *corners in detections[:kept].tolist():
-                results.append(
-                    {
-                        "image_id": image["id"],
-                        "category_id": int(class_id),
-                        "bbox": to_coco_bbox(corners, image["width"], image["height"]),
-                        "score": round(float(score), _SCORE_DIGITS),
-                    }
-                )
-    return results
+            detections[image["id"]] = to_coco_rows(found, image["width"], image["height"])
+    return detections
 
 
-# Which of COCOeval.stats is which.
-_COCO_STATS: Final = {"mAP_coco": 0, "AP50": 1, "AP75": 2, "AP_small": 3, "AP_medium": 4, "AP_large": 5, "AR_100": 8}
-_COCO_AP = f"pycocotools on {GROUND_TRUTH_FILE} and {RESULTS_FILE}"
+def to_coco_rows(found: NDArray[np.floating[Any]], width: int, height: int) -> NDArray[np.float64]:
+    """Return rows of class_id, score, left, top, width, height, in pixels, (D, 6), as the files have them.
+
+    found: (D, 6) of an image of that size: class_id, score, xmin, ymin, xmax, ymax in fractions.
+    """
+    rows = found.astype(np.float64)
+    corners = rows[:, 2:] * (width, height, width, height)
+    rows[:, 1] = rows[:, 1].round(_SCORE_DIGITS)
+    rows[:, 2:4] = corners[:, :2].round(_PIXEL_DIGITS)
+    rows[:, 4:] = (corners[:, 2:] - corners[:, :2]).round(_PIXEL_DIGITS)
+    return rows
+
+
+def coco_results(detections: Detections, most: int = MAX_RESULTS) -> list[dict[str, Any]]:
+    """Return the detections as COCO's results; of more than `most` those with the highest scores."""
+    scores = np.concatenate([np.zeros(0), *(rows[:, 1] for rows in detections.values())])
+    listed = np.ones(len(scores), np.bool_)
+    if len(scores) > most:
+        listed[np.argsort(-scores, kind="stable")[most:]] = False
+    chosen = iter(listed.tolist())
+    return [
+        {"image_id": image_id, "category_id": int(class_id), "bbox": bbox, "score": score}
+        for image_id, rows in detections.items()
+        for class_id, score, *bbox in rows.tolist()
+        if next(chosen)
+    ]
+
+
+def read_results(results: Sequence[Mapping[str, Any]], ground_truth: dict[str, Any]) -> Detections:
+    """Return COCO's results of the images of a ground truth as `detect_channel` does."""
+    rows: dict[int, list[list[float]]] = defaultdict(list)
+    for one in results:
+        rows[one["image_id"]].append([one["category_id"], one["score"], *one["bbox"]])
+    return {image["id"]: _rows(rows[image["id"]]) for image in ground_truth["images"]}
+
+
+_COCO_AP = f"as pycocotools computes it from {GROUND_TRUTH_FILE} and {RESULTS_FILE}"
 DEFINITIONS: Final = {
     "mAP": "VOC 2007: mean over the classes with objects of the 11-point average precision at IoU >= overlap_threshold",
     "mAP_all_points": "VOC 2010 and later: the same with the area under the curve",
@@ -120,32 +149,41 @@ DEFINITIONS: Final = {
     "AP_small": f"{_COCO_AP}: objects below 32 x 32 pixels of the original image",
     "AP_medium": f"{_COCO_AP}: objects from 32 x 32 to 96 x 96 pixels",
     "AP_large": f"{_COCO_AP}: objects from 96 x 96 pixels on",
-    "AR_100": f"{_COCO_AP}: recall, mean over IoU 0.50 to 0.95, with the best 100 detections of an image",
+    "AR_100": f"{_COCO_AP}: recall, mean over IoU 0.50 to 0.95, with an image's best 100 detections of each class",
     "recall": "mean over the classes of the share of objects that a detection of their class, whatever its score, "
     "overlaps by overlap_threshold",
-    "detections": f"those in {RESULTS_FILE}: the best 100 of each image, fewer of more than 3,000 images",
+    "detections": "all that are left after non-maximum suppression, as after every epoch; all figures are of them. "
+    f"{RESULTS_FILE} has the {MAX_RESULTS:,} with the highest scores where there are more",
 }
 
 
-def figures(ground_truth: dict[str, Any], results: list[dict[str, Any]], overlap_threshold: float) -> dict[str, Any]:
-    """Return all figures of COCO's ground truth and results; `DEFINITIONS` says what they are."""
+def figures(ground_truth: dict[str, Any], detections: Detections, overlap_threshold: float) -> dict[str, Any]:
+    """Return all figures of COCO's ground truth and of detections; `DEFINITIONS` says what they are."""
     names = [category["name"] for category in ground_truth["categories"]]
-    objects, detections = ground_truth_arrays(ground_truth), _results_arrays(ground_truth, results)
-    precision = AveragePrecision(len(names), overlap_threshold)
+    objects, areas = _objects(ground_truth)
+    precision = AveragePrecision(len(names), overlap_threshold, by_area=True)
+    recall = _Recall(len(names), overlap_threshold)
     for image_id, rows in objects.items():
-        precision.add(detections[image_id], rows)
-    scores = precision.result()
-    stats, coco_of_class = _coco_figures(ground_truth, results)
-    recalls = _recalls(objects, detections, len(names), overlap_threshold)
+        found = detections[image_id]
+        corners = np.hstack([found[:, :4], found[:, 2:4] + found[:, 4:]])
+        precision.add(corners, rows, (found[:, 4] * found[:, 5], areas[image_id]))
+        recall.add(corners, rows)
+    scores, coco, recalls = precision.result(), precision.coco_figures(), recall.of_classes()
     return {
         "mAP": scores.mean,
         "mAP_all_points": scores.all_points,
-        **stats,
+        "mAP_coco": coco.mean,
+        "AP50": coco.at_50,
+        "AP75": coco.at_75,
+        "AP_small": coco.small,
+        "AP_medium": coco.medium,
+        "AP_large": coco.large,
+        "AR_100": coco.recall,
         "recall": float(np.mean([share for share in recalls if share is not None] or [0.0])),
         "overlap_threshold": overlap_threshold,
         "images": len(ground_truth["images"]),
         "boxes": int(sum(one.boxes for one in scores.per_class)),
-        "detections": len(results),
+        "detections": sum(len(rows) for rows in detections.values()),
         "classes": [
             {
                 "class_id": one.class_id,
@@ -154,7 +192,7 @@ def figures(ground_truth: dict[str, Any], results: list[dict[str, Any]], overlap
                 "detections": one.detections,
                 "average_precision": one.average_precision,
                 "all_points": one.all_points,
-                "coco": coco_of_class[one.class_id],
+                "coco": one.coco,
                 "recall": recalls[one.class_id],
             }
             for one in scores.per_class
@@ -172,61 +210,43 @@ def ground_truth_arrays(ground_truth: dict[str, Any]) -> dict[int, NDArray[np.fl
     return {image_id: np.array(rows[image_id], np.float64).reshape(-1, 6) for image_id in sizes}
 
 
-def _results_arrays(ground_truth: dict[str, Any], results: list[dict[str, Any]]) -> dict[int, NDArray[np.float64]]:
-    """Return the detections (D, 6) of each image by its id: class_id, score, corners in fractions of the image."""
-    sizes = _sizes(ground_truth)
-    rows: dict[int, list[list[float]]] = defaultdict(list)
-    for one in results:
-        corners = from_coco_bbox(one["bbox"], *sizes[one["image_id"]])
-        rows[one["image_id"]].append([one["category_id"], one["score"], *corners])
-    return {image_id: np.array(rows[image_id], np.float64).reshape(-1, 6) for image_id in sizes}
-
-
 def _sizes(ground_truth: dict[str, Any]) -> dict[int, tuple[int, int]]:
     return {image["id"]: (image["width"], image["height"]) for image in ground_truth["images"]}
 
 
-def _coco_figures(
-    ground_truth: dict[str, Any], results: list[dict[str, Any]]
-) -> tuple[dict[str, float | None], list[float | None]]:
-    """Return COCO's figures, and the AP of each class; None where there is nothing to count."""
-    classes = [category["id"] for category in ground_truth["categories"]]
-    if not ground_truth["annotations"]:
-        return dict.fromkeys(_COCO_STATS), [None] * len(classes)
-    if not results:
-        # pycocotools takes no empty list. Whether there are objects of each size does not matter then.
-        there = {one["category_id"] for one in ground_truth["annotations"] if not one["iscrowd"]}
-        return dict.fromkeys(_COCO_STATS, 0.0), [0.0 if number in there else None for number in classes]
-    # pycocotools prints, and adds to what it is given.
-    with contextlib.redirect_stdout(io.StringIO()):
-        data = COCO()
-        data.dataset = copy.deepcopy(ground_truth)
-        data.createIndex()
-        evaluation = COCOeval(data, data.loadRes(copy.deepcopy(results)), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    # (IoU thresholds, recalls, classes, sizes, numbers of detections); -1 where a class has no object.
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    of_class = [float(part.mean()) if (part := precision[:, :, k]).max() > -1 else None for k in range(len(classes))]
-    stats = {name: float(evaluation.stats[number]) for name, number in _COCO_STATS.items()}
-    return {name: None if value < 0 else value for name, value in stats.items()}, of_class
+def _objects(ground_truth: dict[str, Any]) -> tuple[dict[int, NDArray[np.float64]], dict[int, NDArray[np.float64]]]:
+    """Return each image's objects (G, 6), class_id, corners in pixels, difficult, and their areas (G,), by its id."""
+    rows: dict[int, list[list[float]]] = defaultdict(list)
+    areas: dict[int, list[float]] = defaultdict(list)
+    for one in ground_truth["annotations"]:
+        left, top, wide, high = one["bbox"]
+        rows[one["image_id"]].append([one["category_id"], left, top, left + wide, top + high, one["ignore"]])
+        areas[one["image_id"]].append(one["area"])
+    ids = [image["id"] for image in ground_truth["images"]]
+    return {number: _rows(rows[number]) for number in ids}, {number: np.array(areas[number]) for number in ids}
 
 
-def _recalls(
-    objects: dict[int, NDArray[np.float64]],
-    detections: dict[int, NDArray[np.float64]],
-    classes: int,
-    overlap_threshold: float,
-) -> list[float | None]:
-    """Return each class's share of objects, the difficult left out, that any detection of the class overlaps."""
-    boxes, found = np.zeros(classes), np.zeros(classes)
-    for image_id, rows in objects.items():
-        rows = rows[rows[:, 5] == 0]
-        class_ids = rows[:, 0].astype(int)
-        ious = box_iou(detections[image_id][:, 2:6], rows[:, 1:5])
-        ious[detections[image_id][:, :1] != rows[:, 0]] = 0
+def _rows(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.array(rows, np.float64).reshape(-1, 6)
+
+
+class _Recall:
+    """Each class's share of objects, the difficult left out, that any detection of the class overlaps."""
+
+    def __init__(self, classes: int, overlap_threshold: float) -> None:
+        self._boxes, self._found = np.zeros(classes), np.zeros(classes)
+        self._overlap_threshold = overlap_threshold
+
+    def add(self, found: NDArray[np.float64], objects: NDArray[np.float64]) -> None:
+        """Count an image's objects; found and objects as `AveragePrecision.add` takes them."""
+        objects = objects[objects[:, 5] == 0]
+        class_ids = objects[:, 0].astype(int)
+        ious = box_iou(found[:, 2:6], objects[:, 1:5])
+        ious[found[:, :1] != objects[:, 0]] = 0
         best = ious.max(0, initial=0)
-        boxes += np.bincount(class_ids, minlength=classes)
-        found += np.bincount(class_ids[best >= overlap_threshold], minlength=classes)
-    return [float(hits / count) if count else None for hits, count in zip(found, boxes, strict=True)]
+        self._boxes += np.bincount(class_ids, minlength=len(self._boxes))
+        self._found += np.bincount(class_ids[best >= self._overlap_threshold], minlength=len(self._boxes))
+
+    def of_classes(self) -> list[float | None]:
+        """Return the share of each class, None without objects."""
+        return [float(found / boxes) if boxes else None for found, boxes in zip(self._found, self._boxes, strict=True)]

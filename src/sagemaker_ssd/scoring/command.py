@@ -1,12 +1,20 @@
 """How the commands on saved models, predict and evaluate, run: MXNet's environment, faults as sentences, exit codes."""
 
+import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import Final
 
+from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
+from sagemaker_ssd.files import is_disk_full
+
+# As a shell has it for a program whose output nobody reads any more.
+_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
 
 def run(work: Callable[[], int]) -> int:
@@ -16,10 +24,35 @@ def run(work: Callable[[], int]) -> int:
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     try:
-        return work()
+        exit_code = work()
+        sys.stdout.flush()
+        return exit_code
     except JobError as error:
         print(error.sentence, file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # `| head` has seen enough. What is left in the buffer would be written, and fail, once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        print(system_fault(error), file=sys.stderr)
         return UserError.exit_code
+
+
+def system_fault(error: OSError, of: object = None) -> str:
+    """Say what the system refused, and for which file; of: its name as the person knows it, else the error's own."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if is_disk_full(error):
+        reason = f"{reason}: make room on the disk, or write to another one"
+    if of is None and isinstance(error.filename, str | bytes):
+        of = os.fsdecode(error.filename)
+    return reason if of is None else f"{of}: {reason}"
+
+
+def image_shape(text: str) -> int:
+    """Read --image-shape: the side in pixels of the square that a network takes, of a size that networks have."""
+    if not text.isdecimal() or not SMALLEST_IMAGE_SHAPE <= int(text) <= LARGEST_IMAGE_SHAPE:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a whole number from {SMALLEST_IMAGE_SHAPE} to {LARGEST_IMAGE_SHAPE}"
+        )
+    return int(text)

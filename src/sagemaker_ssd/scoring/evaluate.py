@@ -20,6 +20,7 @@ from sagemaker_ssd.scoring.coco import (
     RESULTS_FILE,
     coco_ground_truth,
     coco_results,
+    detect_channel,
     figures,
     ground_truth_arrays,
 )
@@ -59,7 +60,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Evaluation:
-    """COCO's ground truth and results, the figures of them, and how the objects fit the anchors."""
+    """COCO's ground truth and results, the figures of all detections, and how the objects fit the anchors."""
 
     ground_truth: dict[str, Any]
     results: list[dict[str, Any]]
@@ -87,7 +88,7 @@ def evaluate_model(
     ground_truth = coco_ground_truth(file, class_names)
     batch_size = min(batch_size, file.images)
     image_shape = model.network.image_shape
-    results = coco_results(
+    detections = detect_channel(
         model.detector(batch_size),
         file,
         ground_truth,
@@ -96,8 +97,8 @@ def evaluate_model(
     labels = list(ground_truth_arrays(ground_truth).values())
     return Evaluation(
         ground_truth,
-        results,
-        figures(ground_truth, results, overlap_threshold),
+        coco_results(detections),
+        figures(ground_truth, detections, overlap_threshold),
         anchor_fit(labels, anchor_boxes(model.network), image_shape),
     )
 

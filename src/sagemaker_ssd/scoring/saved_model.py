@@ -17,7 +17,8 @@ from sagemaker_ssd.channels.images import Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
-from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration
+from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration, stored_number
+from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.errors import UserError, problems
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.graphs import detection_graph
@@ -35,6 +36,11 @@ class LoadedModel:
     network: Network
     weights: Weights
     settings: Mapping[str, str]
+
+    def overlap_threshold(self) -> float:
+        """Return the job's overlap_threshold, or its default; raises UserError where hyperparams.json has a bad one."""
+        given = stored_number(self.settings, "overlap_threshold")
+        return 0.5 if given is None else given
 
     def detector(self, batch_size: int) -> Detector:
         """Return a detector for batches of up to `batch_size` images."""
@@ -57,15 +63,18 @@ def load_model(
     if isinstance(found, str):
         raise UserError(f"{file}: {found}")
     given = parse_model_configuration(stored.configuration)
-    network = Network(
-        found.base_network,
-        image_shape or int(_setting(given, "image_shape", None, file)),
-        found.num_classes,
-        NmsSettings(
-            _setting(given, "nms_threshold", NmsSettings.threshold, file),
-            int(_setting(given, "nms_topk", NmsSettings.topk, file)),
-        ),
+    try:
+        side = image_shape or stored_number(given, "image_shape")
+        if side is None:
+            raise UserError(f"no {CONFIGURATION} tells its image_shape: give it by --image-shape, such as 300")
+        settings = [stored_number(given, name) for name in ("nms_threshold", "nms_topk")]
+    except UserError as error:
+        raise UserError(f"{file}: {error.sentence}") from None
+    threshold, topk = (
+        default if value is None else value
+        for value, default in zip(settings, (NmsSettings.threshold, NmsSettings.topk), strict=True)
     )
+    network = Network(found.base_network, int(side), found.num_classes, NmsSettings(threshold, int(topk)))
     _check_shapes(network, stored, file)
     device = device or mx.cpu()
     arguments, states = (
@@ -86,15 +95,6 @@ def _model_file(path: Path) -> Path:
         there = f"holds several models ({names})" if found else "holds no model.tar.gz and no .params file"
         raise UserError(f"{path}: it {there}; name the file")
     return found[0]
-
-
-def _setting(given: Mapping[str, str], name: str, default: float | None, file: Path) -> float:
-    if name not in given and default is None:
-        raise UserError(f"{file}: no hyperparams.json tells its {name}: give it by --image-shape, such as 300")
-    try:
-        return float(given.get(name, default or 0))
-    except ValueError:
-        raise UserError(f"{file}: its hyperparams.json has {name} {given[name]!r}, which is not a number") from None
 
 
 def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:

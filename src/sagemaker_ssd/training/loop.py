@@ -16,11 +16,16 @@ Batch = tuple[mx.nd.NDArray, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """How far an epoch has come: its steps, this host's images, and the seconds since its start."""
+    """How far an epoch has come: its steps, this host's images, and the seconds since its start.
+
+    The losses are means as in `EpochLosses`, over the batches before the last one; None where there is none.
+    """
 
     batches: int
     images: int
     seconds: float
+    cross_entropy: float | None = None
+    smooth_l1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def train_epoch(
         if unread is not None:
             sums += _finite(unread, epoch, count - 1, rate(count - 1))
         unread, count, images = latest, count + 1, images + (0 if label is None else len(label))
-        observe(EpochProgress(count, images, time.monotonic() - start))
+        so_far = (float(total / max(sums[2], 1)) for total in sums[:2]) if count > 1 else (None, None)
+        observe(EpochProgress(count, images, time.monotonic() - start, *so_far))
     if unread is not None:
         sums += _finite(unread, epoch, count - 1, rate(count - 1))
     # A batch whose every image lost its boxes to the crops counts no anchor, nor does a host without images.

@@ -13,10 +13,10 @@ import mxnet as mx
 import onnx
 from onnx import numpy_helper
 
-from sagemaker_ssd.artifacts.model_files import named_parameters
+from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
 from sagemaker_ssd.artifacts.params_file import read_parameter_file
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.files import sha256
+from sagemaker_ssd.files import is_disk_full, sha256
 from sagemaker_ssd.pretrained.conversion import converted
 from sagemaker_ssd.pretrained.keras import keras_vgg16
 from sagemaker_ssd.ssd.initial_values import Parameters
@@ -41,8 +41,15 @@ def install(source: Source, store: Path, file: Path | None = None) -> Path:
         parameters = _read(source, given)
         try:
             return _write(source, parameters, store)
-        except OSError as error:
-            raise UserError(f"cannot write the weights to {store}: {error.strerror}") from error
+        except (OSError, mx.base.MXNetError) as error:
+            if is_disk_full(error):
+                raise UserError(
+                    f"cannot write the weights to {store}: the disk is full, or a quota or the limit on a file's size "
+                    "(ulimit -f) is reached; make room there, or name another folder with --output"
+                ) from error
+            if isinstance(error, OSError):
+                raise UserError(f"cannot write the weights to {store}: {error.strerror}") from error
+            raise
 
 
 def download(source: Source, folder: Path) -> Path:
@@ -118,7 +125,7 @@ def _write(source: Source, parameters: Parameters, store: Path) -> Path:
     note.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=store) as temporary:
         new = Path(temporary) / path.name
-        mx.nd.save(str(new), named_parameters(parameters.arguments, parameters.states))
+        save_arrays(new, named_parameters(parameters.arguments, parameters.states))
         facts = {
             "base_network": source.base_network,
             "source": source.name,

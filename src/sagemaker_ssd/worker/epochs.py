@@ -4,13 +4,15 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
 
 from sagemaker_ssd.artifacts.model_files import save_model
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches, padded_labels
@@ -80,6 +82,8 @@ class EpochRunner:
             order=lambda epoch: shares.order(seed=hyperparameters.seed, epoch=epoch),
             epochs=range(first_epoch, hyperparameters.epochs),
         )
+        # What the last evaluation took, for the time that is left.
+        self._evaluation_seconds = 0.0
         # While the network is bound and its parameters are loaded.
         self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
@@ -123,7 +127,13 @@ class EpochRunner:
         batches = self._loader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
         self._group.report_progress(f"the start of epoch {epoch}")
-        with log_lines.batch_reporter(epoch, steps, bar=progress_bar) as report:
+        with log_lines.batch_reporter(
+            epoch,
+            steps,
+            bar=progress_bar,
+            later_epochs=self._job.hyperparameters.epochs - epoch - 1,
+            seconds_between_epochs=self._evaluation_seconds,
+        ) as report:
 
             def after_batch(progress: EpochProgress) -> None:
                 report(progress)
@@ -142,8 +152,9 @@ class EpochRunner:
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
             self._group.report_progress(f"the end of epoch {epoch}")
-        self.trainer.synchronize()
-        self.trainer.broadcast_states()
+        with log_lines.phase(f"The last updates of epoch {epoch} are being computed"):
+            self.trainer.synchronize()
+            self.trainer.broadcast_states()
         return losses
 
     def evaluate(self, epoch: int) -> Scores:
@@ -160,15 +171,30 @@ class EpochRunner:
             image_shape=hyperparameters.image_shape,
         )
         batches = evaluation_batches(validation, dataclasses.replace(self._loader_options, batch_size=batch_size))
+        begin, done = time.monotonic(), 0
+
+        def counted() -> Iterator[tuple[mx.nd.NDArray, list[NDArray[np.float32]]]]:
+            nonlocal done
+            for batch in batches:
+                yield batch.data, batch.labels
+                done += len(batch.labels)
+
+        def describe(seconds: float) -> str:
+            took = log_lines.duration(seconds)
+            return f"Evaluation after epoch {epoch}: {done:,} of {validation.images:,} images in {took}"
+
         try:
-            return evaluate(
-                detector,
-                ((batch.data, batch.labels) for batch in batches),
-                num_classes=hyperparameters.num_classes,
-                overlap_threshold=hyperparameters.overlap_threshold,
-            )
+            with log_lines.progress_lines(describe):
+                scores = evaluate(
+                    detector,
+                    counted(),
+                    num_classes=hyperparameters.num_classes,
+                    overlap_threshold=hyperparameters.overlap_threshold,
+                )
         except FloatingPointError as error:
             raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch)) from error
+        self._evaluation_seconds = time.monotonic() - begin
+        return scores
 
     def save_model(self, state: TrainingState) -> None:
         """Put the network, as it was at some moment of this training, into the model folder."""
@@ -278,12 +304,13 @@ def run_epochs(
             _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
             _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
             _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
-            losses = _losses_of_all_hosts(epoch, losses, runner, group)
-            ends = recorder.record(epoch, losses, writing) if recorder else None
-            if ends or epoch + 1 == epochs:
-                # Before the others hear of it: no host leaves before the first one has written the last model.
-                writing.wait()
-            ends = group.broadcast(f"the mAP of epoch {epoch}", ends)
+            with log_lines.phase(f"Epoch {epoch} is being evaluated, written and compared over the hosts"):
+                losses = _losses_of_all_hosts(epoch, losses, runner, group)
+                ends = recorder.record(epoch, losses, writing) if recorder else None
+                if ends or epoch + 1 == epochs:
+                    # Before the others hear of it: no host leaves before the first one has written the last model.
+                    writing.wait()
+                ends = group.broadcast(f"the mAP of epoch {epoch}", ends)
             _log.info("%s", log_lines.progress(host, epoch + 1, epochs))
             if ends:
                 patience = job.hyperparameters.early_stopping_patience

@@ -24,6 +24,7 @@ from sagemaker_ssd.report.write import write_report
 from sagemaker_ssd.scoring.coco import DEFINITIONS
 from sagemaker_ssd.scoring.evaluate import Evaluation, evaluate_model
 from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model, read_picture
+from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -41,13 +42,22 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
     deadline.start()
     names = class_names(job.validation.annotations, job.hyperparameters.num_classes)
     output = job.paths.output_data
-    model = _attempt("the model could not be read back", lambda: load_model(job.paths.model, scratch, device=device))
+    model = _attempt(
+        "the model could not be read back",
+        "The model is being read back",
+        lambda: load_model(job.paths.model, scratch, device=device),
+    )
     if model is not None:
         network, weights = model.network, model.weights
-        found = _attempt("the final figures are missing", lambda: _evaluate(model, job, validation, names, metrics))
+        found = _attempt(
+            "the final figures are missing",
+            "The model is being evaluated",
+            lambda: _evaluate(model, job, validation, names, metrics),
+        )
         if found is not None:
             _attempt(
                 "report.html is missing",
+                "The report is being written",
                 lambda: write_report(
                     output / "report.html",
                     metrics.document(),
@@ -58,15 +68,22 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
             )
         _attempt(
             "the deploy form is missing",
+            "The deploy form is being written",
             lambda: write_deploy(output / "deploy", network, weights.arguments, weights.states),
         )
-        _attempt("model.onnx is missing", lambda: _write_onnx(output / "model.onnx", model, names))
+        _attempt(
+            "model.onnx is missing",
+            "The ONNX model is being written",
+            lambda: _write_onnx(output / "model.onnx", model, names),
+        )
     deadline.cancel()
 
 
-def _attempt(missing: str, part: Callable[[], _Result]) -> _Result | None:
+def _attempt(missing: str, under_way: str, part: Callable[[], _Result]) -> _Result | None:
+    """Do a part; missing: what to say when it fails. under_way: what to say while it takes long."""
     try:
-        return part()
+        with log_lines.phase(under_way):
+            return part()
     except Exception as error:
         _log.warning("The training is done and its model is whole, but %s: %s", missing, error, exc_info=True)
         return None

@@ -14,6 +14,7 @@ import mxnet as mx
 
 from sagemaker_ssd.artifacts.model_archive import read_stored_model
 from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES
 from sagemaker_ssd.contract.channels import model_file, pretrained_file
 from sagemaker_ssd.contract.hyperparameter_file import changed_hyperparameters, parse_model_configuration
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
@@ -48,7 +49,7 @@ def initial_weights(job: Job, graph: mx.sym.Symbol, scratch: Path) -> InitialWei
     if job.model_channel is not None:
         return from_model_channel(job.model_channel, drawn, hyperparameters, scratch)
     if job.pretrained_channel is not None:
-        return from_pretrained_channel(job.pretrained_channel, drawn, hyperparameters.base_network)
+        return from_pretrained_channel(job.pretrained_channel, drawn, hyperparameters.base_network, scratch)
     if hyperparameters.use_pretrained_model:
         # Without installed weights the job was accepted for its checkpoints, of which none can be used.
         return from_installed_weights(job.weights or required_weights(hyperparameters.base_network), drawn)
@@ -70,10 +71,19 @@ def from_installed_weights(weights: StoredWeights, drawn: Parameters) -> Initial
     return _pretrained(result, {"from": "pretrained", **facts})
 
 
-def from_pretrained_channel(folder: Path, drawn: Parameters, base_network: str) -> InitialWeights:
-    """Put the values of the pretrained channel's file into the values that were drawn; raises UserError."""
+def from_pretrained_channel(folder: Path, drawn: Parameters, base_network: str, scratch: Path) -> InitialWeights:
+    """Put the values of the pretrained channel's file into the values that were drawn.
+
+    The file is one of parameters, or the archive of a model. Raises UserError and OSError.
+    """
     file = pretrained_file(folder)
-    found = converted(read_parameter_file(file, f"pretrained/{file.name}"), base_network, f"pretrained/{file.name}")
+    shown_as = f"pretrained/{file.relative_to(folder)}"
+    if file.suffix.lower() in ARCHIVE_SUFFIXES:
+        stored = read_stored_model(file, shown_as, scratch)
+        arrays = {**stored.arguments, **stored.states}
+    else:
+        arrays = read_parameter_file(file, shown_as)
+    found = converted(arrays, base_network, shown_as)
     result = merged(drawn, found.parameters)
     digest = sha256(file)
     notes = "".join(f"; {note}" for note in found.notes)
@@ -139,14 +149,15 @@ def _check_network(
     if isinstance(found, str):
         raise UserError(f"{shown_as}: {found}; the model channel must hold a model of this algorithm")
     faults = []
+    other_classes = " and use data with the same classes"
+    if found.base_network == hyperparameters.base_network:
+        other_classes += (
+            ", name the channel pretrained instead of model, which takes the same file, starts from its trunk and "
+            "learns the heads for other classes anew"
+        )
     for name, value, wanted, remedy in (
         ("base_network", found.base_network, hyperparameters.base_network, ""),
-        (
-            "num_classes",
-            str(found.num_classes),
-            str(hyperparameters.num_classes),
-            " and use data with the same classes",
-        ),
+        ("num_classes", str(found.num_classes), str(hyperparameters.num_classes), other_classes),
     ):
         said = earlier_settings.get(name, value)
         if said != value:

@@ -1,13 +1,16 @@
 """The lines that SageMaker's metric definitions and the users of the built-in read, letter for letter.
 
 Source of every format: logs of real jobs of the built-in algorithm. On a terminal a progress bar stands for the lines
-of an epoch's batches.
+of an epoch's batches. Beside them are this program's own progress lines, so that no log is silent for a minute.
 """
 
 import datetime
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from tqdm import tqdm
@@ -17,6 +20,8 @@ from sagemaker_ssd.training.loop import EpochProgress
 
 _log = logging.getLogger(__name__)
 _BATCHES_BETWEEN_LINES: Final = 100
+# Less than a minute by what a busy machine may be late.
+SECONDS_BETWEEN_LINES: Final = 50.0
 
 
 def cross_entropy(host: str, epoch: int, batches: int, value: float) -> str:
@@ -53,18 +58,155 @@ def batches_line(epoch: int, count: int, images: int, seconds: float, left: floa
     )
 
 
+class _Silence(logging.Handler):
+    """Since when nothing has been logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.since = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note that something is logged."""
+        self.since = time.monotonic()
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """What a block does: gives its line, from the seconds since it began."""
+
+    describe: Callable[[float], str]
+    begin: float
+
+    def log(self) -> None:
+        _log.info("%s", self.describe(time.monotonic() - self.begin))
+
+
+# The innermost last.
+_under_way: list[_UnderWay] = []
+
+
 @contextmanager
-def batch_reporter(epoch: int, batches: int, *, bar: bool) -> Iterator[Callable[[EpochProgress], None]]:
-    """Give the function to call after each of an epoch's `batches`: it logs a line every 100, or moves a bar."""
+def progress_lines(describe: Callable[[float], str], *, every: float = SECONDS_BETWEEN_LINES) -> Iterator[None]:
+    """Log a line whenever nothing else has been logged for so many seconds, until the block ends.
+
+    describe: gives the line, from the seconds since the block began; it is called in a thread of its own, so that
+    lines come whatever the program waits for. Of blocks within one another the innermost tells, and the outermost's
+    `every` counts, since silence can begin in one block and go on in the next.
+    """
+    block = _UnderWay(describe, time.monotonic())
+    _under_way.append(block)
+    try:
+        if len(_under_way) == 1:
+            with _logged_silence(every):
+                yield
+        else:
+            yield
+    finally:
+        _under_way.remove(block)
+
+
+@contextmanager
+def _logged_silence(every: float) -> Iterator[None]:
+    silence, ended = _Silence(), threading.Event()
+
+    def log_when_due() -> None:
+        # Counted here too, since no handler sees the line where the log's level is above it.
+        last = silence.since
+        while not ended.wait(max(last + every - time.monotonic(), 0)):
+            last = max(last, silence.since)
+            # The end of a block in the other thread leaves the one around it.
+            blocks = _under_way[-1:]
+            if blocks and time.monotonic() - last >= every:
+                blocks[0].log()
+                last = time.monotonic()
+
+    logging.getLogger().addHandler(silence)
+    thread = threading.Thread(target=log_when_due, name="progress lines", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        logging.getLogger().removeHandler(silence)
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Log a line whenever nothing else is logged for most of a minute; name: `The channel train is being checked`."""
+    with progress_lines(lambda seconds: f"{name}, for {duration(seconds)} so far"):
+        yield
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as hours, minutes and seconds: 0:12:30."""
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def epoch_progress_line(
+    epoch: int, batches: int, progress: EpochProgress | None, seconds: float, later_batches: int, other_seconds: float
+) -> str:
+    """Return how far an epoch of so many batches is, `seconds` after its begin; progress: None before its first batch.
+
+    later_batches: of the epochs after this one. other_seconds: what else the job has to do, by experience.
+    """
+    # The last one was begun, not done: MXNet computes it while the program goes on.
+    done = 0 if progress is None else progress.batches - 1
+    if progress is None or done == 0:
+        return f"Epoch {epoch}: none of {batches} batches is done after {duration(seconds)}"
+    losses = ""
+    if progress.cross_entropy is not None:
+        losses = f", train cross_entropy {progress.cross_entropy:.3f} and smooth_l1 {progress.smooth_l1:.3f} so far"
+    # What the one under way has taken already counts where it takes longer than the others did.
+    of_batch = max(progress.seconds / done, seconds / progress.batches)
+    images = progress.images / progress.batches / of_batch
+    left = max(of_batch * batches - seconds, 0.0)
+    return (
+        f"Epoch {epoch}: {done} of {batches} batches in {duration(seconds)}, {images:.1f} images/s{losses}; about "
+        f"{duration(left)} left of the epoch and "
+        f"{duration(left + of_batch * later_batches + other_seconds)} of the job"
+    )
+
+
+@contextmanager
+def batch_reporter(
+    epoch: int,
+    batches: int,
+    *,
+    bar: bool,
+    later_epochs: int = 0,
+    seconds_between_epochs: float = 0.0,
+    every: float = SECONDS_BETWEEN_LINES,
+) -> Iterator[Callable[[EpochProgress], None]]:
+    """Give the function to call after each of an epoch's `batches`.
+
+    It logs the built-in's line every 100 batches; besides comes a line of this program's own at least once a minute,
+    also where one batch takes longer. On a terminal a bar moves instead. later_epochs: how many follow.
+    seconds_between_epochs: what an evaluation takes, as far as that is known.
+    """
     if not bar:
+        latest: EpochProgress | None = None
+        begin = last_line = time.monotonic()
+
+        def describe(seconds: float) -> str:
+            nonlocal last_line
+            last_line = time.monotonic()
+            later, others = later_epochs * batches, (later_epochs + 1) * seconds_between_epochs
+            return epoch_progress_line(epoch, batches, latest, seconds, later, others)
 
         def log_line(progress: EpochProgress) -> None:
+            nonlocal latest
+            latest = progress
             if progress.batches % _BATCHES_BETWEEN_LINES == 0:
                 left = progress.seconds / progress.batches * (batches - progress.batches)
                 line = batches_line(epoch, progress.batches, progress.images, progress.seconds, left)
                 _log.info("%s", line)
+            # The built-in's lines end the silence, and tell no losses.
+            if time.monotonic() - last_line >= every:
+                _log.info("%s", describe(time.monotonic() - begin))
 
-        yield log_line
+        with progress_lines(describe, every=every):
+            yield log_line
         return
     with (
         logging_redirect_tqdm(),

@@ -17,6 +17,7 @@ from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
+from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
@@ -28,6 +29,7 @@ from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 _log = logging.getLogger(__name__)
 
 
+@log_lines.phase("The job is under way")
 def train_job(
     job: Job,
     group: ProcessGroup,
@@ -50,20 +52,22 @@ def train_job(
     )
     # Where the training starts: a checkpoint, or a model, weights or random values. Before the channels, whose check
     # can take minutes.
-    checkpoint = find_checkpoint(job, group)
     parameters: Parameters | None = None
-    if checkpoint is None:
-        parameters, start = initial_weights(job, saved_graph(network), scratch)
-        history = History()
-    else:
-        if group.is_first:
-            with saving:
-                checkpoint.restore_model(job, saved_graph(network))
-        start, history = checkpoint.manifest.start, checkpoint.history()
+    with log_lines.phase("The model, the weights or the checkpoint to start from is being loaded"):
+        checkpoint = find_checkpoint(job, group)
+        if checkpoint is None:
+            parameters, start = initial_weights(job, saved_graph(network), scratch)
+            history = History()
+        else:
+            if group.is_first:
+                with saving:
+                    checkpoint.restore_model(job, saved_graph(network))
+            start, history = checkpoint.manifest.start, checkpoint.history()
     # What it trains on.
     begin = time.monotonic()
-    channels = check_channels(job, scratch, group)
-    shares, train_figures = agree_on_shares(job, channels.train, group)
+    with log_lines.phase("The channels are being checked, on several hosts together"):
+        channels = check_channels(job, scratch, group)
+        shares, train_figures = agree_on_shares(job, channels.train, group)
     data = {"train": train_figures}
     if channels.validation is not None:
         data["validation"] = channel_figures(channels.validation)
@@ -73,11 +77,12 @@ def train_job(
     # The training.
     if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
         first_epoch = len(history.epochs)
-        runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
-        if checkpoint is not None:
-            runner.resume(checkpoint)
-        elif parameters is not None:
-            runner.load(parameters)
+        with log_lines.phase("The network and the first epoch's images are being made ready"):
+            runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
+            if checkpoint is not None:
+                runner.resume(checkpoint)
+            elif parameters is not None:
+                runner.load(parameters)
         # The network has its own copy.
         parameters = None
         recorder = None
@@ -90,7 +95,8 @@ def train_job(
                     job.checkpoints, job, start=start, data=data, training_images=images, best=best
                 )
             recorder = EpochRecorder(job, runner, history, metrics, writer, saving)
-        check_starting_weights(group, runner.trainer.digest)
+        with log_lines.phase("The hosts are comparing the weights that they start from"):
+            check_starting_weights(group, runner.trainer.digest)
         _log.info("Start training.")
         run_epochs(job, runner, recorder, group, first_epoch=first_epoch, progress_bar=progress_bar)
         # Their memory is for what follows.
