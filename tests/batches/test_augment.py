@@ -8,12 +8,12 @@ from batches.augmentation_draws import CENTRE, HEIGHT, WIDTH, cases, coordinates
 from sagemaker_ssd.batches.augment import Augmentation, augment
 from sagemaker_ssd.channels.images import UndecodableImageError
 
-DRAWS = 600
+DRAWS = 300
 # Kolmogorov and Smirnov's statistic of two samples of the same distribution is above 1.95 * sqrt(2 / n) once in a
 # thousand times; there are some fifty. MXNet's random numbers and ours are the same in every run.
 BOUND = 2.2
 # Colours are changed on the small picture here and on the whole image there, and JPEGs are decoded smaller.
-LOOSE = {"contrast": 0.15, "saturation": 0.15, "detail": 0.2}
+LOOSE = {"contrast": 0.2, "saturation": 0.2, "detail": 0.27}
 CASES = cases(photo())
 
 
