@@ -1,16 +1,16 @@
 """The epochs of a job, one after the other: trained, evaluated, and the best model, checkpoint and metrics written."""
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
 
 from sagemaker_ssd.artifacts.model_files import save_model
 from sagemaker_ssd.batches.reader import TrainingReader, evaluation_batches, padded_labels
@@ -20,6 +20,7 @@ from sagemaker_ssd.checkpoints.resume import Checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.model_folder import model_state
 from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.average_precision import Scores
@@ -38,6 +39,7 @@ from sagemaker_ssd.worker.build_trainer import build_trainer
 from sagemaker_ssd.worker.inputs import CheckedChannels
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
+from sagemaker_ssd.worker.stopping import SigtermListener
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,8 @@ class EpochRunner:
     ) -> None:
         hyperparameters = job.hyperparameters
         self._job, self._channels, self._shares = job, channels, shares
+        # A processor that computes is seen to; of a GPU nothing is seen, and who waits for it in vain may be busy.
+        self._alone = not group.several and devices[0].device_type == "cpu"
         self._network, self._group = network, group
         self._graph = saved_graph(network)
         self._schedule = Schedule(
@@ -123,13 +127,14 @@ class EpochRunner:
         train, steps = self._channels.train, self._shares.steps
         batches = self._reader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
-        self._group.report_progress(f"the start of epoch {epoch}")
+        self._group.report_progress(f"the start of epoch {epoch}", alone=self._alone)
         with log_lines.batch_reporter(epoch, steps, bar=progress_bar) as report:
 
             def after_batch(progress: EpochProgress) -> None:
                 report(progress)
                 each_batch()
-                self._group.report_progress(f"epoch {epoch}, batch {progress.batches} of {steps}")
+                what = f"epoch {epoch}, batch {progress.batches} of {steps}"
+                self._group.report_progress(what, alone=self._alone)
 
             losses = train_epoch(
                 self.trainer,
@@ -145,10 +150,14 @@ class EpochRunner:
             self._group.report_progress(f"the end of epoch {epoch}")
         self.trainer.synchronize()
         self.trainer.broadcast_states()
+        self._group.report_progress(f"the training of epoch {epoch}", alone=True)
         return losses
 
-    def evaluate(self, epoch: int) -> Scores:
-        """Score the network as it is after an epoch; raises UserError when its predictions are not finite."""
+    def evaluate(self, epoch: int, *, each_batch: Callable[[], object] = lambda: None) -> Scores:
+        """Score the network as it is after an epoch; raises UserError when its predictions are not finite.
+
+        each_batch: is called before each one.
+        """
         hyperparameters, validation = self._job.hyperparameters, self._channels.validation
         assert validation is not None
         # Detection needs memory of its own besides the trainer's.
@@ -167,10 +176,20 @@ class EpochRunner:
             mean=self._network.mean,
             threads=decode_threads(),
         )
+
+        def watched() -> Iterator[tuple[mx.nd.NDArray, Sequence[NDArray[np.float32]]]]:
+            for number, batch in enumerate(batches):
+                each_batch()
+                # Not while nothing but the processor is waited for, as for the batch after the last one.
+                what = f"the evaluation after epoch {epoch}, batch {number}"
+                self._group.report_progress(what, alone=self._alone)
+                yield batch.data, batch.labels
+            self._group.report_progress(f"the evaluation after epoch {epoch}", alone=True)
+
         try:
             return evaluate(
                 detector,
-                ((batch.data, batch.labels) for batch in batches),
+                watched(),
                 num_classes=hyperparameters.num_classes,
                 overlap_threshold=hyperparameters.overlap_threshold,
             )
@@ -221,7 +240,8 @@ def ends_early(job: Job, history: History) -> bool:
 class EpochRecorder:
     """Evaluates each epoch and writes what belongs to it, on the first host alone.
 
-    saving: is entered while files are written that belong together.
+    sigterm: must not end the process while files are written that belong together, and, from `await_first_model` on,
+    not before there is a model.
     """
 
     job: Job
@@ -229,12 +249,38 @@ class EpochRecorder:
     history: History
     metrics: Metrics
     checkpoints: CheckpointWriter | None
-    saving: AbstractContextManager[object]
+    sigterm: SigtermListener
+
+    def await_first_model(self) -> None:
+        """Save a model from now on when the job is to stop, the weights as they are if need be.
+
+        Not over the model of an earlier job, which was evaluated.
+        """
+        if model_state(self.job.paths.model) is None:
+            self.sigterm.hold()
+
+    def after_batch(self) -> None:
+        """Save the weights as they are and end, when the job is to stop and there is no model yet."""
+        if self._save_unevaluated():
+            self.sigterm.release()
+
+    def _save_unevaluated(self) -> bool:
+        """Say whether there is a model of the weights as they are, because the job is to stop."""
+        if not self.sigterm.stopping:
+            return False
+        if self.history.epochs or model_state(self.job.paths.model) is not None:
+            return True
+        with self.sigterm.saving:
+            self.runner.save_model(self.runner.trainer.state().copied(optimizer=False))
+            self.metrics.write_unevaluated()
+        _log.warning("The job is to stop: the model has the weights as they are, and its mAP is unknown")
+        return True
 
     def record(self, epoch: int, losses: EpochLosses, writing: BackgroundTask) -> bool:
         """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         begin = time.monotonic()
-        scores = self.runner.evaluate(epoch)
+        # In case that the time for a stop is over before the evaluation is.
+        scores = self.runner.evaluate(epoch, each_batch=self._save_unevaluated)
         seconds = time.monotonic() - begin
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, scores.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
@@ -254,12 +300,13 @@ class EpochRecorder:
 
     def _write(self, state: TrainingState | None, *, best: bool, ended_early: bool) -> None:
         begin = time.monotonic()
-        with self.saving:
+        with self.sigterm.saving:
             if best and state is not None:
                 self.runner.save_model(state)
             self.metrics.add_seconds("saving the model", time.monotonic() - begin)
             # Before the checkpoint, which needs more room on the disk.
             self.metrics.write(self.history, ended_early=ended_early)
+            self.sigterm.release()
             if self.checkpoints is not None and state is not None:
                 self.checkpoints.write(state, self.history)
 
@@ -279,9 +326,15 @@ def run_epochs(
     """
     host, epochs = job.cluster.current_host, job.hyperparameters.epochs
     writing = BackgroundTask()
+
+    def after_batch() -> None:
+        writing.check()
+        if recorder is not None:
+            recorder.after_batch()
+
     try:
         for epoch in range(first_epoch, epochs):
-            losses = runner.train(epoch, progress_bar=progress_bar, each_batch=writing.check)
+            losses = runner.train(epoch, progress_bar=progress_bar, each_batch=after_batch)
             _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
             _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
             _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
@@ -298,8 +351,10 @@ def run_epochs(
                 break
     except BaseException:
         # What belongs to an epoch before is kept, and what went wrong first is what is reported.
-        with contextlib.suppress(Exception):
+        try:
             writing.wait()
+        except Exception as second:
+            _log.warning("Nor could what belongs to the epoch before be written: %s", second, exc_info=second)
         raise
 
 
