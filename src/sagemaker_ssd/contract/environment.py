@@ -69,9 +69,11 @@ class StopBudget:
     """How long a stop may take, in seconds from the request on.
 
     worker: until the training process is killed. saving: until it ends by itself, whatever is not saved by then.
+    first_model: whether that is enough to wait for a first model; in a few seconds it would be a matter of luck.
     """
 
     worker: float
+    first_model: bool
 
     @property
     def saving(self) -> float:
@@ -82,7 +84,7 @@ class StopBudget:
 def stop_budget(environment: Mapping[str, str]) -> StopBudget:
     """Return the time for a stop: SageMaker itself gives more than `docker stop` and local mode."""
     on_sagemaker = environment.get(_ARN_VARIABLE, "").startswith("arn:")
-    return StopBudget(_STOP_SECONDS_ON_SAGEMAKER if on_sagemaker else _STOP_SECONDS)
+    return StopBudget(_STOP_SECONDS_ON_SAGEMAKER if on_sagemaker else _STOP_SECONDS, first_model=on_sagemaker)
 
 
 def read_deadlines(environment: Mapping[str, str]) -> Deadlines:

@@ -61,7 +61,7 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
 
 def main() -> None:
     """Train, report the exit code and the sentence, and leave."""
-    sigterm = SigtermListener(stop_budget(os.environ).saving)
+    sigterm = SigtermListener(stop_budget(os.environ))
     sigterm.start()
     arguments = _arguments()
     end_with_supervisor(arguments.supervisor)

@@ -257,7 +257,7 @@ class EpochRecorder:
         Not over the model of an earlier job, which was evaluated.
         """
         if model_state(self.job.paths.model) is None:
-            self.sigterm.hold()
+            self.sigterm.await_first_model()
 
     def after_batch(self) -> None:
         """Save the weights as they are and end, when the job is to stop and there is no model yet."""
@@ -266,9 +266,9 @@ class EpochRecorder:
 
     def _save_unevaluated(self) -> bool:
         """Say whether there is a model of the weights as they are, because the job is to stop."""
-        if not self.sigterm.stopping:
+        if not self.sigterm.model_is_wanted:
             return False
-        if self.history.epochs or model_state(self.job.paths.model) is not None:
+        if model_state(self.job.paths.model) is not None:
             return True
         with self.sigterm.saving:
             self.runner.save_model(self.runner.trainer.state().copied(optimizer=False))

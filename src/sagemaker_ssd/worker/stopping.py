@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Final
 
+from sagemaker_ssd.contract.environment import StopBudget
+
 # <sys/prctl.h>
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -17,13 +19,14 @@ class SigtermListener:
     Python's signal handlers do not run while the main thread waits inside MXNet, so a thread of its own waits for the
     signal. There is nothing to clean up: the best model is on disk and the supervisor owns the temporary files.
 
-    seconds: after which the process ends in any case.
+    budget: after its time for saving the process ends in any case.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, budget: StopBudget) -> None:
         self.saving = threading.Lock()
-        self.stopping = False
-        self._seconds = seconds
+        # Whether the job is to stop, and this process waits for a model.
+        self.model_is_wanted = False
+        self._budget = budget
         self._may_end = threading.Event()
         self._may_end.set()
 
@@ -32,9 +35,10 @@ class SigtermListener:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=self._wait, daemon=True).start()
 
-    def hold(self) -> None:
-        """Wait for `release` from now on: whoever calls this looks at `stopping`, and saves a model soon."""
-        self._may_end.clear()
+    def await_first_model(self) -> None:
+        """Wait for `release` from now on, where there is time: who calls this looks at `model_is_wanted`."""
+        if self._budget.first_model:
+            self._may_end.clear()
 
     def release(self) -> None:
         """End without a further wait at SIGTERM, also at one that has come."""
@@ -42,9 +46,9 @@ class SigtermListener:
 
     def _wait(self) -> None:
         signal.sigwait({signal.SIGTERM})
-        deadline = time.monotonic() + self._seconds
-        self.stopping = True
-        self._may_end.wait(self._seconds)
+        deadline = time.monotonic() + self._budget.saving
+        self.model_is_wanted = not self._may_end.is_set()
+        self._may_end.wait(self._budget.saving)
         self.saving.acquire(timeout=max(0.0, deadline - time.monotonic()))
         os._exit(0)
 
