@@ -292,6 +292,8 @@ class EpochRecorder:
         best = self.history.add(figures, scores.mean, losses.cross_entropy + losses.smooth_l1)
         ends = ends_early(self.job, self.history)
         if best:
+            # It takes a moment until it is being written.
+            self.sigterm.hold()
             _log.info("Updating the best model with validation-mAP=%s", scores.mean)
         going_on = self.checkpoints is not None
         state = self.runner.trainer.state().copied(optimizer=going_on) if best or going_on else None
@@ -301,12 +303,14 @@ class EpochRecorder:
     def _write(self, state: TrainingState | None, *, best: bool, ended_early: bool) -> None:
         begin = time.monotonic()
         with self.sigterm.saving:
-            if best and state is not None:
-                self.runner.save_model(state)
-            self.metrics.add_seconds("saving the model", time.monotonic() - begin)
-            # Before the checkpoint, which needs more room on the disk.
-            self.metrics.write(self.history, ended_early=ended_early)
-            self.sigterm.release()
+            try:
+                if best and state is not None:
+                    self.runner.save_model(state)
+                self.metrics.add_seconds("saving the model", time.monotonic() - begin)
+                # Before the checkpoint, which needs more room on the disk.
+                self.metrics.write(self.history, ended_early=ended_early)
+            finally:
+                self.sigterm.release()
             if self.checkpoints is not None and state is not None:
                 self.checkpoints.write(state, self.history)
 

@@ -27,6 +27,7 @@ class SigtermListener:
         # Whether the job is to stop, and this process waits for a model.
         self.model_is_wanted = False
         self._budget = budget
+        self._awaits_first_model = False
         self._may_end = threading.Event()
         self._may_end.set()
 
@@ -38,16 +39,22 @@ class SigtermListener:
     def await_first_model(self) -> None:
         """Wait for `release` from now on, where there is time: who calls this looks at `model_is_wanted`."""
         if self._budget.first_model:
-            self._may_end.clear()
+            self._awaits_first_model = True
+            self.hold()
+
+    def hold(self) -> None:
+        """Wait for `release` from now on, because something is about to be saved."""
+        self._may_end.clear()
 
     def release(self) -> None:
         """End without a further wait at SIGTERM, also at one that has come."""
+        self._awaits_first_model = False
         self._may_end.set()
 
     def _wait(self) -> None:
         signal.sigwait({signal.SIGTERM})
         deadline = time.monotonic() + self._budget.saving
-        self.model_is_wanted = not self._may_end.is_set()
+        self.model_is_wanted = self._awaits_first_model
         self._may_end.wait(self._budget.saving)
         self.saving.acquire(timeout=max(0.0, deadline - time.monotonic()))
         os._exit(0)
