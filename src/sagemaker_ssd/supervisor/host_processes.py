@@ -27,6 +27,8 @@ from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, rol
 _log = logging.getLogger(__name__)
 _WORKER: Final = "sagemaker_ssd.worker"
 _POLL_SECONDS: Final = 0.2
+# From the end of the wait for a stream until a worker that waits for it counts as one that hangs, in seconds.
+_STREAM_MARGIN: Final = 60.0
 _PARAMETER_SERVER: Final = "sagemaker_ssd.worker.parameter_server"
 AllGather = Callable[[str, object, GatherCallback], None]
 
@@ -47,7 +49,9 @@ class HostProcesses:
         self._parameter_server = parameter_server
         self._servers: dict[Role, ChildProcess] = {}
         self._last_check = time.monotonic()
-        patience = host_group.deadlines.progress
+        # Who waits for a stream has a deadline of its own, which tells more.
+        streams = [channel.pipe_seconds for channel in (job.train, job.validation) if channel.mode == "Pipe"]
+        patience = max([host_group.deadlines.progress, *(seconds + _STREAM_MARGIN for seconds in streams)])
         environment: Mapping[str, str] = os.environ
         try:
             if parameter_server is not None:
