@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-sdk test-faults bench
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-sdk test-faults bench bench-torchvision
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
 # `json.py` in this folder is not taken for Python's own.
@@ -85,6 +85,7 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/training_step.py
 	$(VENV)/bin/python tests/benchmarks/operator_profile.py
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
+	$(VENV)/bin/python tests/benchmarks/reader_scale.py
 	$(VENV)/bin/python tests/benchmarks/check_speed.py
 	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
 	$(VENV)/bin/python tests/benchmarks/epoch_speed.py
@@ -92,6 +93,16 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/report_cost.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
+
+# The input compared with torchvision's, in an environment of 6 GB: torchvision's wheels bring CUDA.
+bench-torchvision: setup .venv-torchvision/.complete
+	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
+
+.venv-torchvision/.complete:
+	rm -rf .venv-torchvision
+	"$(PYTHON)" -m venv .venv-torchvision
+	.venv-torchvision/bin/pip install -q --disable-pip-version-check torch==2.14.1 torchvision==0.29.1
+	touch $@
 
 .venv-torch/.complete:
 	rm -rf .venv-torch
@@ -138,5 +149,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 .venv-torch $(JOB) local_test/opt_ml_cluster
+	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 .venv-torch .venv-torchvision $(JOB) local_test/opt_ml_cluster
 

@@ -22,11 +22,6 @@ def usable_cores() -> int:
     return max(1, min([cores, *(int(limit + 0.5) for limit in limits)]))
 
 
-def decode_threads() -> int:
-    """Return the threads that decode images: all cores but one, as MXNet's reader allows at most."""
-    return max(1, usable_cores() - 1)
-
-
 def cpu_limits(cgroups: Path, membership: str) -> Iterator[float]:
     """Yield every limit in cores that holds for a process.
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sagemaker_ssd.cores import decode_threads
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.command import run
 
@@ -58,7 +58,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         names,
         overlap_threshold=threshold,
         batch_size=options.batch_size,
-        threads=decode_threads(),
+        threads=usable_cores(),
     )
     found.write(options.output)
     document = {

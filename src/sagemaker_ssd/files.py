@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -56,15 +56,12 @@ def _no_room(what: str, folder: Path, *, needed: int, free: int) -> UserError:
 def _no_room_in_scratch(what: str, folder: Path, *, needed: int | None, free: int, written: int) -> UserError:
     """Return the error for `what` in scratch space; needed None: a stream, of which only what was written is known."""
     if needed is None:
-        # What else is on the disk, twice what was written so far, and a GiB: the least that can do.
-        least = shutil.disk_usage(folder).total - free + 2 * written + _GIB
+        # What else is on the disk, what was written so far, and a GiB: the least that can do.
+        least = shutil.disk_usage(folder).total - free + written + _GIB
         found = (
             f"had {bytes_in_words(written)} written when it came to the end of the {bytes_in_words(free)} that was free"
         )
-        size = (
-            f" to {math.ceil(least / _GIB):,} at the very least: twice the size of the data in S3 and some more, since "
-            "the training images of each epoch are written once more, in its order"
-        )
+        size = f" to {math.ceil(least / _GIB):,} at the very least: the size of the data in S3 and some more"
     else:
         found = f"needs about {bytes_in_words(needed)}, and {bytes_in_words(free)} was free"
         size = ""
@@ -153,19 +150,15 @@ class ScratchFile:
             raise self._explained(error) from error
         self.length += len(data)
 
-    def copy_pieces(self, source: Path, pieces: Iterable[tuple[int, int]]) -> None:
-        """Append the bytes of another file from begin to end of each piece, a little at a time."""
-        # Unbuffered: pieces are in any order, and reading ahead would be for nothing.
+    def copy_beginning(self, source: Path, length: int) -> None:
+        """Append the first `length` bytes of another file, a little at a time."""
         with source.open("rb", buffering=0) as opened:
-            for begin, end in pieces:
-                opened.seek(begin)
-                left = end - begin
-                while left:
-                    data = opened.read(min(_BUFFER, left))
-                    if not data:
-                        raise UserError(f"{source.name} became shorter while it was read: do not change a job's data")
-                    self.write(data)
-                    left -= len(data)
+            while length:
+                data = opened.read(min(_BUFFER, length))
+                if not data:
+                    raise UserError(f"{source.name} became shorter while it was read: do not change a job's data")
+                self.write(data)
+                length -= len(data)
 
     def __enter__(self) -> Self:
         return self

@@ -71,7 +71,7 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
     detections = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
     detections = [row for row in detections if row[1] >= options.confidence]
     if options.draw is not None:
-        picture = _drawn(pixels.asnumpy(), detections, options.class_names, options.draw_confidence)
+        picture = _drawn(pixels, detections, options.class_names, options.draw_confidence)
         picture.save(_free_name(options.draw, path))
     return detections
 

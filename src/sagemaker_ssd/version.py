@@ -4,7 +4,7 @@ from importlib import metadata
 
 
 def version() -> str:
-    """Return this program's version; an image's ends on the commit it was built from: 0.1.0+g1a2b3c4d5e6f."""
+    """Return this program's version; an image's ends on the commit it was built from: 0.2.0+g1a2b3c4d5e6f."""
     return metadata.version("sagemaker-ssd")
 
 

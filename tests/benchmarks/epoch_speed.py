@@ -2,8 +2,8 @@
 
 `python tests/benchmarks/epoch_speed.py [--batches 6] [--rounds 3]` runs the two in turn, each in a process of its own,
 on the same drawn images with as many threads, and prints images per second, the ratio of each round, and the peak
-memory. Both read with ImageDetRecordIter and the same augmentation; Module computes the logged losses from its
-outputs, as mxnet-ssd does.
+memory. Module reads with ImageDetRecordIter and the same augmentation, and computes the logged losses from its outputs,
+as mxnet-ssd does.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from turns import surroundings
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 SIZE = 300
 CLASSES = 3
@@ -41,9 +43,10 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     """Train an epoch with this project's engine; return its seconds after a first one that warms up."""
     import mxnet as mx
 
-    from sagemaker_ssd.batches.reader import TrainingReader, padded_labels
+    from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, padded_labels
     from sagemaker_ssd.batches.shares import epoch_order
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.cores import usable_cores
     from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
     from sagemaker_ssd.ssd.initial_values import initial_parameters
     from sagemaker_ssd.ssd.network import Network
@@ -64,19 +67,16 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     )
     starting = initial_parameters(saved_graph(network), SIZE, seed=0)
     trainer.load(starting.arguments, starting.states)
-    reader = TrainingReader(
+    loader = TrainingLoader(
         file,
+        LoaderOptions(batch_size, SIZE, network.mean, threads=usable_cores()),
+        seed=0,
         order=lambda epoch: epoch_order(file.images, seed=0, epoch=epoch),
         epochs=range(2),
-        batch_size=batch_size,
-        image_shape=SIZE,
-        mean=network.mean,
-        scratch=scratch,
-        threads=1,
     )
     for epoch in range(2):
         start = time.monotonic()
-        labelled = ((batch.data, padded_labels(batch.labels, file.max_objects)) for batch in reader.batches(epoch))
+        labelled = ((batch.data, padded_labels(batch.labels, file.max_objects)) for batch in loader.batches(epoch))
         train_epoch(trainer, labelled, epoch=epoch, rate=lambda batch: 1e-4, observe=lambda progress: None)
         mx.nd.waitall()
     return time.monotonic() - start
@@ -86,7 +86,7 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
     """Train an epoch with mx.mod.Module on the saved graph, otherwise as `ours`."""
     import mxnet as mx
 
-    from sagemaker_ssd.batches.reader import AUGMENTATION
+    from batches.augmentation_draws import EVERYTHING
     from sagemaker_ssd.ssd.graphs import saved_graph
     from sagemaker_ssd.ssd.initial_values import initial_parameters
     from sagemaker_ssd.ssd.network import Network
@@ -102,7 +102,7 @@ def module(record: Path, base_network: str, batch_size: int, scratch: Path) -> f
         shuffle=True,
         preprocess_threads=1,
         **mean,
-        **AUGMENTATION,
+        **EVERYTHING,
     )
     training = mx.mod.Module(graph, data_names=["data"], label_names=["label"])
     training.bind([("data", (batch_size, 3, SIZE, SIZE))], [("label", (batch_size, 2, 5))])

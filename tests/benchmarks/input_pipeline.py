@@ -1,9 +1,11 @@
-"""Images a second through the input pipeline, with one thread that decodes, beside others and the bare decoder.
+"""Images a second through the input pipeline, a core second and with all cores, compared with others and the decoder.
 
-`python tests/benchmarks/input_pipeline.py [--images 200] [--rounds 5] [--folder DIR]`: 640x480 JPEGs, drawn or from a
-folder, to batches of 8 at 300 px. Sides: this project's reader as a job uses it (records copied in a new order, then
-augmented), the same of images with a JSON each, MXNet's ImageDetRecordIter alone with the same augmentation, GluonCV's
-SSD transform behind its DataLoader with one worker process, and cv2.imdecode alone. Then the same for evaluation,
+`python tests/benchmarks/input_pipeline.py [--images 800] [--rounds 5] [--folder DIR]`: 640x480 JPEGs, drawn or from a
+folder, to batches of 8 at 300 px. Sides: this project's reader as a job uses it, with one thread and with all cores;
+the same of images with a JSON each; MXNet's ImageDetRecordIter with the same augmentation, which uses all cores but
+one; GluonCV's SSD transform behind its DataLoader with one worker process; torchvision's SSD preset
+(references/detection/presets.py, transforms v2) behind PyTorch's DataLoader with one worker process, in the
+environment .venv-torchvision that `make bench-torchvision` makes; and cv2.imdecode alone. Then the same for evaluation,
 where images are only resized.
 """
 
@@ -19,6 +21,11 @@ from input_data import LABEL, photos, read_all, write, write_files
 from serving import serve
 from turns import Side, table, take_turns
 
+from sagemaker_ssd.cores import usable_cores
+
+TESTS = Path(__file__).parent.parent
+sys.path.insert(0, str(TESTS))
+
 BATCH, SIZE, MEAN = 8, 300, (123.0, 117.0, 104.0)
 
 
@@ -33,42 +40,42 @@ def checked(path: Path) -> Any:
     return check_recordio(path, scratch=path.parent, **settings)
 
 
-def ours(path: Path) -> Callable[[], object]:
-    """Read an epoch after the other, in orders of their own."""
-    import mxnet as mx
+def options(threads: int) -> Any:
+    from sagemaker_ssd.batches.reader import LoaderOptions
 
-    from sagemaker_ssd.batches.reader import TrainingReader
+    return LoaderOptions(BATCH, SIZE, MEAN, threads)
+
+
+def ours(path: Path, threads: int) -> Callable[[], object]:
+    """Read an epoch after the other, in orders of their own."""
+    from sagemaker_ssd.batches.reader import TrainingLoader
     from sagemaker_ssd.batches.shares import epoch_order
 
     file, epochs = checked(path), iter(range(1000))
-    reader = TrainingReader(
+    loader = TrainingLoader(
         file,
+        options(threads),
+        seed=0,
         order=lambda epoch: epoch_order(file.images, seed=0, epoch=epoch),
         # Even numbers alone are asked for, so that none is made ready before its time is taken.
         epochs=range(0, 2000, 2),
-        batch_size=BATCH,
-        image_shape=SIZE,
-        mean=MEAN,
-        scratch=path.parent / "scratch",
-        threads=1,
     )
 
     def epoch() -> None:
-        for batch in reader.batches(2 * next(epochs)):
+        for batch in loader.batches(2 * next(epochs)):
             batch.data.wait_to_read()
-        mx.nd.waitall()
 
     return epoch
 
 
-def ours_evaluating(path: Path) -> Callable[[], object]:
+def ours_evaluating(path: Path, threads: int) -> Callable[[], object]:
     """Read the file as an evaluation does."""
     from sagemaker_ssd.batches.reader import evaluation_batches
 
     file = checked(path)
 
     def epoch() -> None:
-        for batch in evaluation_batches(file, batch_size=BATCH, image_shape=SIZE, mean=MEAN, threads=1):
+        for batch in evaluation_batches(file, options(threads)):
             batch.data.wait_to_read()
 
     return epoch
@@ -78,7 +85,7 @@ def plain(path: Path, *, augmented: bool) -> Callable[[], object]:
     """Read with MXNet's reader alone."""
     import mxnet as mx
 
-    from sagemaker_ssd.batches.reader import AUGMENTATION
+    from batches.augmentation_draws import EVERYTHING
 
     def epoch() -> None:
         reader = mx.io.ImageDetRecordIter(
@@ -86,11 +93,11 @@ def plain(path: Path, *, augmented: bool) -> Callable[[], object]:
             batch_size=BATCH,
             data_shape=(3, SIZE, SIZE),
             label_pad_width=len(LABEL),
-            preprocess_threads=1,
+            preprocess_threads=usable_cores(),
             resize_mode="force",
             verbose=False,
             **dict(zip(("mean_r", "mean_g", "mean_b"), MEAN, strict=True)),
-            **(AUGMENTATION if augmented else {}),
+            **(EVERYTHING if augmented else {}),
         )
         for batch in reader:
             batch.data[0].wait_to_read()
@@ -135,22 +142,27 @@ def decoder(path: Path) -> Callable[[], object]:
     return lambda: [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in images]
 
 
+CORES = usable_cores()
 SIDES: dict[str, Callable[[Path], Callable[[], object]]] = {
-    "ours": ours,
-    "ours, from JSON": lambda path: ours(path.parent / "files"),
     "ImageDetRecordIter": lambda path: plain(path, augmented=True),
+    "ours, one thread": lambda path: ours(path, 1),
+    f"ours, {CORES} threads": lambda path: ours(path, CORES),
+    f"ours, {CORES} threads, from JSON": lambda path: ours(path.parent / "files", CORES),
     "GluonCV": lambda path: gluoncv(path, augmented=True),
+    "torchvision": lambda path: decoder(path),
     "cv2.imdecode": decoder,
-    "ours, evaluating": ours_evaluating,
     "ImageDetRecordIter, evaluating": lambda path: plain(path, augmented=False),
+    "ours, evaluating, one thread": lambda path: ours_evaluating(path, 1),
+    f"ours, evaluating, {CORES} threads": lambda path: ours_evaluating(path, CORES),
     "GluonCV, evaluating": lambda path: gluoncv(path, augmented=False),
 }
+TORCHVISION = TESTS.parent / ".venv-torchvision" / "bin" / "python"
 
 
 def main() -> None:
     """Compare all sides, or be one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--side", nargs=2, metavar=("NAME", "REC"), help="one side, used inside")
@@ -164,13 +176,19 @@ def main() -> None:
         write(path, images)
         write_files(path.parent / "files", images)
         print(f"{len(images)} images, {np.mean([len(image) for image in images]) / 1000:.0f} kB each")
-        sides = [
-            Side(name, [sys.executable, __file__, "--side", name, path], worker=name.startswith("ours"))
-            for name in SIDES
-        ]
+        sides = []
+        for name in SIDES:
+            command: list[object] = [sys.executable, __file__, "--side", name, path]
+            if name == "torchvision":
+                if not TORCHVISION.exists():
+                    print("torchvision is left out: `make bench-torchvision` makes its environment")
+                    continue
+                command = [TORCHVISION, Path(__file__).parent / "torchvision_input.py", path.parent / "files" / "train"]
+            sides.append(Side(name, command, worker=name.startswith("ours")))
         take_turns(sides, options.rounds)
-    table("Input for training, one thread", sides[:5], len(images), "images")
-    table("Input for evaluation, one thread", sides[5:], len(images), "images")
+    training = [side for side in sides if "evaluating" not in side.name]
+    table("Input for training", training, len(images), "images")
+    table("Input for evaluation", [side for side in sides if side not in training], len(images), "images")
 
 
 if __name__ == "__main__":

@@ -117,11 +117,9 @@ def claiming_jpeg() -> bytes:
     return JPEG[:at] + struct.pack(">HH", 65_000, 65_000) + JPEG[at + 4 :]
 
 
-TURNED_PNG = "image changed: coded anew, turned as its EXIF orientation says (1): odd.png"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-NO_EFFECT = "EXIF orientation taken out, since image_size is the size without it (1): odd.jpg"
+NO_EFFECT = "EXIF orientation taken out, since image_size is the size without it (1): odd"
 RARE = "damaged, or a JPEG of a rare kind: save it anew as an ordinary JPEG"
-CODED = "image changed: coded as PNG, since it is neither JPEG nor PNG inside (1): odd.jpg"
 
 KINDS = [
     image_case("grey JPEG", USED, "", saved("JPEG", mode="L")),
@@ -149,17 +147,16 @@ KINDS = [
     image_case("JPEG named .png", USED, "", JPEG, ending=".png"),
     image_case("ending .JPEG in capitals", USED, "", JPEG, ending=".JPEG"),
     image_case("animated PNG (first picture)", USED, "", _moving_png(), ending=".png"),
-    image_case("WebP named .jpg", CHANGED, CODED, saved("WEBP", lossless=True)),
-    image_case("BMP named .jpg", CHANGED, CODED, saved("BMP")),
-    image_case("TIFF named .jpg", CHANGED, CODED, saved("TIFF", compression="tiff_lzw")),
-    image_case("JPEG 2000 named .jpg", CHANGED, CODED, saved("JPEG2000")),
+    image_case("WebP named .jpg", USED, "", saved("WEBP", lossless=True)),
+    image_case("BMP named .jpg", USED, "", saved("BMP")),
+    image_case("TIFF named .jpg", USED, "", saved("TIFF", compression="tiff_lzw")),
+    image_case("JPEG 2000 named .jpg", USED, "", saved("JPEG2000")),
     image_case("12-bit JPEG", LEFT_OUT, f"odd.jpg ({RARE})", flat_jpeg(0xC1, 12)),
     image_case("lossless JPEG", LEFT_OUT, f"odd.jpg ({RARE})", flat_jpeg(0xC3, 8)),
     image_case("50 megapixels", USED, "image_size is not the image's own size", _large),
     image_case("12x12 px", USED, "image_size is not the", saved("PNG", picture().resize((12, 12)))),
-    image_case(
-        "1x1 px", LEFT_OUT, "odd.jpg (1x1 px, smaller than 12 px a side)", saved("PNG", picture().resize((1, 1)))
-    ),
+    image_case("1x1 px", USED, "image_size is not the", saved("PNG", picture().resize((1, 1)))),
+    image_case("0x64 px", LEFT_OUT, "odd.jpg (0x64 px, without a pixel)", GOOD[:16] + bytes(4) + GOOD[20:]),
 ]
 DAMAGED = [
     image_case("0 bytes", LEFT_OUT, "odd.jpg (empty, 0 bytes)", b""),
@@ -232,8 +229,8 @@ TURNED = [
     *(
         image_case(
             f"orientation {number} in a PNG",
-            CHANGED,
-            TURNED_PNG,
+            USED,
+            "",
             turned(number, "PNG"),
             ending=".png",
             seen=np.asarray(picture()),
@@ -242,17 +239,24 @@ TURNED = [
     ),
     image_case(
         "orientation 6 in a PNG, boxes and image_size of the pixels as stored",
-        USED,
-        "",
+        CHANGED,
+        NO_EFFECT,
         saved("PNG", exif=exif(6)),
         ending=".png",
         seen=np.asarray(picture()),
     ),
     image_case(
         "orientation 6 in a WebP named .jpg",
-        CHANGED,
-        CODED,
+        USED,
+        "",
         turned(6, "WEBP", lossless=True),
+        seen=np.asarray(picture()),
+    ),
+    image_case(
+        "orientation 6 in a WebP, boxes and image_size of the pixels as stored",
+        CHANGED,
+        NO_EFFECT,
+        saved("WEBP", exif=exif(6), lossless=True),
         seen=np.asarray(picture()),
     ),
     image_case("EXIF block of rubbish", USED, "", with_segment(JPEG, 0xE1, b"Exif\0\0rubbish" * 9)),

@@ -9,7 +9,7 @@ from odd_channel import CHANGED, LEFT_OUT, STOPS, USED, Case, Channel, Given
 from odd_pictures import HEIGHT, LABEL, OBJECT, WIDTH, saved, viewed
 
 IMAGE = saved("JPEG")
-EMPTY = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
+EMPTY = [2, 5]
 SIZE = [{"width": WIDTH, "height": HEIGHT, "depth": 3}]
 WHERE = "train_annotation/odd.json: "
 

@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.batches.reader import evaluation_batches
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -69,7 +69,7 @@ class Row:
 
 
 def run(case: Case, folder: Path) -> Row:
-    """Make the case's files, check them as a job does, read the result with MXNet's reader, and compare."""
+    """Make the case's files, check them as a job does, read the result with its reader, and compare."""
     channel = case.make(folder)
     heard = _Heard()
     logger = logging.getLogger("sagemaker_ssd.channels")
@@ -121,9 +121,9 @@ def read_records(path: Path) -> list[tuple[list[float], bytes]]:
 
 def _pixel_faults(given: list[Given], file: RecordFile) -> list[str]:
     """Read every image as the job would; name those that differ from what a viewer shows."""
-    batches = list(evaluation_batches(file, batch_size=1, image_shape=SIDE, mean=(0, 0, 0), threads=1))
+    batches = list(evaluation_batches(file, LoaderOptions(batch_size=1, image_shape=SIDE, mean=(0, 0, 0), threads=1)))
     if len(batches) != file.images:
-        return [f"{file.images} images were checked, but MXNet read {len(batches)}"]
+        return [f"{file.images} images were checked, but {len(batches)} were read"]
     if len(batches) != len(given):
         return []
     faults = []

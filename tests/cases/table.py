@@ -1,6 +1,6 @@
 """Every odd input, what becomes of it, and the sentence that a person reads.
 
-`python tests/cases/table.py [FILE]` makes every case anew, checks it as a job does, reads the result with MXNet's
+`python tests/cases/table.py [FILE]` makes every case anew, checks it as a job does, reads the result with its
 reader, and writes the table as text; exits with 1 if anything is not as the case expects.
 """
 

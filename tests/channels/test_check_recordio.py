@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 
 from drawn_channels import BOX, WIDTH, encoded, noise, picture, png, read_rec, snapshot, write_rec
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import frame
 from sagemaker_ssd.errors import UserError
 
 PSEUDO = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
+OPTIONS = LoaderOptions(batch_size=8, image_shape=32, mean=(0, 0, 0), threads=1)
+
+
+def read_labels(file: RecordFile) -> list[np.ndarray]:
+    """The objects of each image as training reads them."""
+    return [label for batch in evaluation_batches(file, OPTIONS) for label in batch.labels]
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def test_counts(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     two = [2, 5, 0, 0.1, 0.1, 0.2, 0.2, 0, 0.5, 0.5, 1, 1]
     file = channel.check([(BOX, png(0)), (two, png(1)), (PSEUDO, png(2)), (BOX, png(3))])
     assert (file.images, file.boxes, file.boxes_per_class) == (4, 4, (2, 2, 0))
-    assert (file.images_without_objects, file.max_objects, file.label_floats) == (1, 2, 12)
+    assert (file.images_without_objects, file.max_objects) == (1, 2)
     assert file.summary("train") == "train: 4 images, 4 boxes, 2 of 3 classes, 1 image without objects"
     assert caplog.messages == [file.summary("train")]
 
@@ -69,13 +76,13 @@ def test_a_good_file_is_used_in_place(channel: Channel) -> None:
 
 
 def test_one_record_that_changes_leaves_the_file_and_copies_the_others(channel: Channel) -> None:
-    records = [(BOX, png(0)), ([2, 5], png(1)), (BOX, encoded(noise(1)))]
+    records = [(BOX, png(0)), ([2, 5, 1, -0.01, 0, 1, 1], png(1)), (BOX, encoded(noise(1)))]
     write_rec(channel.path, records)
     before = snapshot(channel.path.parent)
     file = channel.check_file()
     assert snapshot(channel.path.parent) == before
     assert file.path == channel.scratch / "train.rec"
-    assert read_rec(file.path) == [records[0], (PSEUDO, png(1)), records[2]]
+    assert read_rec(file.path) == [records[0], ([2, 5, 1, 0, 0, 1, 1], png(1)), records[2]]
     assert file.offsets[-1] == file.path.stat().st_size
     pieces = [file.path.read_bytes()[b:e] for b, e in zip(file.offsets, file.offsets[1:], strict=False)]
     original = channel.path.read_bytes()
@@ -86,20 +93,22 @@ def test_one_record_that_changes_leaves_the_file_and_copies_the_others(channel: 
 @pytest.mark.parametrize("label", [[2, 5], [4, 5, 80, 40], [2, 6]])
 def test_a_label_of_only_a_header_is_an_empty_image(channel: Channel, label: list[float]) -> None:
     file = channel.check([(label, png(0)), (BOX, png(1))])
-    assert file.images_without_objects == 1
-    assert read_rec(file.path)[0] == (PSEUDO, png(0))
+    assert (file.images_without_objects, file.path) == (1, channel.path)
+    assert [each.tolist() for each in read_labels(file)] == [[], [BOX[2:]]]
 
 
 def test_filling_with_minus_one_is_no_box(channel: Channel) -> None:
     file = channel.check([(BOX + [-1] * 10, png(0)), ([2, 5] + [-1] * 15, png(1))])
     assert (file.path, file.boxes, file.max_objects) == (channel.path, 1, 1)
-    assert (file.images_without_objects, file.label_floats) == (1, 17)
+    assert file.images_without_objects == 1
+    assert [each.tolist() for each in read_labels(file)] == [[BOX[2:]], []]
 
 
 def test_longer_headers_and_wider_boxes(channel: Channel) -> None:
     label = [4, 6, 80, 40, 2, 0.1, 0.1, 0.5, 0.5, 1]
     file = channel.check([(label, png(0))])
-    assert (file.boxes_per_class, file.label_floats, file.path) == ((0, 0, 1), 10, channel.path)
+    assert (file.boxes_per_class, file.path) == ((0, 0, 1), channel.path)
+    np.testing.assert_array_equal(read_labels(file), np.float32([[label[4:]]]))
 
 
 def test_boxes_just_past_the_border_are_clipped(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
@@ -196,7 +205,8 @@ def test_a_file_without_a_box_stops(channel: Channel) -> None:
 def test_boxes_without_area_are_dropped(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     flat = [0, 0.2, 0.2, 0.2, 0.5, 0, 0.9, 0.2, 0.1, 0.5]
     file = channel.check([(BOX + flat, png(0)), (BOX, png(1))])
-    assert (file.path, file.boxes, file.max_objects, file.label_floats) == (channel.path, 2, 1, 17)
+    assert (file.path, file.boxes, file.max_objects) == (channel.path, 2, 1)
+    assert [each.tolist() for each in read_labels(file)] == [[BOX[2:]], [BOX[2:]]]
     assert "train: box without area or inverted, dropped (2): record 0 box 1, record 0 box 2" in caplog.messages
 
 
@@ -236,33 +246,29 @@ def test_more_images_that_do_not_decode_stop(channel: Channel) -> None:
 def test_label_width_too_small_is_only_said(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     file = channel.check([(BOX + BOX[2:] * 3, png(0))], label_width=21)
     assert "train: label_width is 21, but the fullest image needs 22; 22 is used" in caplog.messages
-    assert file.label_floats == 22
+    assert [len(label) for label in read_labels(file)] == [4]
     caplog.clear()
     channel.check_file(label_width=22)
     assert not [message for message in caplog.messages if "label_width" in message]
 
 
-def test_an_image_that_the_reader_does_not_know_is_coded_anew(
+def test_an_image_that_is_neither_jpeg_nor_png_stays_as_it_is(
     channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
     webp = encoded(picture(9), ".webp", [64, 101])  # 101: without loss
     file = channel.check([(BOX, webp), (BOX, png(1))])
-    assert read_rec(file.path)[0] == (pytest.approx(BOX), png(9))
-    assert (
-        "train: image changed: coded as PNG, since it is neither JPEG nor PNG inside (1): record 0" in caplog.messages
-    )
+    assert file.path == channel.path
+    assert not caplog.messages
+    (batch,) = evaluation_batches(file, OPTIONS)
+    assert batch.data.asnumpy()[:, :, 5, 5].tolist() == [[9, 100, 50], [1, 100, 50]]
 
 
 def test_names_that_mxnet_would_take_apart(channel: Channel) -> None:
     channel.path = channel.path.with_name("all;parts#1?.rec")
-    file = channel.check([(BOX, png(0))])
-    assert file.path == channel.scratch / "train.rec"
-    assert file.path.resolve() == channel.path
-    # A second job in the same scratch space must not write through the link.
-    before = channel.path.read_bytes()
-    channel.path = write_rec(channel.path.with_name("other.rec"), [([2, 5], png(0)), (BOX, png(1))])
-    assert channel.check_file().path == channel.scratch / "train.rec"
-    assert channel.path.with_name("all;parts#1?.rec").read_bytes() == before
+    file = channel.check([(BOX, png(7))])
+    assert file.path == channel.path
+    (batch,) = evaluation_batches(file, OPTIONS)
+    assert batch.data.asnumpy()[0, 0, 5, 5] == 7
 
 
 def test_a_missing_file_is_said(channel: Channel) -> None:

@@ -46,7 +46,7 @@ class Meeting:
 
 
 def records(images: int) -> list[tuple[list[float], bytes]]:
-    """Drawn images, of which some are damaged, some cut off, and some in need of another coding."""
+    """Drawn images, of which some are damaged, some cut off, and one is neither JPEG nor PNG."""
     whole, webp = png(1), encoded(picture(2), ".webp")
     jpeg = encoded(noise(3), ".jpg")
     odd = {7: whole[:-20], 8: jpeg[: len(jpeg) * 3 // 4], 9: webp, 300: b"nothing", 611: jpeg[: len(jpeg) // 2]}
@@ -75,7 +75,7 @@ def test_all_hosts_come_to_the_file_that_one_alone_comes_to(tmp_path: Path, capl
         assert (file.offsets == alone.offsets).all()
     logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert sorted(logged) == sorted(warnings * HOSTS)
-    assert len(warnings) == 3
+    assert len(warnings) == 2
 
 
 def test_each_image_is_decoded_on_one_host(tmp_path: Path) -> None:

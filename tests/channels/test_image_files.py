@@ -13,7 +13,6 @@ from drawn_channels import (
     encoded,
     json_box,
     noise,
-    picture,
     png,
     read_rec,
     snapshot,
@@ -26,7 +25,6 @@ from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
 
-PSEUDO = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
 BOX = json_box(1, 20, 10, 20, 20)
 LABEL = [2, 5, 1, 0.25, 0.25, 0.5, 0.75]
 
@@ -69,9 +67,9 @@ def test_counts_order_and_bytes(channel: Channel, caplog: pytest.LogCaptureFixtu
     channel.draw("a", BOX, json_box(0, 0, 0, WIDTH, HEIGHT), image=png(2), ending=".Png")
     before = snapshot(channel.root / "input")
     file = channel.pack()
-    assert read_rec(file.path) == [([*LABEL, 0, 0, 0, 1, 1], png(2)), (PSEUDO, png(1)), (LABEL, jpeg)]
+    assert read_rec(file.path) == [([*LABEL, 0, 0, 0, 1, 1], png(2)), ([2, 5], png(1)), (LABEL, jpeg)]
     assert (file.images, file.boxes, file.boxes_per_class) == (3, 3, (1, 2, 0))
-    assert (file.images_without_objects, file.max_objects, file.label_floats) == (1, 2, 12)
+    assert (file.images_without_objects, file.max_objects) == (1, 2)
     length = sum(map(len, (jpeg, png(1), png(2)))) / 1000
     assert caplog.messages == [
         f"train: 3 images with one JSON each, {length:.1f} kB",
@@ -243,12 +241,12 @@ def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureF
     channel.draw("empty", BOX, image=b"")
     channel.draw("sub/text", BOX, image=b"<html>not found</html>", ending=".jpg")
     channel.draw("half", BOX, image=encoded(noise(1))[:2000])
-    channel.draw("tiny", image=encoded(picture(1, size=(11, 40))))
+    channel.draw("no_pixel", BOX, image=png(1)[:16] + bytes(4) + png(1)[20:])  # of width 0
     channel.draw("without_json_does_not_count", BOX, image=b"")
     (channel.annotations / "without_json_does_not_count.json").unlink()
     bad = (
-        "empty.png (empty, 0 bytes), half.png (damaged or cut off), "
-        "sub/text.jpg (an HTML page: download the image again), tiny.png (11x40 px, smaller than 12 px a side)"
+        "empty.png (empty, 0 bytes), half.png (damaged or cut off), no_pixel.png (0x40 px, without a pixel), "
+        "sub/text.jpg (an HTML page: download the image again)"
     )
     assert channel.faults(max_bad_images=0.39) == (
         f"train: 4 of 10 images cannot be used, and max_bad_images (0.39) allows 3: {bad}. "
@@ -278,5 +276,5 @@ def test_nothing_to_train_on(channel: Channel) -> None:
 
 def test_label_width_too_small_is_only_said(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     channel.draw("a", *([BOX] * 4))
-    assert channel.pack(label_width=10).label_floats == 22
+    assert channel.pack(label_width=10).max_objects == 4
     assert "train: label_width is 10, but the fullest image needs 22; 22 is used" in caplog.messages

@@ -1,17 +1,24 @@
-"""What is said of an image before MXNet's reader sees it, and that the reader then decodes it as said."""
+"""What is said of an image before it is trained on, and that the decoder and the reader then see it as said."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
-import mxnet as mx
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from drawn_channels import BOX, encoded, noise, picture, write_rec
-from sagemaker_ssd.channels.images import examine_image, read_header
+from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.images import UndecodableImageError, decode, examine_image, read_header, upright_size
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.errors import UserError
 
 SIZE = (80, 48)
+SIDE = 64
+OPTIONS = LoaderOptions(batch_size=1, image_shape=SIDE, mean=(0, 0, 0), threads=1)
 
 
 def photo() -> np.ndarray:
@@ -26,26 +33,34 @@ def with_pillow(kind: str, mode: str = "RGB", **options: object) -> bytes:
     return stream.getvalue()
 
 
-def turned_jpeg(orientation: int, *, little: bool = False) -> bytes:
+def turned(kind: str, orientation: int, *, little: bool = False) -> bytes:
     exif = Image.Exif()
     exif.endian = "<" if little else ">"
     exif[0x0110] = "a camera"
     exif[0x0112] = orientation
-    return with_pillow("JPEG", exif=exif, quality=95)
+    return with_pillow(kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {"lossless": True}))
 
 
-def seen_by_the_reader(image: bytes, folder: Path, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """The pixels that MXNet's reader makes of an image, (height, width, 3) in OpenCV's order."""
+# What EXIF's orientations ask for, in Pillow's words: FLIP_LEFT_RIGHT, ROTATE_180, ...
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
+def upright(orientation: int) -> np.ndarray:
+    """The photo as a viewer shows it."""
+    stored = Image.fromarray(photo())
+    return np.asarray(stored if orientation == 1 else stored.transpose(TURNS[orientation]))
+
+
+def seen_by_the_reader(image: bytes, folder: Path) -> np.ndarray:
+    """The pixels that evaluation sees of an image that nothing has checked, (SIDE, SIDE, 3) in OpenCV's order."""
     path = write_rec(folder / "one.rec", [(BOX, image)])
-    reader = mx.io.ImageDetRecordIter(
-        path_imgrec=str(path),
-        batch_size=1,
-        data_shape=(3, size[1], size[0]),
-        label_pad_width=7,
-        round_batch=False,
-        verbose=False,
-    )
-    return reader.next().data[0].asnumpy()[0].transpose(1, 2, 0)[:, :, ::-1]
+    file = RecordFile(path, np.array([0, path.stat().st_size]), 1, (0, 1), 0, 1)
+    (batch,) = evaluation_batches(file, OPTIONS)
+    return batch.data.asnumpy()[0].transpose(1, 2, 0)[:, :, ::-1]
+
+
+def resized(pixels: np.ndarray) -> np.ndarray:
+    return cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +81,11 @@ def seen_by_the_reader(image: bytes, folder: Path, size: tuple[int, int] = SIZE)
 def test_the_reader_sees_the_picture(image: bytes, error: float, tmp_path: Path) -> None:
     examined = examine_image(image)
     assert (examined.fault, examined.width, examined.height, examined.truncated) == ("", *SIZE, False)
-    seen = seen_by_the_reader(examined.content, tmp_path)
-    assert np.abs(seen - photo()).mean() <= error
+    assert (examined.content is image, examined.changed, upright_size(image)) == (True, "", SIZE)
+    decoded = decode(examined.content).astype(np.float32)
+    assert decoded.shape == photo().shape
+    assert np.abs(decoded - photo()).mean() <= error
+    assert np.abs(seen_by_the_reader(examined.content, tmp_path) - resized(photo())).mean() <= error
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1"])
@@ -76,25 +94,38 @@ def test_images_with_fewer_colours_come_through_in_three(mode: str, tmp_path: Pa
     examined = examine_image(image)
     assert (examined.fault, examined.content is image) == ("", True)
     expected = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[:, :, ::-1]
-    np.testing.assert_array_equal(seen_by_the_reader(examined.content, tmp_path), expected)
+    np.testing.assert_array_equal(decode(examined.content), expected)
+    np.testing.assert_array_equal(seen_by_the_reader(examined.content, tmp_path), resized(expected))
 
 
-def test_only_what_the_reader_does_not_know_is_coded_anew() -> None:
-    assert [
-        bool(examine_image(image).changed)
-        for image in (with_pillow("JPEG"), with_pillow("PNG"), with_pillow("WEBP"), with_pillow("JPEG2000"))
-    ] == [False, False, True, True]
+def test_no_kind_of_image_is_coded_anew() -> None:
+    for kind in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "JPEG2000"):
+        image = with_pillow(kind)
+        examined = examine_image(image)
+        assert (examined.fault, examined.changed, examined.content is image) == ("", "", True)
+
+
+@pytest.mark.parametrize(("reduction", "size"), [(1, (80, 48)), (2, (40, 24)), (4, (20, 12)), (8, (10, 6))])
+def test_only_a_jpeg_is_decoded_smaller(reduction: int, size: tuple[int, int]) -> None:
+    for orientation in (1, 3, 6):
+        smaller = decode(turned("JPEG", orientation), reduction=reduction).astype(np.float32)
+        expected = upright(orientation)
+        assert smaller.shape == ((*size, 3) if orientation == 6 else (size[1], size[0], 3))
+        expected = cv2.resize(expected, smaller.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(smaller - expected).mean() < 3
+        for kind in ("PNG", "WEBP"):
+            np.testing.assert_array_equal(decode(turned(kind, orientation), reduction=reduction), upright(orientation))
 
 
 def test_a_jpeg_cut_in_half_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
-    size = (80, 160)
-    image = encoded(noise(3, size), ".jpg")
+    image = encoded(noise(3, (80, 160)), ".jpg")
     half = image[: len(image) // 2]
     examined = examine_image(half)
     assert (examined.fault, examined.truncated, examined.content is half) == ("", True, True)
-    whole, seen = (seen_by_the_reader(data, tmp_path, size) for data in (image, half))
-    np.testing.assert_array_equal(seen[:60], whole[:60])
-    np.testing.assert_array_equal(seen[80:], np.repeat(seen[80:81], 80, axis=0))
+    whole, decoded = decode(image), decode(half)
+    np.testing.assert_array_equal(decoded[:60], whole[:60])
+    np.testing.assert_array_equal(decoded[81:], 128)
+    np.testing.assert_array_equal(seen_by_the_reader(half, tmp_path), resized(decoded))
 
 
 def test_where_the_reader_fails_the_image_is_bad(tmp_path: Path) -> None:
@@ -109,7 +140,9 @@ def test_where_the_reader_fails_the_image_is_bad(tmp_path: Path) -> None:
         b"\x89PNG\r\n\x1a\n",
     ):
         assert examine_image(image).fault
-        with pytest.raises(mx.MXNetError):
+        with pytest.raises(UndecodableImageError):
+            decode(image)
+        with pytest.raises(UserError, match=r"record 0 \(at byte 0\) can no longer be read"):
             seen_by_the_reader(image, tmp_path)
 
 
@@ -123,45 +156,85 @@ def test_damaged_bytes_are_bad_or_come_through(tmp_path: Path) -> None:
         examined = examine_image(bytes(damaged))
         outcomes.add(bool(examined.fault))
         if not examined.fault:
+            assert decode(examined.content).shape == (examined.height, examined.width, 3)
             seen_by_the_reader(examined.content, tmp_path)
     assert outcomes == {False, True}
 
 
-@pytest.mark.parametrize("size", [(11, 40), (40, 11)])
-def test_images_too_small_for_a_crop_are_bad(size: tuple[int, int]) -> None:
-    for ending in (".png", ".webp"):
-        fault = examine_image(encoded(picture(1, size=size), ending)).fault
-        assert fault == f"{size[0]}x{size[1]} px, smaller than 12 px a side"
-    assert not examine_image(encoded(picture(1, size=(12, 12)))).fault
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3, 7), (11, 40), (40, 11)])
+@pytest.mark.parametrize("ending", [".png", ".webp", ".jpg"])
+def test_images_of_a_few_pixels_are_trained_on(size: tuple[int, int], ending: str, tmp_path: Path) -> None:
+    image = encoded(picture(200, size=size), ending)
+    examined = examine_image(image)
+    assert (examined.fault, examined.content is image, (examined.width, examined.height)) == ("", True, size)
+    path = write_rec(tmp_path / "drawn.rec", [(BOX, image)] * 40)
+    file = check_recordio(path, name="train", num_classes=2, scratch=tmp_path, max_bad_images=0, label_width=350)
+    options = replace(OPTIONS, batch_size=40)
+    (batch,) = evaluation_batches(file, options)
+    assert np.abs(batch.data.asnumpy() - np.array([200, 100, 50]).reshape(1, 3, 1, 1)).max() <= 3
+    (batch,) = TrainingLoader(file, options, seed=1, order=lambda epoch: np.arange(40), epochs=range(1)).batches(0)
+    assert batch.data.shape == (40, 3, SIDE, SIDE)
+    corners = np.concatenate(batch.labels)[:, 1:]
+    assert len(corners) > 20
+    assert ((corners >= 0) & (corners <= 1)).all()
 
 
-# What EXIF's orientations ask for, in Pillow's words: FLIP_LEFT_RIGHT, ROTATE_180, ...
-TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+def test_an_image_without_a_pixel_is_bad() -> None:
+    image = with_pillow("PNG")
+    for place, said in ((16, "0x48 px, without a pixel"), (20, "80x0 px, without a pixel")):
+        assert examine_image(image[:place] + bytes(4) + image[place + 4 :]).fault == said
+    image = with_pillow("JPEG")
+    place = image.index(b"\xff\xc0") + 5
+    assert examine_image(image[:place] + bytes(2) + image[place + 2 :]).fault == "80x0 px, without a pixel"
 
 
 @pytest.mark.parametrize("little", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_is_that_of_the_image_turned_as_exif_says(orientation: int, little: bool, tmp_path: Path) -> None:
-    image = turned_jpeg(orientation, little=little)
+    image = turned("JPEG", orientation, little=little)
     header = read_header(image)
     assert header is not None
     assert (header.width, header.height, header.coding, header.orientation) == (*SIZE, "baseline", orientation)
-    upright = Image.fromarray(photo())
-    expected = np.asarray(upright if orientation == 1 else upright.transpose(TURNS[orientation]))
+    expected = upright(orientation)
     for drawn_size in (None, (160.0, 96.0), (float(expected.shape[1]), float(expected.shape[0]))):
         examined = examine_image(image, drawn_size)
         assert (examined.content is image, examined.height, examined.width) == (True, *expected.shape[:2])
-    assert np.abs(seen_by_the_reader(image, tmp_path, (examined.width, examined.height)) - expected).mean() < 3
+    assert upright_size(image) == header.upright_size == (examined.width, examined.height)
+    decoded = decode(image).astype(np.float32)
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded - expected).mean() < 3
+    assert np.abs(seen_by_the_reader(image, tmp_path) - resized(expected)).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_png_and_webp_stay_and_are_turned_by_the_decoder(orientation: int, kind: str, tmp_path: Path) -> None:
+    image, expected = turned(kind, orientation), upright(orientation)
+    examined = examine_image(image)
+    assert (examined.content is image, examined.changed, examined.fault) == (True, "", "")
+    assert upright_size(image) == (examined.width, examined.height) == expected.shape[1::-1]
+    np.testing.assert_array_equal(decode(image), expected)
+    np.testing.assert_array_equal(seen_by_the_reader(image, tmp_path), resized(expected))
 
 
 @pytest.mark.parametrize("little", [False, True])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_boxes_drawn_on_the_pixels_as_stored_get_these(orientation: int, little: bool, tmp_path: Path) -> None:
-    examined = examine_image(turned_jpeg(orientation, little=little), (float(SIZE[0]), float(SIZE[1])))
+    examined = examine_image(turned("JPEG", orientation, little=little), (float(SIZE[0]), float(SIZE[1])))
     assert (examined.width, examined.height) == SIZE
     assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
-    assert np.abs(seen_by_the_reader(examined.content, tmp_path) - photo()).mean() < 3
+    assert np.abs(decode(examined.content).astype(np.float32) - photo()).mean() < 3
+    assert np.abs(seen_by_the_reader(examined.content, tmp_path) - resized(photo())).mean() < 3
     assert Image.open(io.BytesIO(examined.content)).getexif()[0x0112] == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_png_and_webp_with_boxes_drawn_on_the_pixels_as_stored_are_coded_anew(orientation: int, kind: str) -> None:
+    examined = examine_image(turned(kind, orientation), (float(SIZE[0]), float(SIZE[1])))
+    assert (examined.width, examined.height) == upright_size(examined.content) == SIZE
+    assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
+    np.testing.assert_array_equal(decode(examined.content), photo())
 
 
 def test_a_file_too_large_for_a_record_is_bad() -> None:

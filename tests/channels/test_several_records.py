@@ -20,7 +20,7 @@ from drawn_channels import (
     write_image,
     write_rec,
 )
-from sagemaker_ssd.batches.reader import evaluation_batches
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -135,5 +135,5 @@ def test_what_is_read_later_is_the_copy(channel: Channel) -> None:
     channel.draw("a.rec", [(BOX, png(number)) for number in range(4)])
     file = channel.check(copy=True)
     channel.paths[0].unlink()
-    batches = evaluation_batches(file, batch_size=4, image_shape=32, mean=(0, 0, 0), threads=1)
+    batches = evaluation_batches(file, LoaderOptions(batch_size=4, image_shape=32, mean=(0, 0, 0), threads=1))
     assert [batch.data.asnumpy()[:, 0, 0, 0].tolist() for batch in batches] == [[0, 1, 2, 3]]

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sagemaker_ssd.channels.images import upright_size
 from sagemaker_ssd.convert.__main__ import main
 
 DOG = ("dog", 10, 5, 60, 45)
@@ -185,17 +187,31 @@ def test_sizes(voc, tmp_path, capsys, read_json):
     voc.add("none.jpg", [DOG], stated=None)
     voc.add("zero.jpg", [DOG], stated=(0, 0))
     voc.add("resized.jpg", [DOG], stated=(200, 100))
-    voc.add("turned.jpg", [DOG], size=(50, 100), stated=(100, 50), orientation=6)
-    train = voc.write_list("train.txt", "none", "zero", "resized", "turned")
+    for ending in ("jpg", "png"):
+        voc.add(f"turned_{ending}.{ending}", [DOG], size=(50, 100), stated=(100, 50), orientation=6)
+    train = voc.write_list("train.txt", "none", "zero", "resized", "turned_jpg", "turned_png")
     lists = ("--train", train, "--validation", voc.write_list("val.txt", "none"))
     assert run(voc, tmp_path / "out", *lists, "--as", "images") == 0
-    for name, size in {"none": (100, 50), "zero": (100, 50), "resized": (200, 100), "turned": (100, 50)}.items():
+    written = dict.fromkeys(("none", "zero", "turned_jpg", "turned_png"), (100, 50))
+    for name, size in {**written, "resized": (200, 100)}.items():
         (found,) = read_json(tmp_path / f"out/train_annotation/{name}.json")["image_size"]
         assert (found["width"], found["height"]) == size
     printed = capsys.readouterr().out
     assert "images of another size than their annotation says: 1, first" in printed
     assert "resized.jpg (200x100 stated, 100x50 found)" in printed
-    assert "images with an EXIF orientation: 1, first" in printed
+    assert "images with an EXIF orientation: 2, first" in printed
+
+
+def test_a_photo_with_further_pictures_in_its_file_is_turned_too(voc, tmp_path, read_json):
+    voc.add("photo.jpg", [DOG], size=(50, 100), stated=None)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pictures = [Image.new("RGB", (50, 100)), Image.new("RGB", (5, 10))]
+    pictures[0].save(voc.images / "photo.jpg", "MPO", save_all=True, append_images=pictures[1:], exif=exif)
+    names = voc.write_list("list.txt", "photo")
+    assert run(voc, tmp_path / "out", "--train", names, "--validation", names, "--as", "images") == 0
+    (found,) = read_json(tmp_path / "out/train_annotation/photo.json")["image_size"]
+    assert (found["width"], found["height"]) == (100, 50) == upright_size((voc.images / "photo.jpg").read_bytes())
 
 
 def test_a_label_wider_than_the_default_is_told(voc, tmp_path, capsys):

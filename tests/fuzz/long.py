@@ -1,7 +1,7 @@
 """The long form of the fuzzing: `python tests/fuzz/long.py --minutes 5 [--seed 1]`.
 
-Goes through the properties in turn, with new examples in every round, and reads every file that comes of them with
-MXNet's reader. Prints the cases tried, the time, and the faults found, each once; exits with 1 if there is any.
+Goes through the properties in turn, with new examples in every round, and reads every file that comes of them
+as a job does. Prints the cases tried, the time, and the faults found, each once; exits with 1 if there is any.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from properties import PROPERTIES, Property, Results, explore
 from read_results import misread
 
 EXAMPLES = 200
+READ = "files read"
 
 
 def round_of(part: Property, seed: int, tried: Counter[str], faults: dict[str, str]) -> None:
@@ -34,7 +35,7 @@ def round_of(part: Property, seed: int, tried: Counter[str], faults: dict[str, s
         for wrong in misread(results):
             faults.setdefault(f"{part.name}: reading: {wrong[-100:]}", f"{wrong[:2000]} (seed {seed})")
     tried[part.name] += results.tried
-    tried["read by MXNet"] += len(results.files)
+    tried[READ] += len(results.files)
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
         seed += 1
     for name, count in tried.items():
         print(f"{name}: {count:,}")
-    total = sum(count for name, count in tried.items() if name != "read by MXNet")
+    total = sum(count for name, count in tried.items() if name != READ)
     print(f"{total:,} cases in {time.monotonic() - begun:.0f} s, {len(faults)} faults")
     for key, text in faults.items():
         print(f"\n{key}\n  {text}")

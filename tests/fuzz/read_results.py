@@ -1,16 +1,13 @@
-"""Reads checked files with MXNet's reader, plainly and augmented; in a process of its own, since the reader may abort.
+"""Reads checked files as a job does, plainly and augmented; in a process of its own, since a decoder may crash.
 
-Run with groups of files as JSON on stdin: path, offsets, label_floats and max_objects of each. The files of a group,
-whose labels are equally wide, are read as one. Prints a line of JSON for each group: its number before it is read, and
-the number with what was wrong, if anything was.
+Run with files as JSON on stdin: path, offsets, boxes and max_objects of each. Prints a line of JSON for each file: its
+number before it is read, and the number with what was wrong, if anything was.
 """
 
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +18,27 @@ Facts = dict[str, Any]
 
 
 def misread(results: Results) -> list[str]:
-    """Read the results in one child process, and name the examples that it failed on; a crash is one, too.
-
-    Only the files of a group with a failure are read again one by one.
-    """
+    """Read the results in one child process, and name the examples that it failed on; a crash is one, too."""
     facts = [
         {
-            "number": number,
             "path": str(file.path),
             "offsets": file.offsets.tolist(),
-            "label_floats": file.label_floats,
+            "boxes": file.boxes,
             "max_objects": file.max_objects,
         }
-        for number, (file, _) in enumerate(results.files)
+        for file, _ in results.files
     ]
-    by_width: dict[int, list[Facts]] = defaultdict(list)
-    for one in facts:
-        by_width[one["label_floats"]].append(one)
-    groups = list(by_width.values())
-    suspects = [one for number, _ in _failed(groups) for one in groups[number]]
-    singly = _failed([[one] for one in suspects])
-    if suspects and not singly:
-        return [f"only together: {[results.files[one['number']][1] for one in suspects]}"[:2000]]
-    return [f"{results.files[suspects[number]['number']][1]}: {wrong}" for number, wrong in singly]
+    return [f"{results.files[number][1]}: {wrong}" for number, wrong in _failed(facts)]
 
 
-def _failed(groups: list[list[Facts]]) -> list[tuple[int, str]]:
-    """Return the number of each group that could not be read, and why; after a crash goes on with the next."""
+def _failed(facts: list[Facts]) -> list[tuple[int, str]]:
+    """Return the number of each file that could not be read, and why; after a crash goes on with the next."""
     found: list[tuple[int, str]] = []
     first = 0
-    while first < len(groups):
+    while first < len(facts):
         done = subprocess.run(
             [sys.executable, __file__],
-            input=json.dumps(groups[first:]),
+            input=json.dumps(facts[first:]),
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -73,44 +58,40 @@ def _failed(groups: list[list[Facts]]) -> list[tuple[int, str]]:
 
 
 def main() -> None:
-    """Read every group, and report on each before and after."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for number, group in enumerate(json.load(sys.stdin)):
-            print(json.dumps([number, ""]), flush=True)
-            try:
-                wrong = read_group(group, Path(scratch))
-            except Exception as error:
-                wrong = f"{type(error).__name__}: {str(error)[:300]}"
-            if wrong:
-                print(json.dumps([number, wrong]), flush=True)
+    """Read every file, and report on each before and after."""
+    for number, facts in enumerate(json.load(sys.stdin)):
+        print(json.dumps([number, ""]), flush=True)
+        try:
+            wrong = read_file(facts)
+        except Exception as error:
+            wrong = f"{type(error).__name__}: {str(error)[:300]}"
+        if wrong:
+            print(json.dumps([number, wrong]), flush=True)
 
 
-def read_group(group: list[Facts], scratch: Path) -> str:
-    """Read the files of a group as one; return what does not agree with the check, empty if all does."""
+def read_file(facts: Facts) -> str:
+    """Read a file; return what does not agree with the check, empty if all does."""
     import numpy as np
 
-    from sagemaker_ssd.batches.reader import TrainingReader, evaluation_batches
+    from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches
     from sagemaker_ssd.channels.record_file import RecordFile
 
-    whole, offsets, end = scratch / "whole.rec", [], 0
-    with whole.open("wb") as target:
-        for one in group:
-            target.write(Path(one["path"]).read_bytes())
-            offsets += [end + offset for offset in one["offsets"][:-1]]
-            end += one["offsets"][-1]
-    file = RecordFile(whole, np.array([*offsets, end]), 0, (), 0, 0, group[0]["label_floats"])
-    common: dict[str, Any] = {"batch_size": 16, "image_shape": 32, "mean": (0, 0, 0), "threads": 1}
-    counts = [len(label) for batch in evaluation_batches(file, **common) for label in batch.labels]
-    order = np.arange(file.images)
-    reader = TrainingReader(file, order=lambda epoch: order, epochs=range(1), scratch=scratch, **common)
-    augmented = sum(len(batch.labels) for batch in reader.batches(0))
-    if not len(counts) == augmented == file.images:
-        return f"{file.images} images were checked, {len(counts)} and {augmented} were read"
-    for one in group:
-        images = len(one["offsets"]) - 1
-        most, counts = max(counts[:images]), counts[images:]
-        if most != one["max_objects"]:
-            return f"{one['max_objects']} boxes at most were counted, {most} were read"
+    file = RecordFile(
+        Path(facts["path"]), np.array(facts["offsets"]), facts["boxes"], (), 0, max_objects=facts["max_objects"]
+    )
+    options = LoaderOptions(batch_size=16, image_shape=32, mean=(0, 0, 0), threads=1)
+    labels = [label for batch in evaluation_batches(file, options) for label in batch.labels]
+    loader = TrainingLoader(file, options, seed=0, order=lambda epoch: np.arange(file.images), epochs=range(1))
+    augmented = [label for batch in loader.batches(0) for label in batch.labels]
+    if not len(labels) == len(augmented) == file.images:
+        return f"{file.images} images were checked, {len(labels)} and {len(augmented)} were read"
+    counts = [len(label) for label in labels]
+    if (sum(counts), max(counts)) != (file.boxes, file.max_objects):
+        return f"{file.boxes} boxes, {file.max_objects} at most, were counted, {sum(counts)}, {max(counts)} were read"
+    # What the check lets pass for float32's rounding is beyond the border by a little less than this.
+    corners = np.concatenate([label[:, 1:5] for label in labels + augmented])
+    if not ((corners >= -1e-6) & (corners <= 1 + 1e-6)).all():
+        return f"corners from {corners.min()} to {corners.max()} were read"
     return ""
 
 

@@ -221,6 +221,15 @@ def test_without_a_whole_checkpoint_the_training_starts_anew(finished: Callable[
     assert {file.name for file in (job.base / FOLDER).iterdir()} == names
 
 
+def test_a_checkpoint_of_another_reader_is_gone_on_from_with_a_warning(finished: Callable[[str], Job]):
+    job = finished("sgd")
+    for path in (job.base / FOLDER).glob("sagemaker-ssd-*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"program": "0.1.0+g0123"}))
+    ended = job.run()
+    assert ended.code == 0, ended.log
+    assert f"Version 0.1.0+g0123 wrote {job.base / FOLDER}/sagemaker-ssd-0001.json, with another reader" in ended.log
+
+
 def test_other_hyperparameters_are_refused_before_the_channels_are_read(finished: Callable[[str], Job]):
     job = finished("sgd")
     for image in (job.base / "input" / "data" / "train").rglob("*.jpg"):

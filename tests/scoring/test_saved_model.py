@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from drawn_channels import BOX, encoded, noise, write_rec
-from sagemaker_ssd.batches.reader import evaluation_batches
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.errors import UserError
@@ -35,7 +35,7 @@ IMAGES = {
 def test_the_network_sees_what_it_sees_in_an_evaluation(tmp_path: Path, image: bytes, size: int) -> None:
     path = write_rec(tmp_path / "one.rec", [(BOX, image)])
     file = check_recordio(path, name="one", num_classes=3, scratch=tmp_path / "s", max_bad_images=0, label_width=7)
-    (batch,) = evaluation_batches(file, batch_size=1, image_shape=size, mean=MEAN, threads=1)
+    (batch,) = evaluation_batches(file, LoaderOptions(1, size, MEAN, threads=1))
     pixels = decoded(image, "one")
     np.testing.assert_array_equal(network_input(pixels, size, MEAN), batch.data[0].asnumpy())
 

@@ -1,12 +1,10 @@
 """Which devices a job trains on; this MXNet knows CPUs alone."""
 
 import logging
-import os
 
 import mxnet as mx
 import pytest
 
-from sagemaker_ssd.cores import decode_threads
 from sagemaker_ssd.worker.build_trainer import training_devices
 
 
@@ -18,13 +16,3 @@ def test_the_cpu_build_on_a_gpu_machine_says_so(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         assert training_devices(4, 32) == [mx.cpu()]
     assert "the machine has 4 GPU(s), but this is the CPU image" in caplog.text
-
-
-def test_one_cpu_is_left_to_the_network():
-    allowed = os.sched_getaffinity(0)
-    assert decode_threads() == max(1, len(allowed) - 1)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        assert decode_threads() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)

@@ -1,55 +1,33 @@
-"""Batches from a checked channel, decoded and augmented by MXNet's own ImageDetRecordIter.
+"""Batches of pixels and labels from a checked channel: read by offset, decoded by threads, a bounded number ahead.
 
-The training images of epoch after epoch, the next epoch made ready while the one before ends.
+The random numbers of an image come from the seed, the epoch and the image alone, so that batches are the same for any
+number of threads, devices and hosts, and after any resumption.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
+import cv2
 import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.batches.shares import write_epoch
+from sagemaker_ssd.batches.augment import Boxes, augment
+from sagemaker_ssd.channels.images import Pixels, decode
 from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.channels.recordio import objects_with_area, record_payload, split_label, split_payload
+from sagemaker_ssd.errors import UserError
 
-# The reader puts channels, height, width and the length of the label before each label.
-_BEFORE_LABEL = 4
-_SAMPLERS = 5
-# The SSD paper's augmentation (section 2.2) with the figures of the built-in's open ancestor.
-AUGMENTATION = {
-    "rand_crop_prob": 5 / 6,
-    "num_crop_sampler": _SAMPLERS,
-    "min_crop_scales": (0.3,) * _SAMPLERS,
-    "max_crop_scales": (1.0,) * _SAMPLERS,
-    "min_crop_aspect_ratios": (0.5,) * _SAMPLERS,
-    "max_crop_aspect_ratios": (2.0,) * _SAMPLERS,
-    "min_crop_overlaps": (0.1, 0.3, 0.5, 0.7, 0.9),
-    "max_crop_overlaps": (1.0,) * _SAMPLERS,
-    "min_crop_sample_coverages": (0.0,) * _SAMPLERS,
-    "max_crop_sample_coverages": (1.0,) * _SAMPLERS,
-    "min_crop_object_coverages": (0.0,) * _SAMPLERS,
-    "max_crop_object_coverages": (1.0,) * _SAMPLERS,
-    "max_crop_trials": (25,) * _SAMPLERS,
-    "crop_emit_mode": "center",
-    "rand_pad_prob": 0.5,
-    "max_pad_scale": 4.0,
-    "fill_value": 127,
-    "random_hue_prob": 0.5,
-    "max_random_hue": 18,
-    "random_saturation_prob": 0.5,
-    "max_random_saturation": 32,
-    "random_illumination_prob": 0.5,
-    "max_random_illumination": 32,
-    "random_contrast_prob": 0.5,
-    "max_random_contrast": 0.5,
-    "rand_mirror_prob": 0.5,
-    "inter_method": 10,  # any of five at random
-}
+# Pixels of images that are decoded and not yet asked for. Two batches at least: one that the network computes on, and
+# the next one.
+AHEAD_BYTES: Final = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -64,20 +42,35 @@ class Batch:
     labels: list[NDArray[np.float32]]
 
 
-def evaluation_batches(
-    file: RecordFile, *, batch_size: int, image_shape: int, mean: tuple[float, float, float], threads: int
-) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How batches are made: images in each, their side in pixels, the RGB mean taken off, threads that decode."""
+
+    batch_size: int
+    image_shape: int
+    mean: tuple[float, float, float]
+    threads: int
+
+
+# Planes (3, S, S) and the objects in them.
+View = tuple[Pixels, Boxes]
+_Views = tuple[NDArray[np.float32], list[Boxes]]
+
+
+def evaluation_batches(file: RecordFile, options: LoaderOptions) -> Iterator[Batch]:
     """Yield every image of the file once, in its order and only resized; the last batch may be smaller."""
-    reader = open_reader(
-        file.path,
-        label_floats=file.label_floats,
-        batch_size=batch_size,
-        image_shape=image_shape,
-        mean=mean,
-        threads=threads,
-        augmentation={},
-    )
-    yield from batches_of(reader)
+
+    def resized(number: int, image: bytes, objects: Boxes) -> View:
+        return cv2.cvtColor(resize(decode(image), options.image_shape), cv2.COLOR_BGR2RGB), objects
+
+    with _Loader(file, options) as loader:
+        yield from loader.batches(np.arange(file.images), resized)
+
+
+def resize(pixels: Pixels, image_shape: int) -> Pixels:
+    """Resize (H, W, 3) pixels to (image_shape, image_shape, 3), as an evaluation and every detection do."""
+    resized: Pixels = cv2.resize(pixels, (image_shape, image_shape), interpolation=cv2.INTER_LINEAR)
+    return resized
 
 
 def padded_labels(labels: Sequence[NDArray[np.float32]], max_objects: int) -> NDArray[np.float32]:
@@ -88,122 +81,136 @@ def padded_labels(labels: Sequence[NDArray[np.float32]], max_objects: int) -> ND
     return padded
 
 
-def open_reader(
-    path: Path,
-    *,
-    label_floats: int,
-    batch_size: int,
-    image_shape: int,
-    mean: tuple[float, float, float],
-    threads: int,
-    augmentation: Mapping[str, Any],
-) -> mx.io.MXDataIter:
-    """Open MXNet's reader of a file, which scans it once and begins to decode."""
-    return mx.io.ImageDetRecordIter(
-        path_imgrec=str(path),
-        batch_size=batch_size,
-        data_shape=(3, image_shape, image_shape),
-        label_pad_width=label_floats,
-        preprocess_threads=threads,
-        shuffle=False,
-        round_batch=False,
-        verbose=False,
-        resize_mode="force",
-        **dict(zip(("mean_r", "mean_g", "mean_b"), mean, strict=True)),
-        **augmentation,
-    )
-
-
-def batches_of(reader: mx.io.MXDataIter) -> Iterator[Batch]:
-    """Yield what a reader reads; the last batch may be smaller."""
-    for batch in reader:
-        images = reader.batch_size - batch.pad
-        # A copy, since the reader fills the same memory again a few batches later.
-        data = batch.data[0][:images].copy()
-        yield Batch(data, [_objects(row) for row in batch.label[0][:images].asnumpy()])
-
-
-def _objects(row: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Take the objects out of one image's label, with the header and the object width that it names itself."""
-    label = row[_BEFORE_LABEL : _BEFORE_LABEL + int(row[_BEFORE_LABEL - 1])]
-    header_width, object_width = int(label[0]), int(label[1])
-    objects = label[header_width:].reshape(-1, object_width)[:, :6]
-    return objects.copy() if len(objects) else np.empty((0, 5), np.float32)
-
-
-Order = Callable[[int], NDArray[np.integer[Any]]]
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """An epoch's records in their order, with a reader that has begun; no reader without images."""
-
-    folder: tempfile.TemporaryDirectory[str]
-    reader: mx.io.MXDataIter | None
-
-
-class TrainingReader:
+class TrainingLoader:
     """Reads the images of an epoch in its own order, augmented.
 
     order: gives the numbers (images,) of an epoch's images. epochs: those of the job; behind the last nothing is made
-    ready. threads: that decode.
+    ready.
     """
 
     def __init__(
         self,
         file: RecordFile,
+        options: LoaderOptions,
         *,
-        order: Order,
+        seed: int,
+        order: Callable[[int], NDArray[np.integer[Any]]],
         epochs: range,
-        batch_size: int,
-        image_shape: int,
-        mean: tuple[float, float, float],
-        scratch: Path,
-        threads: int,
     ) -> None:
-        self._file, self._order, self._epochs, self._scratch = file, order, epochs, scratch
-        self._options: dict[str, Any] = {
-            "label_floats": file.label_floats,
-            "batch_size": batch_size,
-            "image_shape": image_shape,
-            "mean": mean,
-            "threads": threads,
-            # Its random numbers are the same in every reader; the new order gives new crops.
-            "augmentation": AUGMENTATION,
-        }
-        self._background = ThreadPoolExecutor(1)
-        self._ahead: dict[int, Future[_Ready]] = {}
+        self._loader, self._options, self._seed = _Loader(file, options), options, seed
+        self._order, self._epochs = order, epochs
+        self._ready: dict[int, Iterator[Batch]] = {}
 
     def make_ready(self, epoch: int) -> None:
-        """Begin in the background to copy an epoch's records into scratch, and to decode."""
-        if epoch in self._epochs and epoch not in self._ahead:
-            self._ahead[epoch] = self._background.submit(self._open, epoch)
+        """Begin to decode an epoch's first images in the background."""
+        if epoch in self._epochs and epoch not in self._ready:
+            self._ready[epoch] = self._loader.batches(self._order(epoch), self._augmented(epoch))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield every image of an epoch once, then make the next epoch ready; the last batch may be smaller.
 
-        Raises UserError if the disk has no room for the epoch's records.
+        Raises UserError where an image cannot be read any more.
         """
         self.make_ready(epoch)
-        ready = self._ahead.pop(epoch).result()
-        with ready.folder:
-            if ready.reader is not None:
-                yield from batches_of(ready.reader)
-        # Behind the removal of this epoch's records: the disk never holds those of two.
+        yield from self._ready.pop(epoch)
         self.make_ready(epoch + 1)
 
-    def _open(self, epoch: int) -> _Ready:
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        # A folder of its own: to open a file MXNet looks at all its neighbours, whose number and coming and going
-        # are not ours.
-        folder = tempfile.TemporaryDirectory(prefix="epoch-", dir=self._scratch)
-        order = self._order(epoch)
-        if not len(order):
-            return _Ready(folder, None)
-        path = Path(folder.name) / "epoch.rec"
+    def _augmented(self, epoch: int) -> Callable[[int, bytes, Boxes], View]:
+        # Not self in the function: a reference cycle would keep the network's memory when the training is over.
+        seed, image_shape = self._seed, self._options.image_shape
+
+        def view(number: int, image: bytes, objects: Boxes) -> View:
+            return augment(np.random.default_rng((seed, epoch, number)), image, objects, image_shape)
+
+        return view
+
+
+class _Loader:
+    """Threads that make views of a file's images, and one that puts them together to batches.
+
+    No thread's work refers to the loader: it is closed by whoever lets go of it, never by one of its own threads.
+    """
+
+    def __init__(self, file: RecordFile, options: LoaderOptions) -> None:
+        # Images are decoded in parallel; OpenCV's own threads would only wait for these.
+        cv2.setNumThreads(1)
+        self._file, self._options = file, options
+        self._decoders = ThreadPoolExecutor(options.threads, thread_name_prefix="decode")
+        self._collector = ThreadPoolExecutor(1, thread_name_prefix="decode-collect")
+        self._descriptor = os.open(file.path, os.O_RDONLY)
+        pixels = 3 * options.image_shape**2
+        self._ahead = max(2 * options.batch_size, AHEAD_BYTES // pixels)
+
+    def batches(self, order: NDArray[np.integer[Any]], view: Callable[[int, bytes, Boxes], View]) -> Iterator[Batch]:
+        """Begin with the first images of `order` at once; yield batches of the views of all of them."""
+        file, decoders, collector, descriptor = self._file, self._decoders, self._collector, self._descriptor
+        begins, ends = file.offsets[order].tolist(), file.offsets[order + 1].tolist()
+        submitted = (
+            decoders.submit(_view_of, descriptor, *record, view)
+            for record in zip(order.tolist(), begins, ends, strict=True)
+        )
+        pending = deque(islice(submitted, self._ahead))
+        collect = partial(_collect, pending, submitted, file.path, self._options)
+        # The next batch is put together while the network computes on the one before.
+        following = collector.submit(collect)
+
+        def collected() -> Iterator[Batch]:
+            ready = following
+            try:
+                while (views := ready.result()) is not None:
+                    ready = collector.submit(collect)
+                    pixels, labels = views
+                    yield Batch(mx.nd.array(pixels, dtype=np.float32), labels)
+            finally:
+                for future in list(pending):
+                    future.cancel()
+
+        return collected()
+
+    def close(self) -> None:
+        """End the threads and close the file."""
+        self._decoders.shutdown(cancel_futures=True)
+        self._collector.shutdown(cancel_futures=True)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _collect(
+    pending: deque[Future[View]], submitted: Iterator[Future[View]], path: Path, options: LoaderOptions
+) -> _Views | None:
+    """Put the next views together as the network takes them; None where there are no more."""
+    views: list[View] = []
+    while pending and len(views) < options.batch_size:
         try:
-            write_epoch(self._file, order, path)
-            return _Ready(folder, open_reader(path, **self._options))
-        except BaseException:
-            folder.cleanup()
-            raise
+            views.append(pending.popleft().result())
+        except (ValueError, OSError) as error:
+            raise UserError(
+                f"{path}: {error}, but was whole when the channel was checked. Do not change a job's data while it runs"
+            ) from error
+        pending.extend(islice(submitted, 1))
+    if not views:
+        return None
+    # Planes of bytes until here: float32 is four times as much to keep.
+    planes = np.stack([planes for planes, _ in views])
+    mean = np.array(options.mean, np.float32).reshape(1, 3, 1, 1)
+    return np.subtract(planes, mean, dtype=np.float32), [objects for _, objects in views]
+
+
+def _view_of(descriptor: int, number: int, begin: int, end: int, view: Callable[[int, bytes, Boxes], View]) -> View:
+    """Make the view of the image in one record; raises ValueError or OSError where it cannot be read any more."""
+    try:
+        payload = split_payload(record_payload(os.pread(descriptor, end - begin, begin)))
+        pixels, objects = view(number, payload.image, objects_with_area(split_label(payload.label)))
+        return np.stack(cv2.split(pixels)), objects
+    except (ValueError, UserError) as error:
+        raise ValueError(f"record {number} (at byte {begin:,}) can no longer be read ({error})") from error

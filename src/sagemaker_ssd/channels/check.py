@@ -20,7 +20,6 @@ from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import (
     NO_LABEL_HINT,
-    NO_OBJECT,
     LabelError,
     Payload,
     Record,
@@ -28,7 +27,6 @@ from sagemaker_ssd.channels.recordio import (
     is_padding,
     join_payload,
     read_records,
-    readable,
     split_label,
     split_payload,
 )
@@ -120,11 +118,10 @@ def check_records(
             writer.leave_out(record)
             continue
         label, class_ids = kept
-        if label is examined.payload.label and not examined.image.changed:
+        if label is examined.payload.label:
             writer.keep(record, label, class_ids)
         else:
-            payload = replace(examined.payload, label=label, image=examined.image.content)
-            writer.replace(record, join_payload(payload), label, class_ids)
+            writer.replace(record, join_payload(replace(examined.payload, label=label)), label, class_ids)
 
 
 def _examine(record: Record, decode: Decode) -> tuple[Record, _ExaminedRecord | LabelError]:
@@ -158,7 +155,7 @@ def _check(
     if len(wrong) or not findings.usable_image(image, record.brief):
         return None
     if is_empty(objects):
-        return label if readable(label) else NO_OBJECT, np.empty(0, np.float32)
+        return label, np.empty(0, np.float32)
     outside = boxes.pixels_outside(objects[numbers, 1:5], image.width, image.height)
     far = numbers[boxes.too_far_outside(outside)]
     for number in far:

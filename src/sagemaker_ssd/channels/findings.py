@@ -61,7 +61,7 @@ class ChannelFindings:
         self._warnings.setdefault(kind, _Sample()).add(where)
 
     def usable_image(self, image: ExaminedImage, where: str) -> bool:
-        """Note what is odd about an image, and return whether the reader can decode it."""
+        """Note what is odd about an image, and return whether the channel can use it."""
         if image.fault:
             self._bad_images.add(f"{where} ({image.fault})")
             return False

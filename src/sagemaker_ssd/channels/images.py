@@ -1,9 +1,6 @@
-"""An image file as the reader will see it: what its header says, whether it decodes, and bytes that decode if not.
+"""An image file: what its header says, the one decoder of this program, and whether a channel can use the file.
 
-MXNet 1.9.1 decodes with an OpenCV 3.4.2 of its own, which differs from the cv2 module: it knows neither WebP
-nor JPEG 2000, and takes a baseline JPEG that is cut off (its last row fills the rest) where newer ones refuse.
-Both turn a JPEG as its EXIF orientation says, but only the newer one a PNG, and neither a WebP. Tried on damaged files
-of every kind: what passes here, the reader decodes.
+The check, training, evaluation, `predict` and the report see the same pixels, since all of them decode here.
 """
 
 import struct
@@ -14,13 +11,13 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+Pixels = NDArray[np.uint8]
 # Of the files of a channel of images; what they hold can be something else.
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
-# A random crop keeps at least 0.09 of a side; below 12 px none of it can be left, and the reader fails.
-MIN_SIDE = 12
 # A RecordIO record holds 512 MB; the rest of it is for the label.
 MAX_BYTES = 500_000_000
 # Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
@@ -30,10 +27,18 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 # SOF markers are C0-CF without DHT (C4), JPG (C8) and DAC (CC): ITU-T T.81, table B.1.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE = frozenset({0xC0, 0xC1})
-_NOT_KNOWN = "coded as PNG, since it is neither JPEG nor PNG inside"
-_RARE = "coded as PNG, since it is a JPEG of a rare kind"
-_TURNED = "coded anew, turned as its EXIF orientation says"
 _AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
+# OpenCV's flags by how many times smaller a JPEG is decoded. The orientation is applied here: OpenCV turns JPEG, some
+# versions of it PNG, and none WebP.
+_FLAGS: Final = {
+    factor: flag | cv2.IMREAD_IGNORE_ORIENTATION
+    for factor, flag in {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }.items()
+}
 # What undoes EXIF's orientations.
 _UNDO_ORIENTATION: dict[int, Callable[[Any], Any]] = {
     1: lambda pixels: pixels,
@@ -70,6 +75,11 @@ class ImageHeader:
     orientation: int = 1
     orientation_at: int = 0
     complete: bool = True
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height of the picture as a viewer shows it."""
+        return (self.height, self.width) if swaps_sides(self.orientation) else (self.width, self.height)
 
 
 def swaps_sides(orientation: int) -> bool:
@@ -168,9 +178,52 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
     return 1, 0
 
 
+class UndecodableImageError(ValueError):
+    """An image file that no decoder takes; the text says what it is instead, and what to do about it."""
+
+
+def decode(image: bytes, header: ImageHeader | None = None, *, reduction: int = 1) -> Pixels:
+    """Decode an image file to (height, width, 3) BGR, upright as its EXIF orientation says.
+
+    header: what `read_header` gives of the file, where the caller has it already. reduction: 1, 2, 4 or 8, by which a
+    JPEG is decoded smaller, each pixel the mean of so many a side; other files are decoded whole.
+    A baseline JPEG without its end gets one: what is missing is grey, as most viewers show it.
+    Raises UndecodableImageError.
+    """
+    header = read_header(image) if header is None else header
+    flags = _FLAGS[1 if header is None or header.coding == "png" else reduction]
+    pixels = _imdecode(image, flags)
+    if pixels is None and header is not None and header.coding == "baseline":
+        pixels = _imdecode(image + bytes([0xFF, _END_OF_IMAGE]), flags)
+    if pixels is None:
+        raise UndecodableImageError(_describe_undecodable(image))
+    upright: Pixels = _UNDO_ORIENTATION[_orientation(image, header)](pixels)
+    return upright
+
+
+def upright_size(image: bytes) -> tuple[int, int]:
+    """Return width and height of an image as a viewer shows it; raises UndecodableImageError."""
+    header = read_header(image)
+    if header is None:
+        height, width = decode(image).shape[:2]
+        return width, height
+    return header.upright_size
+
+
+def _orientation(image: bytes, header: ImageHeader | None) -> int:
+    return webp_orientation(image) if header is None else header.orientation
+
+
+def _imdecode(image: bytes, flags: int) -> Any:
+    try:
+        return cv2.imdecode(np.frombuffer(image, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class ExaminedImage:
-    """An image for the reader: the bytes of its file, and the size in pixels that it decodes to.
+    """An image as a channel uses it: the bytes of its file, and the size in pixels that it decodes to.
 
     `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG without its end; `changed` says how
     and why the bytes are not the file's own.
@@ -197,10 +250,12 @@ Decode = Callable[[bytes, ImageHeader], DecodeResult]
 
 
 def try_decode(image: bytes, header: ImageHeader) -> DecodeResult:
-    """Decode an image as the reader would."""
-    if _decodes(image):
+    """Find out whether an image decodes."""
+    # An eighth of the size: for JPEG much cheaper, and it still reads the whole stream.
+    flags = _FLAGS[8 if min(header.width, header.height) >= 8 else 1]
+    if _imdecode(image, flags) is not None:
         return DecodeResult.COMPLETE
-    if header.coding == "baseline" and _decodes(image + bytes([0xFF, _END_OF_IMAGE])):
+    if header.coding == "baseline" and _imdecode(image + bytes([0xFF, _END_OF_IMAGE]), flags) is not None:
         return DecodeResult.TRUNCATED
     return DecodeResult.DAMAGED
 
@@ -208,7 +263,7 @@ def try_decode(image: bytes, header: ImageHeader) -> DecodeResult:
 def examine_image(
     image: bytes, drawn_size: tuple[float, float] | None = None, decode: Decode = try_decode
 ) -> ExaminedImage:
-    """Look at an image as the reader would; `drawn_size`: the width and height that its boxes were drawn on.
+    """Find out whether a channel can use an image; `drawn_size`: the width and height that its boxes were drawn on.
 
     decode: how to find out whether an image with a header decodes, where another host may have done it.
     """
@@ -217,59 +272,49 @@ def examine_image(
     if len(image) > MAX_BYTES:
         return ExaminedImage(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
     header = read_header(image)
-    if header is not None and (fault := _size_fault(header.width, header.height)):
+    if header is None:
+        return _examine_without_header(image, drawn_size)
+    if fault := _size_fault(header.width, header.height):
         return ExaminedImage(image, fault=fault)
-    if header is None or header.coding == "other":
-        return _reencoded(image, webp_orientation(image), drawn_size, _NOT_KNOWN if header is None else _RARE)
     result = decode(image, header) if header.complete else DecodeResult.DAMAGED
     if result is DecodeResult.DAMAGED:
-        return ExaminedImage(image, fault="damaged or cut off")
-    return _upright(image, header, drawn_size, truncated=result is DecodeResult.TRUNCATED)
-
-
-def _upright(
-    image: bytes, header: ImageHeader, drawn_size: tuple[float, float] | None, *, truncated: bool
-) -> ExaminedImage:
-    """Leave the turning to the reader, which knows only JPEG's, unless the boxes were drawn on the pixels as stored."""
-    stored, turned = (header.width, header.height), (header.height, header.width)
-    as_drawn = swaps_sides(header.orientation) and drawn_size == stored != turned
-    if header.coding == "png":
-        if header.orientation == 1 or as_drawn:
-            return ExaminedImage(image, *stored)
-        return _reencoded(image, header.orientation, drawn_size, _TURNED)
-    if as_drawn:
+        rare = header.coding == "other"
+        return ExaminedImage(image, fault=_describe_undecodable(image) if rare else "damaged or cut off")
+    truncated = result is DecodeResult.TRUNCATED
+    stored = header.width, header.height
+    if header.upright_size != stored and drawn_size == stored:
+        # Its boxes were drawn on the pixels as they are stored.
+        if header.coding == "png":
+            return _as_drawn(image)
         return ExaminedImage(without_orientation(image, header), *stored, truncated=truncated, changed=_AS_DRAWN)
-    return ExaminedImage(image, *(turned if swaps_sides(header.orientation) else stored), truncated=truncated)
+    return ExaminedImage(image, *header.upright_size, truncated=truncated)
 
 
-def _decodes(image: bytes) -> bool:
-    # An eighth of the size: for JPEG much cheaper, and still reads the whole stream.
-    return _decode(image, cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION) is not None
-
-
-def _decode(image: bytes, flags: int) -> Any:
-    try:
-        return cv2.imdecode(np.frombuffer(image, np.uint8), flags)
-    except cv2.error:
-        return None
-
-
-def _reencoded(image: bytes, orientation: int, drawn_size: tuple[float, float] | None, changed: str) -> ExaminedImage:
-    pixels = _decode(image, cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if orientation > 1 else 0))
+def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None) -> ExaminedImage:
+    """Examine what is neither JPEG nor PNG inside, such as WebP, BMP, TIFF or JPEG 2000, whatever its ending."""
+    pixels = _imdecode(image, _FLAGS[1])
     if pixels is None:
         return ExaminedImage(image, fault=_describe_undecodable(image))
     height, width = pixels.shape[:2]
     if fault := _size_fault(width, height):
         return ExaminedImage(image, fault=fault)
-    if not (swaps_sides(orientation) and drawn_size == (width, height) != (height, width)):
-        pixels = _UNDO_ORIENTATION[orientation](pixels)
-        height, width = pixels.shape[:2]
-    return ExaminedImage(cv2.imencode(".png", pixels)[1].tobytes(), width, height, changed=changed)
+    if swaps_sides(webp_orientation(image)) and width != height:
+        if drawn_size == (width, height):
+            return _as_drawn(image)
+        return ExaminedImage(image, height, width)
+    return ExaminedImage(image, width, height)
+
+
+def _as_drawn(image: bytes) -> ExaminedImage:
+    """Code an image anew without its orientation, where that cannot be taken out of its bytes."""
+    pixels = _imdecode(image, _FLAGS[1])
+    height, width = pixels.shape[:2]
+    return ExaminedImage(cv2.imencode(".png", pixels)[1].tobytes(), width, height, changed=_AS_DRAWN)
 
 
 def _size_fault(width: int, height: int) -> str:
-    if min(width, height) < MIN_SIDE:
-        return f"{width}x{height} px, smaller than {MIN_SIDE} px a side"
+    if min(width, height) < 1:
+        return f"{width}x{height} px, without a pixel"
     if width * height > MAX_PIXELS:
         return f"{width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels"
     return ""
@@ -285,12 +330,3 @@ def _describe_undecodable(image: bytes) -> str:
     if image[4:8] == b"ftyp" and image[8:12] in _BRANDS:
         return f"{_BRANDS[image[8:12]]}: save it as JPEG or PNG"
     return "damaged or not an image"
-
-
-def displayed_size(image: bytes) -> tuple[int, int]:
-    """Return width and height of an image that has been checked, as a viewer shows it."""
-    header = read_header(image)
-    assert header is not None, "an image of a checked channel is JPEG or PNG"
-    sides = header.width, header.height
-    # A PNG of a checked channel is upright.
-    return sides[::-1] if swaps_sides(header.orientation) and header.coding != "png" else sides

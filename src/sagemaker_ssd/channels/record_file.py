@@ -4,7 +4,7 @@ from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ class RecordFile:
 
     `path` is the user's own file when nothing had to change, else one in scratch. `offsets` (images + 1,) holds
     the byte offset of each record's first frame, then the file's end. `max_objects` is the most boxes of one
-    image, `label_floats` the widest label of the file, header included: the reader's label_pad_width. `names` are the
-    images' own where they were kept, else there are none.
+    image. `names` are the images' own where they were kept, else there are none.
     """
 
     path: Path
@@ -30,7 +29,6 @@ class RecordFile:
     boxes_per_class: tuple[int, ...]
     images_without_objects: int
     max_objects: int
-    label_floats: int
     names: tuple[str, ...] = ()
 
     @property
@@ -51,17 +49,14 @@ class RecordFile:
         )
 
 
-# dmlc-core, which opens the file for MXNet, takes these as separators: list of files, arguments, cache file.
-_URI_CHARACTERS: Final = frozenset(";?#")
-
-
 class RecordFileWriter:
     """Puts the records that passed the check of a channel into one file, and counts what is in them.
 
     target: a new file for them, which `what` names in the error for a full disk, `needed` bytes long by estimate (None
     for a stream). in_place: the file that the records are read from, which stays the channel's file, without any
     `target`, for as long as no record is replaced or left out; it is never written to. keep_names: keep the images'
-    names in memory, for a channel that is not large. `label_floats` is the widest label so far.
+    names in memory, for a channel that is not large. `label_floats` is the widest label so far: the built-in's
+    label_width.
     Every method raises UserError if the disk is full; then, and where the block raises, `target` is gone again.
     """
 
@@ -120,11 +115,6 @@ class RecordFileWriter:
         else:
             assert self._in_place is not None
             path, end = self._in_place, self._in_place.stat().st_size
-            if not _URI_CHARACTERS.isdisjoint(str(path)):
-                self._target.parent.mkdir(parents=True, exist_ok=True)
-                self._target.unlink(missing_ok=True)
-                self._target.symlink_to(path.resolve())
-                path = self._target
         return RecordFile(
             path=path,
             offsets=np.append(np.array(self._offsets, np.int64), end),
@@ -132,7 +122,6 @@ class RecordFileWriter:
             boxes_per_class=tuple(int(count) for count in self._per_class),
             images_without_objects=self._without_objects,
             max_objects=self._max_objects,
-            label_floats=self.label_floats,
             names=tuple(self._names or ()),
         )
 
@@ -142,7 +131,7 @@ class RecordFileWriter:
             assert self._in_place is not None
             assert changing is not None, "records that have no source are appended to a new file alone"
             self._file = ScratchFile(self._target, what=self._what, needed=self._needed)
-            self._file.copy_pieces(self._in_place, [(0, changing.offset)])
+            self._file.copy_beginning(self._in_place, changing.offset)
         return self._file
 
     @staticmethod

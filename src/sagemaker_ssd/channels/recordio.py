@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sagemaker_ssd.boxes import with_area
 from sagemaker_ssd.errors import UserError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -27,9 +28,9 @@ _FRAME_HEAD = struct.Struct("<4sI")
 _BUFFER = 1 << 20
 # MXNet's IRHeader: the number of label floats, a label of one number, id and id2.
 _IMAGE_HEADER = struct.Struct("<IfQQ")
-# MXNet's reader aborts on a label without a box, but drops a box without area.
+# The label of an image without objects in files for others: MXNet's own reader aborts on a label without a box, but
+# drops a box without area.
 NO_OBJECT: NDArray[np.float32] = np.array([2, 5, 0, 0.5, 0.5, 0.5, 0.5], np.float32)
-_SHORTEST_LABEL = 7
 # Up to here a float32 represents every whole number; numpy takes no array much wider, not even an empty one.
 _WIDEST_OBJECT: Final = 1 << 24
 NO_LABEL_HINT = (
@@ -135,12 +136,26 @@ def _read_frame(source: Source, head: bytes, where: str, advice: Advice) -> tupl
     return flag, data[:length], _FRAME_HEAD.size + padded
 
 
+def record_payload(record: bytes) -> bytes:
+    """Return the payload of the bytes of one whole record, frames included.
+
+    Raises UserError where the framing is broken or the bytes end before the record does.
+    """
+    if len(record) >= _FRAME_HEAD.size:
+        magic, word = _FRAME_HEAD.unpack_from(record)
+        # Nearly every record is one frame, which needs no reader.
+        if magic == MAGIC and word >> 29 == _WHOLE and word <= len(record) - _FRAME_HEAD.size:
+            return record[_FRAME_HEAD.size : _FRAME_HEAD.size + word]
+    for whole in split_records(io.BytesIO(record), "it", FILE_ADVICE):
+        return whole.payload
+    raise UserError("the file ends before it")
+
+
 def read_payload(path: Path, begin: int, end: int) -> bytes:
     """Return the payload of the one record between two offsets of a checked file."""
     with path.open("rb") as file:
         file.seek(begin)
-        content = io.BytesIO(file.read(end - begin))
-    return next(split_records(content, str(path), FILE_ADVICE)).payload
+        return record_payload(file.read(end - begin))
 
 
 def frame(payload: bytes) -> bytes:
@@ -171,7 +186,7 @@ def _aligned_magic(payload: bytes) -> Iterator[int]:
 
 
 class LabelError(ValueError):
-    """A record without a label that MXNet's reader could read; the text says why."""
+    """A record whose label does not hold boxes in the form that training reads; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +238,7 @@ def split_label(label: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def is_padding(objects: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which rows of (boxes, object_width) only pad a label: -1 throughout, dropped by the reader; (boxes,)."""
+    """Return which rows of (boxes, object_width) only pad a label: -1 throughout, which `with_area` drops; (boxes,)."""
     mask: NDArray[np.bool_] = (objects[:, :5] == -1).all(axis=1)
     return mask
 
@@ -234,13 +249,15 @@ def is_empty(objects: NDArray[np.float32]) -> bool:
     return bool((pseudo | is_padding(objects)).all())
 
 
-def readable(label: NDArray[np.float32]) -> bool:
-    """Whether the reader takes a label of this length."""
-    return len(label) >= _SHORTEST_LABEL
+def objects_with_area(objects: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the objects that a network can learn from, (n, 5 or 6): class_id, box and, where it is there, difficult.
+
+    Without an area are rows that only fill a label up, and what some tools write into the label of an empty image.
+    """
+    kept = objects[with_area(objects[:, 1:5]), :6]
+    return kept.copy() if len(kept) else np.empty((0, 5), np.float32)
 
 
 def label_of(objects: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the label of (boxes, object_width) in fractions of the image; without a box, that of an empty image."""
-    if not len(objects):
-        return NO_OBJECT
+    """Return the label of (boxes, object_width) in fractions of the image."""
     return np.concatenate([np.array([2, objects.shape[1]], np.float32), objects.ravel()])

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,13 @@ def find_checkpoint(job: Job, group: ProcessGroup) -> Checkpoint | None:
     _log.info(
         "Resuming after epoch %d of %d from %s", found.manifest.epoch, job.hyperparameters.epochs, checkpoint.path
     )
+    if re.match(r"0\.1\.", found.manifest.program):
+        _log.warning(
+            "Version %s wrote %s, with another reader of images: from here on the crops and colours of the "
+            "augmentation are this version's, not those that the job would have gone on with",
+            found.manifest.program,
+            checkpoint.path,
+        )
     return checkpoint
 
 

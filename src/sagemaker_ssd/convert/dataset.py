@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -118,6 +118,10 @@ def _check_inside(file: str) -> None:
         raise UserError(f"'{file}' is not a path below the folder of images")
 
 
+# In Pillow's words; MPO is a JPEG with further pictures behind it, as phones write it. A TIFF Pillow turns itself.
+_TURNED_BY_EXIF: Final = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
+
+
 @dataclass(frozen=True, slots=True)
 class _OwnSize:
     """Width and height as the training job sees the image; `turned` if EXIF turned or mirrored it."""
@@ -171,13 +175,12 @@ class ImageSizes:
 def _read_size(path: Path) -> _OwnSize:
     """Read an image's size; raises UserError if it is not an image.
 
-    MXNet's detection reader turns a JPEG as its EXIF orientation says (tried with 1.9.1), so 5 to 8 swap the
-    sides.
+    Training turns an image as its EXIF orientation says, so 5 to 8 swap the sides.
     """
     try:
         with Image.open(path) as image:
             width, height = image.size
-            orientation = image.getexif().get(ORIENTATION_TAG, 1) if image.format == "JPEG" else 1
+            orientation = image.getexif().get(ORIENTATION_TAG, 1) if image.format in _TURNED_BY_EXIF else 1
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "damaged or not an image" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{path} cannot be read: {reason}") from error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sagemaker_ssd.boxes import with_area
-from sagemaker_ssd.channels.recordio import label_of
+from sagemaker_ssd.channels.recordio import NO_OBJECT, label_of
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.convert.dataset import Dataset, Example
 from sagemaker_ssd.errors import UserError, problems
@@ -44,7 +44,7 @@ def write_images(dataset: Dataset, output: Path) -> None:
 def write_recordio(dataset: Dataset, output: Path, seed: int) -> None:
     """Write `<channel>/<channel>.rec`, images byte for byte; train in a seeded random order.
 
-    The order matters because MXNet's reader shuffles only what lies near together in the file.
+    The order matters to programs that read it with MXNet's reader, which shuffles only what lies near together.
     """
     # Costs a second, and only this form needs it.
     from mxnet import MXNetError
@@ -78,7 +78,7 @@ def _record_label(example: Example, object_width: int) -> NDArray[np.float32]:
         (box.class_id, box.xmin / width, box.ymin / height, box.xmax / width, box.ymax / height, box.difficult)
         for box in example.boxes
     ]
-    return label_of(np.array(rows, np.float32).reshape(-1, 6)[:, :object_width])
+    return label_of(np.array(rows, np.float32)[:, :object_width]) if rows else NO_OBJECT
 
 
 def _describe(example: Example) -> dict[str, object]:

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from sagemaker_ssd.batches.reader import evaluation_batches
-from sagemaker_ssd.boxes import box_iou, with_area
-from sagemaker_ssd.channels.images import displayed_size
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
+from sagemaker_ssd.boxes import box_iou
+from sagemaker_ssd.channels.images import upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.channels.recordio import is_empty, is_padding, read_payload, split_label, split_payload
+from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
 from sagemaker_ssd.scoring.average_precision import COCO_MAX_DETECTIONS, AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector
 
@@ -51,7 +51,7 @@ def coco_ground_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str,
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (image, objects) in enumerate(_records(file)):
-        width, height = displayed_size(image)
+        width, height = upright_size(image)
         name = file.names[number] if file.names else f"record {number}"
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         for class_id, *values in objects:
@@ -77,20 +77,14 @@ def _records(file: RecordFile) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
     """Yield each image and its objects (G, 5 or more), without those that have no area."""
     for begin, end in zip(file.offsets[:-1].tolist(), file.offsets[1:].tolist(), strict=True):
         payload = split_payload(read_payload(file.path, begin, end))
-        objects = split_label(payload.label)
-        objects = objects[:0] if is_empty(objects) else objects[~is_padding(objects)]
-        yield payload.image, objects[with_area(objects[:, 1:5])]
+        yield payload.image, objects_with_area(split_label(payload.label))
 
 
 def coco_results(
     detector: Detector,
     file: RecordFile,
     ground_truth: dict[str, Any],
-    *,
-    batch_size: int,
-    image_shape: int,
-    mean: tuple[float, float, float],
-    threads: int,
+    options: LoaderOptions,
 ) -> list[dict[str, Any]]:
     """Detect on every image; return the best of each, by falling score: 100, fewer of more than 3,000 images.
 
@@ -99,8 +93,7 @@ def coco_results(
     results: list[dict[str, Any]] = []
     kept = max(1, min(COCO_MAX_DETECTIONS, _MAX_RESULTS // file.images))
     images = iter(ground_truth["images"])
-    batches = evaluation_batches(file, batch_size=batch_size, image_shape=image_shape, mean=mean, threads=threads)
-    for batch in batches:
+    for batch in evaluation_batches(file, options):
         for detections in detector.detect(batch.data):
             image = next(images)
             for class_id, score, *corners in detections[:kept].tolist():

@@ -10,6 +10,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from sagemaker_ssd.batches.reader import LoaderOptions
 from sagemaker_ssd.boxes import box_area, box_iou
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.files import atomic_write
@@ -90,10 +91,7 @@ def evaluate_model(
         model.detector(batch_size),
         file,
         ground_truth,
-        batch_size=batch_size,
-        image_shape=image_shape,
-        mean=model.network.mean,
-        threads=threads,
+        LoaderOptions(batch_size, image_shape, model.network.mean, threads),
     )
     labels = list(ground_truth_arrays(ground_truth).values())
     return Evaluation(

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
 import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
-from sagemaker_ssd.channels.images import examine_image
+from sagemaker_ssd.batches.reader import resize
+from sagemaker_ssd.channels.images import Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
@@ -24,8 +26,6 @@ from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
 
 # Names of files, or faults, in one message.
 _SHOWN: Final = 5
-# OpenCV's number, which MXNet takes too.
-_BILINEAR: Final = 1
 
 
 @dataclass(frozen=True)
@@ -118,17 +118,18 @@ def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:
         )
 
 
-def decoded(image: bytes, name: str) -> mx.nd.NDArray:
+def decoded(image: bytes, name: str) -> Pixels:
     """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used."""
     facts = examine_image(image)
     if facts.fault:
         raise UserError(f"{name}: {facts.fault}")
-    return mx.image.imdecode(facts.content, flag=1, to_rgb=True)
+    rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
+    return rgb
 
 
-def network_input(pixels: mx.nd.NDArray, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:
+def network_input(pixels: Pixels, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:
     """Resize (H, W, 3) pixels just as an evaluation does, take off the mean; return (3, image_shape, image_shape)."""
-    resized = mx.image.imresize(pixels, image_shape, image_shape, interp=_BILINEAR).asnumpy()
+    resized = resize(pixels, image_shape)
     difference: NDArray[np.float32] = resized.astype(np.float32) - np.array(mean, np.float32)
     return difference.transpose(2, 0, 1)
 
@@ -136,6 +137,5 @@ def network_input(pixels: mx.nd.NDArray, image_shape: int, mean: tuple[float, fl
 def read_picture(file: RecordFile, number: int) -> Image.Image:
     """Return an image of a checked channel for a person to look at: as the network saw it, before it was resized."""
     begin, end = file.offsets[number : number + 2].tolist()
-    # As it stands in the channel: the check has settled how it is to be turned.
     image = split_payload(read_payload(file.path, begin, end)).image
-    return Image.fromarray(mx.image.imdecode(image, flag=1, to_rgb=True).asnumpy())
+    return Image.fromarray(cv2.cvtColor(decode(image), cv2.COLOR_BGR2RGB))

@@ -1,11 +1,11 @@
 """The epochs of a job, one after the other: trained, evaluated, and the best model, checkpoint and metrics written."""
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import mxnet as mx
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.artifacts.model_files import save_model
-from sagemaker_ssd.batches.reader import TrainingReader, evaluation_batches, padded_labels
+from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches, padded_labels
 from sagemaker_ssd.batches.shares import Shares
 from sagemaker_ssd.checkpoints.format import ANOTHER_FOLDER
 from sagemaker_ssd.checkpoints.resume import Checkpoint
@@ -21,7 +21,7 @@ from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import model_state
-from sagemaker_ssd.cores import decode_threads
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.average_precision import Scores
 from sagemaker_ssd.scoring.detector import Detector
@@ -57,7 +57,6 @@ class EpochRunner:
         channels: CheckedChannels,
         shares: Shares,
         devices: Sequence[mx.Context],
-        scratch: Path,
         group: ProcessGroup,
         *,
         first_epoch: int,
@@ -74,19 +73,19 @@ class EpochRunner:
             hyperparameters.lr_scheduler_step,
             hyperparameters.warmup_epochs,
         )
-        self._reader = TrainingReader(
+        self._loader_options = LoaderOptions(
+            shares.batch_size, hyperparameters.image_shape, network.mean, threads=usable_cores()
+        )
+        self._loader = TrainingLoader(
             channels.train,
+            self._loader_options,
+            seed=hyperparameters.seed,
             # Not self in the order: a reference cycle would keep the network's memory when the training is done.
             order=lambda epoch: shares.order(seed=hyperparameters.seed, epoch=epoch),
             epochs=range(first_epoch, hyperparameters.epochs),
-            batch_size=shares.batch_size,
-            image_shape=hyperparameters.image_shape,
-            mean=network.mean,
-            scratch=scratch,
-            threads=decode_threads(),
         )
         # While the network is bound and its parameters are loaded.
-        self._reader.make_ready(first_epoch)
+        self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
         servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
         self.trainer = build_trainer(
@@ -125,7 +124,7 @@ class EpochRunner:
         each_batch: is called after each one; what it raises ends the epoch.
         """
         train, steps = self._channels.train, self._shares.steps
-        batches = self._reader.batches(epoch)
+        batches = self._loader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
         self._group.report_progress(f"the start of epoch {epoch}", alone=self._alone)
         with log_lines.batch_reporter(epoch, steps, bar=progress_bar) as report:
@@ -169,21 +168,15 @@ class EpochRunner:
             batch_size=batch_size,
             image_shape=hyperparameters.image_shape,
         )
-        batches = evaluation_batches(
-            validation,
-            batch_size=batch_size,
-            image_shape=hyperparameters.image_shape,
-            mean=self._network.mean,
-            threads=decode_threads(),
-        )
+        batches = evaluation_batches(validation, dataclasses.replace(self._loader_options, batch_size=batch_size))
 
         def watched() -> Iterator[tuple[mx.nd.NDArray, Sequence[NDArray[np.float32]]]]:
             for number, batch in enumerate(batches):
                 each_batch()
-                # Not while nothing but the processor is waited for, as for the batch after the last one.
                 what = f"the evaluation after epoch {epoch}, batch {number}"
                 self._group.report_progress(what, alone=self._alone)
                 yield batch.data, batch.labels
+            # What is left is computed here.
             self._group.report_progress(f"the evaluation after epoch {epoch}", alone=True)
 
         try:

@@ -17,7 +17,7 @@ from sagemaker_ssd.channels.annotations import class_names
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.environment import FINALIZE_SECONDS
 from sagemaker_ssd.contract.job import Job
-from sagemaker_ssd.cores import decode_threads
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.export.deploy import write_deploy
 from sagemaker_ssd.export.onnx import write_onnx
 from sagemaker_ssd.report.write import write_report
@@ -80,7 +80,7 @@ def _evaluate(model: LoadedModel, job: Job, validation: RecordFile, names: list[
         names,
         overlap_threshold=job.hyperparameters.overlap_threshold,
         batch_size=job.hyperparameters.mini_batch_size,
-        threads=decode_threads(),
+        threads=usable_cores(),
     )
     evaluation.write(job.paths.output_data)
     metrics.add_seconds("figures", time.monotonic() - begin)

@@ -74,7 +74,7 @@ def train_job(
     # The training.
     if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
         first_epoch = len(history.epochs)
-        runner = EpochRunner(job, network, channels, shares, devices, scratch, group, first_epoch=first_epoch)
+        runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
         if checkpoint is not None:
             runner.resume(checkpoint)
         elif parameters is not None:
