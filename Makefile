@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-sdk test-faults bench bench-torchvision
 
-# Python 3.11 is the last one that MXNet 1.9.1 runs on.
+# Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
+# `json.py` in this folder is not taken for Python's own.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 JOB := local_test/opt_ml
@@ -14,7 +15,7 @@ UV_VERSION := 0.13.9
 WEIGHTS ?= vgg-16
 # Their checksums and licences, for the image's label; needs no more than a Python. No label is a wrong WEIGHTS, which
 # the tool has told: the image's build would find out at its end.
-WEIGHTS_LABEL = $(or $(shell PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS)),$(error \
+WEIGHTS_LABEL = $(or $(shell PYTHONSAFEPATH=1 PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS)),$(error \
     WEIGHTS=$(WEIGHTS) has no label))
 
 DOCKER ?= docker
@@ -44,7 +45,7 @@ help:
 	@echo "make clean   remove the environment and what make train left"
 
 setup: $(VENV)/.complete
-	@$(VENV)/bin/python -m sagemaker_ssd.weights ensure $(WEIGHTS)
+	@$(VENV)/bin/python -P -m sagemaker_ssd.weights ensure $(WEIGHTS)
 
 $(VENV)/.complete: requirements-build.lock requirements-dev.lock pyproject.toml
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "MXNet 1.9.1 has wheels for Linux on x86-64 only"; exit 1; }
@@ -52,23 +53,23 @@ $(VENV)/.complete: requirements-build.lock requirements-dev.lock pyproject.toml
 	    echo "This machine lacks what the setup needs. On Debian 12:"; \
 	    echo "    sudo apt-get install -y --no-install-recommends $$missing"; exit 1; }
 	rm -rf $(VENV)
-	"$(PYTHON)" -m venv $(VENV)
+	PYTHONSAFEPATH=1 "$(PYTHON)" -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-build.lock
 	$(VENV)/bin/pip install -q --no-deps --no-build-isolation --require-hashes -r requirements-dev.lock
 	$(VENV)/bin/pip install -q --no-deps --no-build-isolation --no-index -e .
-	$(VENV)/bin/python -c "import mxnet, gluoncv; print('mxnet', mxnet.__version__, 'gluoncv', gluoncv.__version__)"
+	$(VENV)/bin/python -P -c "import mxnet, gluoncv; print('mxnet', mxnet.__version__, 'gluoncv', gluoncv.__version__)"
 	touch $@
 
 train: setup
 	$(VENV)/bin/python local_test/draw_sample.py $(JOB) $(SAMPLE)
-	SAGEMAKER_BASE_DIR=$(CURDIR)/$(JOB) ./train
+	SAGEMAKER_BASE_DIR="$(CURDIR)/$(JOB)" ./train
 
 test: setup
-	$(VENV)/bin/python -m pytest tests -m "not long" --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(VENV)/bin/python -P -m pytest tests -m "not long" --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
 # What takes longer than `make test` may: whole jobs that are stopped, resumed or fed, and several hosts.
 test-long: setup
-	$(VENV)/bin/python -m pytest tests -m long --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(VENV)/bin/python -P -m pytest tests -m long --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
 # Takes more than an hour on two cores.
 test-faults: setup image
@@ -105,7 +106,7 @@ bench-torchvision: setup .venv-torchvision/.complete
 
 .venv-torch/.complete:
 	rm -rf .venv-torch
-	"$(PYTHON)" -m venv .venv-torch
+	PYTHONSAFEPATH=1 "$(PYTHON)" -m venv .venv-torch
 	.venv-torch/bin/pip install -q --disable-pip-version-check torch==2.13.0 "numpy<2"
 	touch $@
 
@@ -116,14 +117,14 @@ image-gpu:
 	$(BUILD) --build-arg MXNET=mxnet-cu112 --tag sagemaker-ssd:gpu .
 
 test-container: setup image
-	$(VENV)/bin/python -m pytest tests/container
+	$(VENV)/bin/python -P -m pytest tests/container
 
 test-image-gpu: setup image-gpu
-	$(VENV)/bin/python -m pytest tests/image_gpu
+	$(VENV)/bin/python -P -m pytest tests/image_gpu
 
 # With SageMaker's SDK, versions 2 and 3, each in an environment of its own: .venv-sdk2, .venv-sdk3.
 test-sdk: setup image
-	$(VENV)/bin/python -m pytest tests/sdk
+	$(VENV)/bin/python -P -m pytest tests/sdk
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -137,7 +138,7 @@ format: setup
 # Locks hold no index addresses, so that any mirror serves; opencv-python is replaced (see pyproject.toml).
 LOCK := uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q
 lock:
-	"$(PYTHON)" -m venv .venv-lock
+	PYTHONSAFEPATH=1 "$(PYTHON)" -m venv .venv-lock
 	.venv-lock/bin/pip install -q uv==$(UV_VERSION)
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu -o requirements.lock
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra gpu -c requirements.lock -o requirements-gpu.lock

@@ -3,6 +3,9 @@
 # Usage: needs.sh PYTHON
 python=$1
 missing=
+# A file `json.py` in this folder must not be taken for Python's own.
+PYTHONSAFEPATH=1
+export PYTHONSAFEPATH
 need() { missing="$missing $1"; }
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then

@@ -13,9 +13,19 @@ def main() -> int:
     from sagemaker_ssd.supervisor import main as supervisor
 
     code = supervisor.main(sys.argv[1:])
+    _give_up_closed_streams()
     # The interpreter's end brings the default handlers back, and with them another exit code.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     return code
+
+
+def _give_up_closed_streams() -> None:
+    """Drop what nobody reads any more, as after `./train | head`: the interpreter would end with 120 instead."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_standard_streams() -> None:

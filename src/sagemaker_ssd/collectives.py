@@ -63,6 +63,7 @@ class ProcessGroup:
     def all_gather(self, name: str, value: Any) -> list[Any]:
         """Return the JSON values of all hosts by rank, as soon as all have given theirs; `value` is this host's."""
         if not self.several:
+            self.report_progress(name, alone=True)
             return [value]
         self._supervisor.send({"progress": name, "within": None})
         self._supervisor.send({"gather": name, "value": value})
@@ -76,15 +77,21 @@ class ProcessGroup:
         """Return the first host's value; that of the others does not count."""
         return self.all_gather(name, value if self.is_first else None)[0]
 
-    def report_progress(self, activity: str, timeout: float | None = None) -> None:
+    def report_progress(
+        self, activity: str, timeout: float | None = None, *, variable: str | None = None, alone: bool = False
+    ) -> None:
         """Report what this host does now together with the others; the job ends where nothing follows in time.
 
-        timeout: seconds, the group's when it is not given. Between an exchange and the next activity of this kind a
-        host works alone, and shows by its processor time, reads and writes that it goes on.
+        timeout: seconds, the group's when it is not given; variable: the environment variable that sets it then. alone:
+        whether this host's process alone does it, and shows by its processor time, reads and writes that it goes on, as
+        it does after an exchange.
         """
-        if self.several:
-            seconds = self._timeout if timeout is None else timeout
-            self._supervisor.send({"progress": activity, "within": seconds})
+        message = {"progress": activity, "within": self._timeout if timeout is None else timeout}
+        if alone:
+            message["busy"] = True
+        if variable is not None:
+            message["variable"] = variable
+        self._supervisor.send(message)
 
     def report_done(self) -> None:
         """Report that this host's part is done: what comes after, even a crash, does not change that."""

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from written_checkpoints import arrays, marked, names, write
 
 from sagemaker_ssd.checkpoints.format import write_parameters
-from sagemaker_ssd.checkpoints.retention import remove_partial_files, remove_superseded
+from sagemaker_ssd.checkpoints.retention import make_room, remove_partial_files, remove_superseded
 from sagemaker_ssd.checkpoints.search import newest_checkpoint
 
 
@@ -136,9 +137,86 @@ def test_the_copy_in_s3_always_has_a_whole_checkpoint(tmp_path: Path, case: str)
     uploaded, kept = UPLOADED[case]
     write_all(tmp_path, {epoch: epoch for epoch in range(1, 6)})
     marked(tmp_path, "uploaded", *uploaded)
-    markers = {f"{name}.sagemaker-uploaded" for name in uploaded}
     remove_superseded(tmp_path, 5)
+    # Markers go with their files.
+    markers = {f"{name}.sagemaker-uploaded" for name in uploaded & files(*kept)}
     assert names(tmp_path) == files(*kept) | markers
+
+
+STALLED = {
+    # The markers that all files get as they are written, and how many checkpoints may stay of 30.
+    "never begun, but one upload before": ((), 5),
+    "begun and never ended": (("uploading",), 5),
+    "ended, and the marker of the begin stays": (("uploading", "uploaded"), 2),
+}
+
+
+@pytest.mark.parametrize("case", STALLED)
+@pytest.mark.parametrize("improves", [True, False])
+def test_uploads_that_stall_cost_only_so_much(tmp_path: Path, case: str, improves: bool):
+    kinds, most = STALLED[case]
+    (tmp_path / "notes.txt.sagemaker-uploaded").touch()
+    for epoch in range(30):
+        write(tmp_path, epoch, best=epoch if improves else 0)
+        for kind in kinds:
+            marked(tmp_path, kind, *files(epoch))
+        remove_superseded(tmp_path, epoch)
+    kept = {name for name in names(tmp_path) if not name.endswith(("uploading", "uploaded"))}
+    assert kept == files(*range(30 - most, 30)) | (set() if improves else {"sagemaker-ssd-0000.params"})
+
+
+def test_what_alone_is_in_s3_stays_when_uploads_stall(tmp_path: Path):
+    write(tmp_path, 0)
+    marked(tmp_path, "uploaded", *files(0))
+    for epoch in range(1, 12):
+        write(tmp_path, epoch)
+        remove_superseded(tmp_path, epoch)
+    kept = {name for name in names(tmp_path) if not name.endswith("uploaded")}
+    assert kept == files(0, 8, 9, 10, 11)
+
+
+def test_an_upload_that_begins_anew_after_an_earlier_one_is_waited_for(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 2: 2, 3: 3})
+    marked(tmp_path, "uploaded", *files(1, 2, 3))
+    time.sleep(0.02)
+    marked(tmp_path, "uploading", "sagemaker-ssd-0001.params")
+    remove_superseded(tmp_path, 3)
+    assert "sagemaker-ssd-0001.params" in names(tmp_path)
+
+
+def test_markers_of_files_before_are_not_believed(tmp_path: Path):
+    # Of a run whose epochs 7 and 8 do not exist any more; 5 and 6 are what S3 has.
+    write_all(tmp_path, {5: 5, 6: 6})
+    marked(tmp_path, "uploaded", *files(5, 6, 7, 8))
+    time.sleep(0.02)
+    for epoch in (7, 8):
+        write(tmp_path, epoch)
+        remove_superseded(tmp_path, epoch)
+    assert files(6, 7, 8) <= names(tmp_path)
+    marked(tmp_path, "uploaded", *files(7))
+    remove_superseded(tmp_path, 8)
+    assert not files(5, 6) & names(tmp_path)
+
+
+def test_a_files_markers_go_with_it(tmp_path: Path):
+    write_all(tmp_path, {1: 1, 2: 2, 3: 3})
+    marked(tmp_path, "uploading", *files(1, 2, 3))
+    marked(tmp_path, "uploaded", *files(1, 2, 3))
+    remove_superseded(tmp_path, 3)
+    assert {name.split(".")[0] for name in names(tmp_path)} == {"sagemaker-ssd-0002", "sagemaker-ssd-0003"}
+
+
+def test_room_is_made_from_the_oldest_on_and_the_newest_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_all(tmp_path, {2: 2, 3: 2, 4: 4, 7: 7})
+    write_parameters(tmp_path, 1, arrays(1))
+    marked(tmp_path, "uploading", *files(2))
+    make_room(tmp_path, 5, needed=0)
+    assert files(2, 3, 4, 7) <= names(tmp_path)
+    # More than any disk has.
+    make_room(tmp_path, 5, needed=1 << 60)
+    assert names(tmp_path) == files(4)
+    removed = [record.getMessage() for record in caplog.records]
+    assert [line.split()[-3:] for line in removed] == [[str(epoch), "is", "removed"] for epoch in (7, 2, 3)]
 
 
 def test_a_newer_one_counts_only_with_its_best_arrays(tmp_path: Path):

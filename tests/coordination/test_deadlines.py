@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagemaker_ssd.contract.environment import Deadlines, read_deadlines, read_port
+from sagemaker_ssd.contract.environment import Deadlines, StopBudget, read_deadlines, read_port, stop_budget
 from sagemaker_ssd.errors import UserError
 
 
@@ -19,6 +19,20 @@ def test_each_can_be_set():
         "SAGEMAKER_SSD_PROGRESS_SECONDS": "1e3",
     }
     assert read_deadlines(environment) == Deadlines(60, 2.5, 1000)
+
+
+ARN = "arn:aws:sagemaker:eu-west-1:111122223333:training-job/cards"
+
+
+def test_sagemaker_gives_more_time_for_a_stop_than_docker_and_local_mode():
+    on_sagemaker = {"TRAINING_JOB_NAME": "cards", "TRAINING_JOB_ARN": ARN}
+    assert stop_budget(on_sagemaker) == StopBudget(100, first_model=True)
+    # Whatever else is waited for, SageMaker kills after 120 seconds, `docker stop` after 10.
+    assert read_deadlines(on_sagemaker).stop + 8 < 120
+    # The SDK's local modes set the job's name.
+    for elsewhere in ({}, {"TRAINING_JOB_NAME": "cards"}, {"TRAINING_JOB_ARN": ""}):
+        assert stop_budget(elsewhere) == StopBudget(8, first_model=False)
+        assert read_deadlines(elsewhere).stop == Deadlines().stop == 12
 
 
 def test_all_faults_at_once():

@@ -1,6 +1,7 @@
 """Hosts of a job meet, gather values, and agree how the job ends."""
 
 import itertools
+import json
 import random
 import socket
 import threading
@@ -93,13 +94,24 @@ def test_large_values_pass_and_too_large_or_strange_ones_are_refused_at_once():
         first, second = ours.start_all()
         answers: list[object] = []
         for link in (first, second):
-            link.all_gather("large", "x" * 500_000, lambda values: answers.append(len(values[0]) + len(values[1])))
+            link.all_gather("large", "x" * 1_000_000, lambda values: answers.append(len(values[0]) + len(values[1])))
         until(lambda: len(answers) == 2)
-        assert answers == [1_000_000] * 2
-        with pytest.raises(ValueError, match="the value of larger takes 600002 characters; at most 522240 are allowed"):
-            second.all_gather("larger", "x" * 600_000, answers.append)
+        assert answers == [2_000_000] * 2
+        match = "the value of larger takes 1100002 characters; at most 1048576 are allowed"
+        with pytest.raises(ValueError, match=match):
+            second.all_gather("larger", "x" * 1_100_000, answers.append)
         with pytest.raises(TypeError):
             second.all_gather("strange", {1, 2}, answers.append)
+
+
+def test_every_host_can_tell_the_boxes_of_many_classes():
+    # As the train channels are compared; on a hundred hosts a line of 1 MiB had 10 kB for each.
+    with job(12) as ours:
+        boxes = list(range(100_000, 114_000))
+        assert len(json.dumps(boxes)) > (1 << 20) / 12
+        ours.start_all()
+        for values in gathered(ours, [(host, "boxes", boxes) for host in ours.hosts]).values():
+            assert values == [("boxes", [boxes] * 12)]
 
 
 def test_done_when_all_are_done():

@@ -149,6 +149,39 @@ def test_a_stop_of_all_before_the_first_model_is_told_on_every_host(make_hosts: 
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("number", [0, 1])
+def test_sagemakers_stop_of_all_leaves_a_first_model(make_hosts: Callable[..., Hosts], number: int):
+    # The first host's next batch is a step of all hosts, which must take part in it.
+    hosts = make_hosts(2, epochs="9")
+    hosts.environment(TRAINING_JOB_ARN="arn:aws:sagemaker:eu-west-1:111122223333:training-job/cards")
+    hosts.start()
+    hosts[0].until("Start training.")
+    for host in (hosts[number], hosts[1 - number]):
+        assert host.process is not None
+        host.process.terminate()
+    first, second = hosts.end(100)
+    assert (first.code, first.failure, first.model_files) == (0, None, MODEL), first.log
+    assert (second.code, second.failure) == (0, None), second.log
+    assert first.metrics["best_mAP"] is None
+    assert left_running(hosts) == []
+
+
+@pytest.mark.long
+def test_a_parameter_server_that_does_not_start_has_the_hosts_time_limit(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2)
+    hosts.environment(SAGEMAKER_SSD_HOSTS_SECONDS="30")
+    hosts.start()
+    hosts[0].until("All 2 hosts are there")
+    # Its port answers nobody, as behind a security group that allows the first host's port alone.
+    os.kill(hosts[0].child("scheduler"), signal.SIGSTOP)
+    for end in hosts.end(120):
+        assert end.code == 2
+        assert end.failure is not None
+        assert "nothing for 30 seconds after the start of MXNet's parameter server" in end.failure
+        assert end.failure.endswith("or, if a host is only slow, raise SAGEMAKER_SSD_HOSTS_SECONDS")
+
+
+@pytest.mark.long
 def test_a_stop_before_the_hosts_have_met(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2)
     for host in hosts.hosts:

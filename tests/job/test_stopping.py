@@ -13,6 +13,7 @@ import pytest
 
 from ended_job import MODEL, Ended
 from job_runner import Job, Watched
+from sagemaker_ssd.worker.metrics import MetricsDocument
 
 pytestmark = pytest.mark.long
 
@@ -90,6 +91,78 @@ def test_sigterm(stage: str, make_job: Callable[..., Job], watch: Callable[..., 
     else:
         assert (code, ended.model_files) == (2, set())
         assert ended.failure == "stopped on request before the first model was saved, so there is no model"
+
+
+ON_SAGEMAKER = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:111122223333:training-job/cards"}
+# What the log says when SageMaker's stop comes in the first epoch, what the job says at its end, and whether its mAP is
+# known.
+FIRST_EPOCH = {
+    "training": ("Start training.", " before the first evaluation, a model of unknown mAP is in place", False),
+    "evaluating": ("#throughput_metric", ", the best model so far is in place", True),
+    "saving": ("Updating the best model", ", the best model so far is in place", True),
+}
+
+
+@pytest.mark.parametrize("stage", FIRST_EPOCH)
+def test_sagemakers_stop_waits_for_a_first_model(
+    stage: str, make_job: Callable[..., Job], watch: Callable[..., Watched]
+):
+    text, told, is_known = FIRST_EPOCH[stage]
+    job = small(make_job)
+    job.environment = ON_SAGEMAKER
+    running = watch(job)
+    running.until(text)
+    running.process.send_signal(signal.SIGTERM)
+    code, seconds = running.end()
+    ended = Ended(code, "".join(running.lines), job.base)
+    assert (code, ended.failure, ended.model_files) == (0, None, MODEL), ended.log
+    assert seconds < 100
+    assert f"Stopped on request{told}" in ended.log
+    MetricsDocument.model_validate(ended.metrics)
+    assert (ended.metrics["best_mAP"] is not None, len(ended.metrics["epochs"])) == (is_known, int(is_known))
+    mx.model.load_checkpoint(str(job.base / "model" / "model_algo_1"), 0)
+
+
+def test_sagemakers_stop_does_not_wait_once_there_is_a_model(
+    make_job: Callable[..., Job], watch: Callable[..., Watched]
+):
+    job = small(make_job)
+    job.environment = ON_SAGEMAKER
+    running = watch(job)
+    running.until("completed 10.0 % of epochs")
+    running.process.send_signal(signal.SIGTERM)
+    code, seconds = running.end()
+    assert code == 0
+    assert seconds < PATIENCE_SECONDS
+    assert Ended(code, "", job.base).metrics["best_mAP"] is not None
+
+
+def test_the_model_of_an_earlier_job_is_not_replaced_by_one_of_unknown_map(
+    make_job: Callable[..., Job], watch: Callable[..., Watched]
+):
+    job = small(make_job, epochs="1")
+    job.environment = ON_SAGEMAKER
+    assert job.run().code == 0
+    before = (job.base / "model" / "model_algo_1-0000.params").read_bytes()
+    running = watch(job)
+    running.until("Start training.")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end()[0] == 2
+    assert (job.base / "model" / "model_algo_1-0000.params").read_bytes() == before
+
+
+def test_a_stop_is_answered_while_the_jobs_files_are_read(make_job: Callable[..., Job], watch: Callable[..., Watched]):
+    # Whoever opens a FIFO waits for its writer, as one waits for a mount that gives no answer.
+    job = small(make_job)
+    job.config("hyperparameters").unlink()
+    os.mkfifo(job.config("hyperparameters"))
+    running = watch(job)
+    running.until("built for")
+    running.process.send_signal(signal.SIGTERM)
+    code, seconds = running.end()
+    assert (code, seconds < PATIENCE_SECONDS) == (2, True)
+    failure = Ended(code, "", job.base).failure
+    assert failure == "stopped on request before the training began, so there is no new model"
 
 
 def multiply(job: Job, copies: int) -> None:

@@ -36,6 +36,18 @@ def test_a_disk_that_fills_up_while_the_model_is_saved(make_job: Callable[..., J
     assert job.left_in_scratch() == []
 
 
+def test_the_log_tells_where_a_folder_is_in_the_way(make_job: Callable[..., Job]):
+    job = make_job(*TINY, **SETTINGS)
+    (job.base / "output" / "data" / "metrics.json").mkdir(parents=True)
+    ended = job.run()
+    assert ended.code == 1
+    assert ended.failure is not None
+    assert ended.failure.endswith("Is a directory; a file must be there: remove the folder")
+    # The sentence is not the error itself, which the log has with where it was raised.
+    assert "IsADirectoryError" in ended.log
+    assert "in write_json" in ended.log
+
+
 def on_a_terminal(job: Job, **environment: str) -> str:
     """Run a job whose stderr is a terminal and return everything that the terminal shows."""
     ours, theirs = pty.openpty()

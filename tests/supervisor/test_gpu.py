@@ -1,12 +1,13 @@
 """Which GPUs the GPU image accepts, from what nvidia-smi says; nvidia-smi is a script on PATH."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sagemaker_ssd.errors import PlatformError, UserError
-from sagemaker_ssd.supervisor.gpu import Card, check_cards, check_driver, read_cards, unsupported
+from sagemaker_ssd.supervisor.gpu import Card, check_cards, check_driver, count_gpus, read_cards, unsupported
 
 # What nvidia-smi answers to name,compute_cap with --format=csv,noheader.
 ACCEPTED = {
@@ -96,6 +97,39 @@ def test_a_gpu_that_hangs_ends_the_job_within_the_deadline(nvidia_smi: Callable[
     nvidia_smi("exec sleep 30")
     with pytest.raises(PlatformError, match=r"no answer in 0\.2 seconds.* another instance"):
         check_cards(1, deadline_seconds=0.2)
+
+
+# What nvidia-smi leaves behind in its driver is not reached by a kill of the script: here, it has a session of its own.
+UNREACHED = "setsid sleep 20 & sleep 20"
+
+
+def test_what_cannot_be_killed_is_not_waited_for(nvidia_smi: Callable[[str], None], tmp_path: Path):
+    nvidia_smi(UNREACHED)
+    begin = time.monotonic()
+    with pytest.raises(PlatformError, match=r"no answer in 0\.5 seconds"):
+        check_cards(1, deadline_seconds=0.5)
+    with pytest.raises(PlatformError, match=r"no answer in 1 seconds"):
+        count_gpus(tmp_path, deadline_seconds=1)
+    assert time.monotonic() - begin < 10
+
+
+def test_a_stop_is_answered_while_the_gpus_are_asked(nvidia_smi: Callable[[str], None], tmp_path: Path):
+    nvidia_smi(UNREACHED)
+    begin = time.monotonic()
+
+    def stopping() -> bool:
+        return time.monotonic() - begin > 1
+
+    assert count_gpus(tmp_path, stopping=stopping) is None
+    check_cards(1, stopping=stopping)
+    assert time.monotonic() - begin < 8
+
+
+@pytest.mark.parametrize("name", ["calendar", "queue", "json"])
+def test_the_gpus_are_counted_whatever_the_folder_holds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
+    monkeypatch.chdir(tmp_path)
+    assert count_gpus(tmp_path / "scratch") is not None
 
 
 def test_a_driver_that_cannot_be_loaded():

@@ -10,6 +10,7 @@ from sagemaker_ssd.contract.cluster import Cluster
 from sagemaker_ssd.coordination.protocol import Outcome
 from sagemaker_ssd.supervisor import host_group
 from sagemaker_ssd.supervisor.host_group import HostGroup
+from sagemaker_ssd.supervisor.stop_flag import StopFlag
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
 
@@ -20,7 +21,7 @@ def test_a_host_that_is_done_waits_while_the_first_makes_its_report(monkeypatch:
         monkeypatch.setenv("SAGEMAKER_SSD_PORT", str(probe.getsockname()[1]))
     # The deadline for a bug of the link, which what follows the training may exceed by far.
     monkeypatch.setattr(host_group, "_LAST_SECONDS", 0.5)
-    never = threading.Event()
+    never = StopFlag()
     first, second = (HostGroup(Cluster(hosts=HOSTS, current_host=host), "1", {}, never) for host in HOSTS)
     verdicts = {}
     waiting = threading.Thread(

@@ -3,7 +3,7 @@
 import signal
 
 from sagemaker_ssd.processes.exit_reason import exit_failure
-from sagemaker_ssd.supervisor.host_processes import memory_remedy
+from sagemaker_ssd.supervisor.host_processes import hanging_worker, memory_remedy
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, role_failure
 
 PARAMETER_SERVER = ParameterServer(hosts=2, address="10.0.0.7", scheduler=("10.0.0.4", 9100))
@@ -21,6 +21,22 @@ def test_a_batch_of_one_is_not_halved_to_nothing():
     error = exit_failure("the training process", -signal.SIGKILL, None, "", memory_remedy(1))
     assert error is not None
     assert "out of memory: lower image_shape, or" in error.sentence
+
+
+def test_a_worker_that_hangs_is_told_with_what_can_be_done():
+    expired = "nothing for 600 seconds after the start of MXNet's parameter server"
+    first = f"the training process on this host made no progress: {expired}. "
+    sentences = [
+        hanging_worker(expired, "SAGEMAKER_SSD_HOSTS_SECONDS", several=True).sentence,
+        hanging_worker(expired, None, several=True).sentence,
+        hanging_worker(expired, None, several=False).sentence,
+    ]
+    assert all(sentence.startswith(first) for sentence in sentences)
+    assert "allow all TCP ports between the hosts" in sentences[0]
+    assert sentences[0].endswith("raise SAGEMAKER_SSD_HOSTS_SECONDS")
+    assert "another host" in sentences[1]
+    assert "another host" not in sentences[2]
+    assert all(sentence.endswith("raise SAGEMAKER_SSD_PROGRESS_SECONDS") for sentence in sentences[1:])
 
 
 def test_a_server_without_its_network_is_no_bug():

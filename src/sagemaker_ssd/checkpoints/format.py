@@ -7,6 +7,7 @@ files of their own there. Whatever has none of the names below is neither read n
 import json
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -75,13 +76,29 @@ def _part(path: Path) -> Path:
 
 
 def is_uploading(path: Path) -> bool:
-    """Say whether SageMaker is uploading a file."""
-    return path.with_name(path.name + _UPLOADING).exists()
+    """Say whether SageMaker is uploading a file: the marker of the upload's begin stays there after its end."""
+    begun, ended = _marked_at(path, _UPLOADING), _marked_at(path, _UPLOADED)
+    return begun is not None and (ended is None or ended < begun)
 
 
 def is_uploaded(path: Path) -> bool:
-    """Say whether SageMaker has uploaded a file."""
-    return path.with_name(path.name + _UPLOADED).exists()
+    """Say whether SageMaker has uploaded a file as it is now."""
+    return _marked_at(path, _UPLOADED) is not None
+
+
+def _marked_at(path: Path, marker: str) -> int | None:
+    """Return when a file was marked, in nanoseconds; None without a marker, and for that of a file before this one."""
+    try:
+        written = path.stat().st_mtime_ns
+        marked = path.with_name(path.name + marker).stat().st_mtime_ns
+    except OSError:
+        return None
+    return marked if marked >= written else None
+
+
+def markers(path: Path) -> tuple[Path, Path]:
+    """Return where SageMaker's markers of a file are, if it has any."""
+    return path.with_name(path.name + _UPLOADING), path.with_name(path.name + _UPLOADED)
 
 
 def has_uploads(folder: Path) -> bool:
@@ -215,6 +232,17 @@ def write_parameters(folder: Path, epoch: int, arrays: CheckpointArrays) -> File
     path = folder / parameters_name(epoch)
     with durable_file(path, part=_part(path), what="the checkpoint", needed=size_of(named)) as part:
         save_arrays(part, named)
+        return file_facts(part)
+
+
+def copy_parameters(source: Path, folder: Path, epoch: int) -> FileFacts:
+    """Copy a model's file, which holds arrays by the same names, as the arrays of an epoch; without an optimizer's.
+
+    Raises UserError when the disk is full.
+    """
+    path = folder / parameters_name(epoch)
+    with durable_file(path, part=_part(path), what="the checkpoint", needed=source.stat().st_size) as part:
+        shutil.copyfile(source, part)
         return file_facts(part)
 
 

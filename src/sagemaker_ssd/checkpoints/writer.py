@@ -5,16 +5,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mxnet as mx
+
+from sagemaker_ssd.artifacts.model_files import size_of
 from sagemaker_ssd.checkpoints.format import (
     CheckpointArrays,
     FileFacts,
     Manifest,
+    copy_parameters,
     parameters_name,
     write_manifest,
     write_parameters,
 )
-from sagemaker_ssd.checkpoints.retention import remove_superseded
+from sagemaker_ssd.checkpoints.retention import make_room, remove_superseded
+from sagemaker_ssd.checkpoints.search import newest_checkpoint
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.model_folder import PARAMETERS
+from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.training.state import History, TrainingState
 from sagemaker_ssd.version import version
 
@@ -37,21 +44,57 @@ class CheckpointWriter:
         training_images: int,
         best: FileFacts | None,
     ) -> None:
-        self._folder, self._best = folder, best
+        self._folder, self._best, self._model = folder, best, job.paths.model
+        # Whether it is known that checkpoints cannot be written at present.
+        self._failing = False
         self._configuration = job.hyperparameters.final_configuration()
         self._start, self._data, self._training_images = dict(start), dict(data), training_images
 
     def write(self, state: TrainingState, history: History) -> None:
         """Write the checkpoint of the last epoch and remove those before that are not needed any more.
 
-        Raises OSError, and UserError when the disk is full; the checkpoints before are then as they were.
+        Where it cannot be written and an older one is whole, that is a warning: the job could go on from the older one.
+        Raises OSError or MXNetError, and UserError when the disk is full, where there is no whole one.
         """
-        epoch, best = len(history.epochs) - 1, history.best_epoch
+        epoch = len(history.epochs) - 1
+        try:
+            self._write(epoch, state, history)
+        except (OSError, UserError, mx.MXNetError) as error:
+            older = self._older_epoch()
+            if older is None:
+                raise
+            if not self._failing:
+                _log.warning(
+                    "The checkpoint of epoch %d could not be written, so that of epoch %d stays the newest one until "
+                    "there is room again: %s",
+                    *(epoch, older, error),
+                )
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _older_epoch(self) -> int | None:
+        """Return the epoch of the newest whole checkpoint, None where there is none or it cannot be read."""
+        try:
+            found = newest_checkpoint(self._folder).manifest
+        except (OSError, UserError):
+            return None
+        return None if found is None else found.epoch
+
+    def _write(self, epoch: int, state: TrainingState, history: History) -> None:
+        best = history.best_epoch
         arrays = CheckpointArrays(state.arguments, state.states, state.optimizer.arrays)
-        written = write_parameters(self._folder, epoch, arrays)
+        # The next model, which is written first, needs room too.
+        model = size_of(arrays.arguments) + size_of(arrays.states)
+        make_room(self._folder, epoch, 2 * model + size_of(arrays.optimizer))
         if best == epoch:
+            self._best = None
+        elif self._best is None or not (self._folder / parameters_name(best)).is_file():
+            # The checkpoint of that epoch could not be written.
+            self._best = copy_parameters(self._model / PARAMETERS, self._folder, best)
+        written = write_parameters(self._folder, epoch, arrays)
+        if self._best is None:
             self._best = written
-        assert self._best is not None
         manifest = Manifest(
             program=version(),
             epoch=epoch,

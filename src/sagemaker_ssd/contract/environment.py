@@ -11,7 +11,7 @@ from sagemaker_ssd.errors import UserError, problems, shown
 HOSTS_VARIABLE: Final = "SAGEMAKER_SSD_HOSTS_SECONDS"
 # Seconds after which a host that is not heard from is lost, `Deadlines.silence`.
 SILENCE_VARIABLE: Final = "SAGEMAKER_SSD_SILENCE_SECONDS"
-# Seconds that a training process may go without progress, `Deadlines.progress`.
+# Seconds that a training process, or the check of a job's files, may go without progress, `Deadlines.progress`.
 PROGRESS_VARIABLE: Final = "SAGEMAKER_SSD_PROGRESS_SECONDS"
 # The port on which the first host waits for the others: jobs that share a machine need one each.
 PORT_VARIABLE: Final = "SAGEMAKER_SSD_PORT"
@@ -23,10 +23,17 @@ DEFAULT_PIPE_SECONDS: Final = 600.0
 # The folder of the installed weights, where it is not the Python environment's own.
 WEIGHTS_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS"
 
-# From the request to stop until the supervisor kills the worker; `docker stop` gives 10 seconds to the whole job.
-STOP_SECONDS: Final = 8.0
-# Of these, what the worker may spend on a model that is just being saved.
-SAVE_SECONDS: Final = 7.0
+# What SageMaker sets where it runs a job itself. The local modes of its SDK, versions 2 and 3, set TRAINING_JOB_NAME
+# alone.
+_ARN_VARIABLE: Final = "TRAINING_JOB_ARN"
+# From the request to stop until the supervisor kills the worker. SageMaker kills the container after 120 seconds,
+# `docker stop` and local mode after 10; what is left is for the kill and for the hosts to agree how the job ended.
+_STOP_SECONDS: Final = 8.0
+_STOP_SECONDS_ON_SAGEMAKER: Final = 100.0
+# Of these, what the worker leaves of its time, so that it ends by itself before it is killed.
+_MARGIN_SECONDS: Final = 1.0
+# From the end of the worker's time until all hosts have to agree.
+_AGREEMENT_SECONDS: Final = 4.0
 # For what the first host does after the training; the other hosts, whose part is done, wait as long for its end.
 FINALIZE_SECONDS: Final = 3600.0
 
@@ -43,7 +50,7 @@ class Deadlines:
     hosts: float = 600
     silence: float = 20
     progress: float = 1800
-    stop: float = 12
+    stop: float = _STOP_SECONDS + _AGREEMENT_SECONDS
     late: float = 20
 
     @property
@@ -57,6 +64,29 @@ class Deadlines:
         return min(30.0, self.hosts / 3)
 
 
+@dataclass(frozen=True)
+class StopBudget:
+    """How long a stop may take, in seconds from the request on.
+
+    worker: until the training process is killed. saving: until it ends by itself, whatever is not saved by then.
+    first_model: whether that is enough to wait for a first model; in a few seconds it would be a matter of luck.
+    """
+
+    worker: float
+    first_model: bool
+
+    @property
+    def saving(self) -> float:
+        """The time in which the training process may still save a model."""
+        return self.worker - _MARGIN_SECONDS
+
+
+def stop_budget(environment: Mapping[str, str]) -> StopBudget:
+    """Return the time for a stop: SageMaker itself gives more than `docker stop` and local mode."""
+    on_sagemaker = environment.get(_ARN_VARIABLE, "").startswith("arn:")
+    return StopBudget(_STOP_SECONDS_ON_SAGEMAKER if on_sagemaker else _STOP_SECONDS, first_model=on_sagemaker)
+
+
 def read_deadlines(environment: Mapping[str, str]) -> Deadlines:
     """Read the deadlines that the environment sets; raises UserError with all faults."""
     faults: list[str] = []
@@ -64,6 +94,7 @@ def read_deadlines(environment: Mapping[str, str]) -> Deadlines:
         hosts=_seconds(environment, HOSTS_VARIABLE, Deadlines.hosts, faults),
         silence=_seconds(environment, SILENCE_VARIABLE, Deadlines.silence, faults),
         progress=_seconds(environment, PROGRESS_VARIABLE, Deadlines.progress, faults),
+        stop=stop_budget(environment).worker + _AGREEMENT_SECONDS,
     )
     if faults:
         raise UserError(problems(faults))

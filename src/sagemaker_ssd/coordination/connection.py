@@ -18,7 +18,8 @@ _LONGEST_TICK: Final = 2
 class Connection(asyncio.Protocol):
     """Hands each message to `received` as soon as its bytes are read, and its end, with the reason, once to `ended`.
 
-    `silent_seconds` is for the caller to count: the seconds since bytes came, which set it to 0.
+    `silent_seconds` is for the caller to count: the seconds since bytes came, which set it to 0. `longest_line` is for
+    the caller to raise: a longer one ends the connection.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._opened, self.received, self.ended = opened, received, ended
         self.silent_seconds = 0.0
+        self.longest_line = LONGEST_LINE
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._over = False
@@ -48,13 +50,13 @@ class Connection(asyncio.Protocol):
             self._buffer = bytearray(rest)
             for line in lines:
                 self._receive_line(bytes(line))
-        if len(self._buffer) > LONGEST_LINE:
+        if len(self._buffer) > self.longest_line:
             self.abort(_TOO_LONG)
 
     def _receive_line(self, line: bytes) -> None:
         if self._over:
             return
-        if len(line) > LONGEST_LINE:
+        if len(line) > self.longest_line:
             self.abort(_TOO_LONG)
             return
         try:

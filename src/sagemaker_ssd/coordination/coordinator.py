@@ -24,6 +24,7 @@ from sagemaker_ssd.coordination.protocol import (
     decode_outcome,
     encode,
     encode_outcome,
+    longest_line,
 )
 from sagemaker_ssd.coordination.state import LinkState, Rendezvous
 from sagemaker_ssd.coordination.verdict import VerdictRules
@@ -136,6 +137,7 @@ class Coordinator:
     def _admit(self, host: str, connection: Connection) -> None:
         connection.received = lambda connection, message: self._received(host, connection, message)
         connection.ended = lambda connection, reason: self._lost(host, reason)
+        connection.longest_line = longest_line(1)
         self._participants[host] = connection
         self._rules.host_joined(host)
         if self._state.stopping:

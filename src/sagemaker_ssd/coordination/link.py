@@ -14,13 +14,11 @@ from typing import Any, Final
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.coordinator import Coordinator
 from sagemaker_ssd.coordination.participant import Participant
-from sagemaker_ssd.coordination.protocol import LONGEST_LINE, Handshake, Outcome
+from sagemaker_ssd.coordination.protocol import LONGEST_VALUE, Handshake, Outcome
 from sagemaker_ssd.coordination.state import GatherCallback, LinkState, Rendezvous
 from sagemaker_ssd.errors import internal_error
 
 _log = logging.getLogger(__name__)
-# For the rest of the line that carries the values of all hosts.
-_ENVELOPE: Final = 4096
 _LAST_SECONDS: Final = 5.0
 
 
@@ -32,7 +30,6 @@ class Link:
 
     def __init__(self, handshake: Handshake, deadlines: Deadlines, port: int) -> None:
         self._here, self._deadlines = handshake.host, deadlines
-        self._longest_value = (LONGEST_LINE - _ENVELOPE) // len(handshake.hosts)
         self._state = LinkState()
         side = Coordinator if handshake.host == handshake.hosts[0] else Participant
         self._side: Coordinator | Participant = side(handshake, deadlines, port, self._state)
@@ -81,13 +78,11 @@ class Link:
     def all_gather(self, name: str, value: object, callback: GatherCallback) -> None:
         """Give this host's JSON value for `name`; `callback` gets all hosts' in their order, in the link's thread.
 
-        Raises TypeError or ValueError for a value that is not JSON, or whose share of a line of 1 MiB is too large.
+        Raises TypeError or ValueError for a value that is not JSON, or that is longer than 1 MiB.
         """
         text = json.dumps(value)
-        if len(text) + len(name) > self._longest_value:
-            raise ValueError(
-                f"the value of {name} takes {len(text)} characters; at most {self._longest_value} are allowed"
-            )
+        if len(text) > LONGEST_VALUE:
+            raise ValueError(f"the value of {name} takes {len(text)} characters; at most {LONGEST_VALUE} are allowed")
         self._call(self._state.expect_values, name, callback)
         # All hosts, this one too, get values as JSON gives them back.
         self._call(self._side.all_gather, name, json.loads(text))

@@ -19,6 +19,7 @@ from sagemaker_ssd.coordination.protocol import (
     encode,
     encode_handshake,
     encode_outcome,
+    longest_line,
 )
 from sagemaker_ssd.coordination.state import LinkState, Rendezvous
 
@@ -147,6 +148,7 @@ class Participant:
 
     def _admitted(self, connection: Connection) -> None:
         connection.received, connection.ended = self._received, self._lost
+        connection.longest_line = longest_line(len(self._handshake.hosts))
         self._connection, self._first_responds = connection, True
         for line in self._outbox:
             connection.send(line)

@@ -52,8 +52,18 @@ class MessageKind(StrEnum):
 
 
 Message = dict[str, Any]
+# Before a host has said who it is; nothing that it sends then comes near.
 LONGEST_LINE: Final = 1 << 20
+# What one host gives to `all_gather`, as JSON: the boxes of a hundred thousand classes.
+LONGEST_VALUE: Final = 1 << 20
+# For the rest of a line that carries values.
+_ENVELOPE: Final = 4096
 _LONGEST_SENTENCE: Final = 100_000
+
+
+def longest_line(values: int) -> int:
+    """Return how long a line can be between hosts that know one another: with so many hosts' values."""
+    return values * LONGEST_VALUE + _ENVELOPE
 
 
 def encode(kind: MessageKind, **content: object) -> bytes:

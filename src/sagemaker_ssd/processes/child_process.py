@@ -26,7 +26,8 @@ class ChildProcess:
         self, module: str, arguments: Sequence[str], environment: Mapping[str, str], *, pass_fds: Sequence[int] = ()
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, "--supervisor", str(os.getpid()), *arguments],
+            # -P: a file `json.py` where the job is started must not be taken for Python's own.
+            [sys.executable, "-P", "-m", module, "--supervisor", str(os.getpid()), *arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -21,11 +21,14 @@ class Watchdog:
         self._activity, self._elapsed, self._busy = "", 0.0, False
         self._timeout: float | None = None
         self._usage: object = None
+        # The environment variable that sets the timeout, for who tells of the expiry.
+        self.variable: str | None = None
 
-    def kick(self, activity: str, timeout: float | None, *, busy: bool = False) -> None:
+    def kick(self, activity: str, timeout: float | None, *, busy: bool = False, variable: str | None = None) -> None:
         """Note that something was done, and how soon the next thing will be."""
         with self._lock:
             self._activity, self._timeout, self._elapsed, self._busy = activity, timeout, 0.0, busy
+            self.variable = variable
 
     def check(self, seconds: float, usage: object = None) -> str | None:
         """Let time pass; return how long nothing has followed and after what once it has expired, else None.
@@ -41,9 +44,14 @@ class Watchdog:
             return f"nothing for {self._timeout:g} seconds after {self._activity}" if expired else None
 
 
-def resource_usage(pid: int) -> object:
-    """Return a process's processor time and its reads and writes so far, None when it has ended (proc(5))."""
+def resource_usage(pid: int, thread: int | None = None) -> object:
+    """Return a process's processor time and its reads and writes so far, None when it has ended (proc(5)).
+
+    thread: the id of a thread of it, if it is to be looked at alone.
+    """
     folder = Path("/proc") / str(pid)
+    if thread is not None:
+        folder = folder / "task" / str(thread)
     try:
         times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
         return times, (folder / "io").read_text()

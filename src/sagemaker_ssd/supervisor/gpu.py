@@ -2,14 +2,14 @@
 
 import ctypes
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.errors import PlatformError, UserError
+from sagemaker_ssd.processes.answers import ask
 
 FAMILIES: Final = "ml.p3, ml.g4dn, ml.p4d, ml.g5 or ml.g6"
 CPU_IMAGE: Final = "the CPU image, sagemaker-ssd:cpu"
@@ -19,7 +19,6 @@ _MAJOR_VERSIONS: Final = range(5, 9)
 # Of the cards whose drivers do not tell the capability, the one that no instance but p2 has.
 _CAPABILITY_BY_NAME: Final = {"K80": (3, 7)}
 _COUNT_GPUS: Final = "from sagemaker_training.environment import num_gpus; print(num_gpus())"
-_COUNT_SECONDS: Final = 120
 
 
 @dataclass(frozen=True)
@@ -41,62 +40,54 @@ def check_driver(library: str = "libcuda.so.1") -> None:
         ) from error
 
 
-def count_gpus(scratch: Path) -> int:
+def count_gpus(
+    scratch: Path, *, stopping: Callable[[], bool] = lambda: False, deadline_seconds: float = 120
+) -> int | None:
     """Count the machine's GPUs, as sagemaker-training does.
 
     Asked in a child process: importing sagemaker_training takes part of a second, makes a folder `code` below its
     base directory (here `scratch`, so that a read-only one does not matter), and runs nvidia-smi without a deadline.
-    Raises PlatformError when there is no answer in time.
+    Returns None as soon as `stopping` says so. Raises PlatformError when there is no answer in time.
     """
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(scratch)}
+    command = [sys.executable, "-P", "-c", _COUNT_GPUS]
     try:
-        answer = subprocess.run(
-            [sys.executable, "-c", _COUNT_GPUS],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_COUNT_SECONDS,
-            # A signal to the supervisor's group is the supervisor's to answer.
-            start_new_session=True,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _hanging_driver(_COUNT_SECONDS) from error
+        answer = ask(command, seconds=deadline_seconds, environment=environment, stopping=stopping)
+    except TimeoutError as error:
+        raise _hanging_driver(deadline_seconds) from error
+    if answer is None:
+        return None
     if answer.returncode != 0:
         reason = answer.stderr.strip()[-300:] or f"exit code {answer.returncode}"
         raise PlatformError(f"could not ask sagemaker-training for the GPUs: {reason}")
     return int(answer.stdout.split()[-1])
 
 
-def check_cards(gpus: int, deadline_seconds: float = 60) -> None:
+def check_cards(gpus: int, *, stopping: Callable[[], bool] = lambda: False, deadline_seconds: float = 60) -> None:
     """Raise UserError where there are no GPUs or one that the GPU image cannot use.
 
-    Raises PlatformError when nvidia-smi gives no answer in time.
+    Returns as soon as `stopping` says so. Raises PlatformError when nvidia-smi gives no answer in time.
     """
     if gpus == 0:
         raise UserError(
             "this is the GPU image, and nvidia-smi finds no GPU on this machine: choose an instance type with a GPU, "
             f"of the families {FAMILIES}, or use {CPU_IMAGE}"
         )
-    sentence = unsupported(_query_cards(deadline_seconds))
+    sentence = unsupported(_query_cards(deadline_seconds, stopping))
     if sentence is not None:
         raise UserError(sentence)
 
 
-def _query_cards(deadline_seconds: float) -> list[Card]:
+def _query_cards(deadline_seconds: float, stopping: Callable[[], bool]) -> list[Card]:
     # Drivers before 510 refuse a question for compute_cap.
     for fields in ("name,compute_cap", "name"):
         try:
-            answer = subprocess.run(
-                ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=deadline_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
+            command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+            answer = ask(command, seconds=deadline_seconds, stopping=stopping)
+        except TimeoutError as error:
             raise _hanging_driver(deadline_seconds) from error
+        if answer is None:
+            return []
         if answer.returncode == 0:
             return read_cards(answer.stdout)
     return []

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
@@ -12,10 +11,11 @@ from typing import Final, TypeVar
 from sagemaker_ssd.contract.cluster import Cluster
 from sagemaker_ssd.contract.environment import DEFAULT_PORT, FINALIZE_SECONDS, Deadlines, read_deadlines, read_port
 from sagemaker_ssd.coordination.link import Link
-from sagemaker_ssd.coordination.protocol import Handshake, Outcome
+from sagemaker_ssd.coordination.protocol import Handshake, Kind, Outcome
 from sagemaker_ssd.coordination.state import GatherCallback
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer
+from sagemaker_ssd.supervisor.stop_flag import StopFlag, StoppedEarlyError
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.2
@@ -31,11 +31,10 @@ class HostGroup:
     stop. deadlines: the defaults where the environment has faults, which `check_environment` tells.
     """
 
-    def __init__(
-        self, cluster: Cluster, version: str, configuration: Mapping[str, str] | None, stop: threading.Event
-    ) -> None:
+    def __init__(self, cluster: Cluster, version: str, configuration: Mapping[str, str] | None, stop: StopFlag) -> None:
         self._cluster, self._stop = cluster, stop
-        self.deadlines, self._faults = Deadlines(), list[str]()
+        self._faults = list[str]()
+        self.deadlines = self._read(read_deadlines, Deadlines())
         self._link = self._open_link(version, configuration) if cluster.several else None
 
     def _open_link(self, version: str, configuration: Mapping[str, str] | None) -> Link:
@@ -47,7 +46,6 @@ class HostGroup:
             version=version,
             configuration=None if text is None else hashlib.sha256(text.encode()).hexdigest(),
         )
-        self.deadlines = self._read(read_deadlines, self.deadlines)
         link = Link(handshake, self.deadlines, self._read(read_port, DEFAULT_PORT))
         link.start()
         return link
@@ -87,6 +85,11 @@ class HostGroup:
         if self._stop.is_set() and self._link is not None:
             self._link.request_stop()
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is settled how the job ends, so that nobody waits for this host."""
+        return self._link is None or self._link.verdict is not None
+
     def check_verdict(self) -> None:
         """Raise JobError when another host has ended the job."""
         verdict = None if self._link is None else self._link.verdict
@@ -121,8 +124,9 @@ class HostGroup:
         return verdict
 
     def report_failure(self, error: JobError) -> None:
-        """Tell the other hosts why this one failed; without effect where they ended the job."""
-        self.agree_on_outcome(Outcome("failed", self._cluster.current_host, error.exit_code, error.sentence))
+        """Tell the other hosts why this one failed, or stopped; without effect where they ended the job."""
+        kind: Kind = "stopped" if isinstance(error, StoppedEarlyError) else "failed"
+        self.agree_on_outcome(Outcome(kind, self._cluster.current_host, error.exit_code, error.sentence))
 
     def close(self) -> None:
         """Leave when the others have heard the verdict, or at once when this host is asked to stop meanwhile."""

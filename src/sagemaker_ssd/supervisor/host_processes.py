@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE, STOP_SECONDS
+from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, PROGRESS_VARIABLE, stop_budget
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.coordination.state import GatherCallback
 from sagemaker_ssd.cores import usable_cores
@@ -26,6 +26,9 @@ from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, rol
 
 _log = logging.getLogger(__name__)
 _WORKER: Final = "sagemaker_ssd.worker"
+_POLL_SECONDS: Final = 0.2
+# From the end of the wait for a stream until a worker that waits for it counts as one that hangs, in seconds.
+_STREAM_MARGIN: Final = 60.0
 _PARAMETER_SERVER: Final = "sagemaker_ssd.worker.parameter_server"
 AllGather = Callable[[str, object, GatherCallback], None]
 
@@ -41,10 +44,14 @@ class HostProcesses:
         self, job: Job, host_group: HostGroup, parameter_server: ParameterServer | None, *, scratch: Path, gpus: int
     ) -> None:
         self._memory_remedy = memory_remedy(job.hyperparameters.mini_batch_size)
+        self._cluster, self._host_group = job.cluster, host_group
+        self._stop_seconds = stop_budget(os.environ).worker
         self._parameter_server = parameter_server
         self._servers: dict[Role, ChildProcess] = {}
         self._last_check = time.monotonic()
-        patience = host_group.deadlines.progress
+        # Who waits for a stream has a deadline of its own, which tells more.
+        streams = [channel.pipe_seconds for channel in (job.train, job.validation) if channel.mode == "Pipe"]
+        patience = max([host_group.deadlines.progress, *(seconds + _STREAM_MARGIN for seconds in streams)])
         environment: Mapping[str, str] = os.environ
         try:
             if parameter_server is not None:
@@ -58,9 +65,7 @@ class HostProcesses:
                 worker_environment(environment, usable_cores()),
                 host_group.all_gather,
             )
-            if parameter_server is not None:
-                # The other hosts wait for this one's worker.
-                self._worker.watchdog.kick("its start", patience, busy=True)
+            self._worker.watchdog.kick("its start", patience, busy=True)
         except BaseException:
             self._kill_servers()
             raise
@@ -73,8 +78,7 @@ class HostProcesses:
             self._check_end_of_worker()
             return True
         self._check_servers()
-        self._check_watchdog()
-        return False
+        return self._check_watchdog()
 
     def _check_end_of_worker(self) -> None:
         worker = self._worker
@@ -99,20 +103,37 @@ class HostProcesses:
                     role, process.returncode or 0, process.stderr_tail, self._parameter_server, self._memory_remedy
                 )
 
-    def _check_watchdog(self) -> None:
+    def _check_watchdog(self) -> bool:
+        """Say whether the worker's part is done although it hangs; raises PlatformError where it hangs before."""
         now = time.monotonic()
         expired = self._worker.watchdog.check(now - self._last_check, resource_usage(self._worker.pid))
         self._last_check = now
-        if expired is not None:
-            raise PlatformError(
-                f"the training process on this host made no progress: {expired}. It hangs, or another host that it "
-                "waits for, or the network between them: start the job again; or, if a host is only slow, raise "
-                f"{PROGRESS_VARIABLE}"
+        if expired is None:
+            return False
+        if self._worker.report is not None and self._worker.report.get("exit_code") == 0:
+            _log.warning(
+                "The training is done and its model is whole, but the training process hangs while it makes what "
+                "follows (%s): report, deploy form or ONNX model may be missing",
+                expired,
             )
+            self._worker.kill()
+            return True
+        raise hanging_worker(expired, self._worker.watchdog.variable, several=self._cluster.several)
 
     def stop(self) -> None:
-        """Send the worker SIGTERM, and kill it when it has not ended in time."""
-        self._worker.stop(STOP_SECONDS)
+        """Have the worker end in the time that a stop may take, and kill it when it does not.
+
+        The other hosts' workers go on until the first one's has saved what it can, since it makes its steps with them.
+        """
+        if self._cluster.is_first:
+            self._worker.stop(self._stop_seconds)
+            return
+        deadline = time.monotonic() + self._stop_seconds
+        while time.monotonic() < deadline and not self._host_group.is_decided:
+            # It can fail now, as the first host's worker is not there any more.
+            if self._worker.wait(_POLL_SECONDS):
+                return
+        self._worker.kill()
 
     def _kill_servers(self) -> None:
         for process in self._servers.values():
@@ -132,7 +153,8 @@ class WorkerProcess(ChildProcess):
     """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
 
     {"report": {"exit_code", "sentence"}} says how it ended: `report`, None when it had no chance to say.
-    {"progress": text, "within": seconds or null, "busy": whether} says what it does, and kicks the `watchdog`.
+    {"progress": text, "within": seconds or null, "busy": whether, "variable": what sets the seconds} says what it does,
+    and kicks the `watchdog`.
     {"gather": name, "value": value} is handed to `all_gather`; the values of all hosts go back as
     {"gathered": name, "values": [...]}.
     """
@@ -166,7 +188,9 @@ class WorkerProcess(ChildProcess):
                 self.report = report
             elif "progress" in message:
                 timeout = within if isinstance(within, int | float) else None
-                self.watchdog.kick(str(message["progress"]), timeout, busy=bool(message.get("busy")))
+                variable = str(message["variable"]) if "variable" in message else None
+                busy = bool(message.get("busy"))
+                self.watchdog.kick(str(message["progress"]), timeout, busy=busy, variable=variable)
             elif isinstance(name, str):
                 self._all_gather(name, message.get("value"), lambda values: self._answer(name, values))
         except Exception as error:
@@ -207,6 +231,26 @@ def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str
         "PYTHONUNBUFFERED": "1",
     }
     return {**defaults, **environment}
+
+
+def hanging_worker(expired: str, variable: str | None, *, several: bool) -> PlatformError:
+    """Return the failure of a worker that hangs: `expired` since when, `variable` for how long it may, if not usual."""
+    what = f"the training process on this host made no progress: {expired}"
+    if variable == HOSTS_VARIABLE:
+        return PlatformError(
+            f"{what}. The hosts have met, but MXNet's parameter server, which uses ports of its own, finds no way "
+            "between them: allow all TCP ports between the hosts (on SageMaker in the security groups of the job's "
+            f"VPC), and start the job again; or, if a host is only slow, raise {variable}"
+        )
+    if several:
+        return PlatformError(
+            f"{what}. It hangs, or another host that it waits for, or the network between them: start the job again; "
+            f"or, if a host is only slow, raise {PROGRESS_VARIABLE}"
+        )
+    return PlatformError(
+        f"{what}. It hangs, as when a GPU, the disk or a mounted channel (FastFile) gives no answer: start the job "
+        f"again; or, if the machine is only slow, raise {PROGRESS_VARIABLE}"
+    )
 
 
 def memory_remedy(mini_batch_size: int) -> str:

@@ -1,6 +1,7 @@
 """A host's part of the job, from its folders and processes to what they leave in the model folder."""
 
 import contextlib
+import json
 import logging
 from typing import Final
 
@@ -60,6 +61,15 @@ def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome
     return Outcome("done", host)
 
 
+def is_unevaluated(job: Job) -> bool:
+    """Say whether the model of this run was saved before an evaluation, as metrics.json tells."""
+    try:
+        metrics = json.loads((job.paths.output_data / "metrics.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(metrics, dict) and metrics.get("best_mAP") is None
+
+
 def _stopped_early(job: Job, *, model_is_there: bool) -> str:
     text = "stopped on request before the first model was saved, "
     text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
@@ -69,9 +79,11 @@ def _stopped_early(job: Job, *, model_is_there: bool) -> str:
 def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> None:
     """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
     with scratch_folder() as scratch:
-        gpus = count_gpus(scratch)
+        gpus = count_gpus(scratch, stopping=lambda: host_group.stop_requested)
+        if gpus is None:
+            return
         if gpu_build:
-            check_cards(gpus)
+            check_cards(gpus, stopping=lambda: host_group.stop_requested)
         parameter_server = host_group.rendezvous()
         if host_group.stop_requested:
             return

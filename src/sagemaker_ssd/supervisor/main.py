@@ -1,41 +1,41 @@
 """The supervisor's story from the signals to the exit code: reads the job, runs this host's part, says how it ended."""
 
+import contextlib
 import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from sagemaker_ssd import logs
 from sagemaker_ssd.contract.cluster import find_cluster
+from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE, Deadlines, read_deadlines
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.contract.paths import Paths
-from sagemaker_ssd.errors import JobError, UserError, shorten, unexpected_error
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, shorten, unexpected_error
+from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
 from sagemaker_ssd.supervisor.gpu import check_driver
 from sagemaker_ssd.supervisor.host_group import HostGroup
-from sagemaker_ssd.supervisor.host_run import run_host
+from sagemaker_ssd.supervisor.host_run import is_unevaluated, run_host
+from sagemaker_ssd.supervisor.stop_flag import STOP_SIGNALS, StopFlag, StoppedEarlyError
 from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
 _ARGUMENTS: Final[tuple[list[str], ...]] = ([], ["train"])
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_POLL_SECONDS: Final = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the job below SAGEMAKER_BASE_DIR, else /opt/ml; return the exit code."""
     logs.configure()
-    stop = threading.Event()
-
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in _STOP_SIGNALS:
-        signal.signal(number, request_stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    stop = StopFlag()
+    stop.answer_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
     paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
     _remove_failure(paths.failure)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         _check_arguments(arguments)
         if is_gpu_build():
             check_driver()
-        job = read_job(paths.base)
+        job = _read_job(paths.base, stop)
         host_group = HostGroup(job.cluster, version(), job.hyperparameters.final_configuration(), stop)
         _run(job, host_group)
     except Exception as error:
@@ -71,6 +71,48 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         )
 
 
+def _read_job(base: Path, stop: StopFlag) -> Job:
+    """Read the job in a thread, since it walks its channels: that can take minutes, and for ever on a dead mount.
+
+    Raises JobError; PlatformError also where the walk hangs or this host is asked to stop meanwhile.
+    """
+    done: Future[Job] = Future()
+
+    def read() -> None:
+        try:
+            done.set_result(read_job(base))
+        except BaseException as error:
+            done.set_exception(error)
+
+    # No pool, which would wait for the thread at the end of the program.
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    watchdog = Watchdog()
+    watchdog.kick("its start", _progress_seconds(), busy=True)
+    before = time.monotonic()
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return done.result(_POLL_SECONDS)
+        if stop.is_set():
+            raise StoppedEarlyError
+        now = time.monotonic()
+        expired = watchdog.check(now - before, resource_usage(os.getpid(), thread.native_id))
+        before = now
+        if expired is not None:
+            raise PlatformError(
+                f"the check of the job's files made no progress: {expired}. It hangs, as when a mounted channel "
+                f"(FastFile) gives no answer: start the job again; or, if it is only slow, raise {PROGRESS_VARIABLE}"
+            )
+
+
+def _progress_seconds() -> float:
+    """Return the deadline for progress; its default where the variables have faults, which are told later."""
+    try:
+        return read_deadlines(os.environ).progress
+    except UserError:
+        return Deadlines.progress
+
+
 def _run(job: Job, host_group: HostGroup) -> None:
     """Train together with the other hosts, if any; raises JobError."""
     _log_configuration(job)
@@ -82,6 +124,8 @@ def _run(job: Job, host_group: HostGroup) -> None:
     stopped = outcome.kind == "stopped"
     message = "Stopped on request, the best model so far is in place" if stopped else "Training is done"
     if job.cluster.is_first:
+        if stopped and is_unevaluated(job):
+            message = "Stopped on request before the first evaluation, a model of unknown mAP is in place"
         metrics, report = (job.paths.output_data / name for name in ("metrics.json", "report.html"))
         _log.info("%s. Model: %s; metrics: %s", message, job.paths.model, metrics)
         # One of an earlier job in the same folder is older than this job's metrics.
@@ -108,7 +152,7 @@ def _as_job_error(error: Exception) -> JobError:
     return unexpected_error(error)
 
 
-def _group_of_faulty_job(paths: Paths, arguments: Sequence[str], stop: threading.Event) -> HostGroup | None:
+def _group_of_faulty_job(paths: Paths, arguments: Sequence[str], stop: StopFlag) -> HostGroup | None:
     """Find the other hosts of a job whose files have faults; None on one host, and where it cannot be told."""
     if list(arguments) not in _ARGUMENTS:
         return None

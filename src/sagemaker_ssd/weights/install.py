@@ -68,7 +68,7 @@ def download(source: Source, folder: Path) -> Path:
     environment = {name: value for name, value in os.environ.items() if name != "MXNET_HOME"}
     try:
         ended = subprocess.run(
-            [sys.executable, *command],
+            [sys.executable, "-P", *command],
             env=environment,
             capture_output=True,
             text=True,

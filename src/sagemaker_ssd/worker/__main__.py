@@ -1,6 +1,7 @@
 """The worker process: runs the training and reports to the supervisor how it ended."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from sagemaker_ssd import logs
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
+from sagemaker_ssd.contract.environment import stop_budget
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
 from sagemaker_ssd.worker.failures import explain
@@ -46,11 +48,12 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
             scratch=arguments.scratch,
             gpus=arguments.gpus,
             progress_bar=arguments.progress_bar,
-            saving=sigterm.saving,
+            sigterm=sigterm,
         )
     except BaseException as error:
         failure = explain(error, workload, mini_batch_size)
-        if isinstance(failure, ProgramError):
+        # Where the sentence is not what was raised, nothing else tells what was, and where.
+        if failure is not error or isinstance(failure, ProgramError):
             logging.getLogger(__name__).exception("training failed")
         return failure
     return None
@@ -58,7 +61,7 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
 
 def main() -> None:
     """Train, report the exit code and the sentence, and leave."""
-    sigterm = SigtermListener()
+    sigterm = SigtermListener(stop_budget(os.environ))
     sigterm.start()
     arguments = _arguments()
     end_with_supervisor(arguments.supervisor)
@@ -67,8 +70,10 @@ def main() -> None:
     error = _run(arguments, supervisor, sigterm)
     exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
     supervisor.report(exit_code, sentence)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Nobody may read it any more.
+        with contextlib.suppress(OSError):
+            stream.flush()
     # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.
     os._exit(exit_code)
 

@@ -1,14 +1,15 @@
 """The trainer that the job's hyperparameters ask for: frozen layers, devices, number format, parameter server."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import mxnet as mx
 
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
+from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, read_deadlines
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.ssd.graphs import training_graph
@@ -21,8 +22,6 @@ from sagemaker_ssd.training.updates import DistributedKVStore, connect, is_async
 from sagemaker_ssd.worker.agreement import check_devices
 
 _log = logging.getLogger(__name__)
-# All workers come to the parameter server within moments, after they have exchanged their channels' figures.
-_CONNECTING_SECONDS: Final = 300.0
 
 
 def build_trainer(
@@ -140,7 +139,9 @@ def _join_parameter_server(
     kind: DistributedKVStore, devices: Sequence[mx.Context], group: ProcessGroup
 ) -> mx.kv.KVStore:
     check_devices(group, len(devices))
-    group.report_progress("the start of MXNet's parameter server", timeout=_CONNECTING_SECONDS)
+    # They meet a second time, over other ports.
+    seconds = read_deadlines(os.environ).hosts
+    group.report_progress("the start of MXNet's parameter server", timeout=seconds, variable=HOSTS_VARIABLE)
     store = connect(kind, gpus=devices[0].device_type == "gpu")
     _log.info("Create Store: %s, %d hosts", store.type, store.num_workers)
     return store

@@ -1,12 +1,10 @@
 """The epochs of a job, one after the other: trained, evaluated, and the best model, checkpoint and metrics written."""
 
-import contextlib
 import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +20,7 @@ from sagemaker_ssd.checkpoints.resume import Checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.model_folder import model_state
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.average_precision import Scores
@@ -40,6 +39,7 @@ from sagemaker_ssd.worker.build_trainer import build_trainer
 from sagemaker_ssd.worker.inputs import CheckedChannels
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
+from sagemaker_ssd.worker.stopping import SigtermListener
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,8 @@ class EpochRunner:
     ) -> None:
         hyperparameters = job.hyperparameters
         self._job, self._channels, self._shares = job, channels, shares
+        # A processor that computes is seen to; of a GPU nothing is seen, and who waits for it in vain may be busy.
+        self._alone = not group.several and devices[0].device_type == "cpu"
         self._network, self._group = network, group
         self._graph = saved_graph(network)
         self._schedule = Schedule(
@@ -126,7 +128,7 @@ class EpochRunner:
         train, steps = self._channels.train, self._shares.steps
         batches = self._loader.batches(epoch)
         labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
-        self._group.report_progress(f"the start of epoch {epoch}")
+        self._group.report_progress(f"the start of epoch {epoch}", alone=self._alone)
         with log_lines.batch_reporter(
             epoch,
             steps,
@@ -138,7 +140,8 @@ class EpochRunner:
             def after_batch(progress: EpochProgress) -> None:
                 report(progress)
                 each_batch()
-                self._group.report_progress(f"epoch {epoch}, batch {progress.batches} of {steps}")
+                what = f"epoch {epoch}, batch {progress.batches} of {steps}"
+                self._group.report_progress(what, alone=self._alone)
 
             losses = train_epoch(
                 self.trainer,
@@ -155,10 +158,14 @@ class EpochRunner:
         with log_lines.phase(f"The last updates of epoch {epoch} are being computed"):
             self.trainer.synchronize()
             self.trainer.broadcast_states()
+        self._group.report_progress(f"the training of epoch {epoch}", alone=True)
         return losses
 
-    def evaluate(self, epoch: int) -> Scores:
-        """Score the network as it is after an epoch; raises UserError when its predictions are not finite."""
+    def evaluate(self, epoch: int, *, each_batch: Callable[[], object] = lambda: None) -> Scores:
+        """Score the network as it is after an epoch; raises UserError when its predictions are not finite.
+
+        each_batch: is called before each one.
+        """
         hyperparameters, validation = self._job.hyperparameters, self._channels.validation
         assert validation is not None
         # Detection needs memory of its own besides the trainer's.
@@ -175,9 +182,13 @@ class EpochRunner:
 
         def counted() -> Iterator[tuple[mx.nd.NDArray, list[NDArray[np.float32]]]]:
             nonlocal done
-            for batch in batches:
+            for number, batch in enumerate(batches):
+                each_batch()
+                self._group.report_progress(f"the evaluation after epoch {epoch}, batch {number}", alone=self._alone)
                 yield batch.data, batch.labels
                 done += len(batch.labels)
+            # What is left is computed here.
+            self._group.report_progress(f"the evaluation after epoch {epoch}", alone=True)
 
         def describe(seconds: float) -> str:
             took = log_lines.duration(seconds)
@@ -240,7 +251,8 @@ def ends_early(job: Job, history: History) -> bool:
 class EpochRecorder:
     """Evaluates each epoch and writes what belongs to it, on the first host alone.
 
-    saving: is entered while files are written that belong together.
+    sigterm: must not end the process while files are written that belong together, and, from `await_first_model` on,
+    not before there is a model.
     """
 
     job: Job
@@ -248,12 +260,38 @@ class EpochRecorder:
     history: History
     metrics: Metrics
     checkpoints: CheckpointWriter | None
-    saving: AbstractContextManager[object]
+    sigterm: SigtermListener
+
+    def await_first_model(self) -> None:
+        """Save a model from now on when the job is to stop, the weights as they are if need be.
+
+        Not over the model of an earlier job, which was evaluated.
+        """
+        if model_state(self.job.paths.model) is None:
+            self.sigterm.await_first_model()
+
+    def after_batch(self) -> None:
+        """Save the weights as they are and end, when the job is to stop and there is no model yet."""
+        if self._save_unevaluated():
+            self.sigterm.release()
+
+    def _save_unevaluated(self) -> bool:
+        """Say whether there is a model of the weights as they are, because the job is to stop."""
+        if not self.sigterm.model_is_wanted:
+            return False
+        if model_state(self.job.paths.model) is not None:
+            return True
+        with self.sigterm.saving:
+            self.runner.save_model(self.runner.trainer.state().copied(optimizer=False))
+            self.metrics.write_unevaluated()
+        _log.warning("The job is to stop: the model has the weights as they are, and its mAP is unknown")
+        return True
 
     def record(self, epoch: int, losses: EpochLosses, writing: BackgroundTask) -> bool:
         """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         begin = time.monotonic()
-        scores = self.runner.evaluate(epoch)
+        # In case that the time for a stop is over before the evaluation is.
+        scores = self.runner.evaluate(epoch, each_batch=self._save_unevaluated)
         seconds = time.monotonic() - begin
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, scores.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
@@ -265,6 +303,8 @@ class EpochRecorder:
         best = self.history.add(figures, scores.mean, losses.cross_entropy + losses.smooth_l1)
         ends = ends_early(self.job, self.history)
         if best:
+            # It takes a moment until it is being written.
+            self.sigterm.hold()
             _log.info("Updating the best model with validation-mAP=%s", scores.mean)
         going_on = self.checkpoints is not None
         state = self.runner.trainer.state().copied(optimizer=going_on) if best or going_on else None
@@ -273,12 +313,15 @@ class EpochRecorder:
 
     def _write(self, state: TrainingState | None, *, best: bool, ended_early: bool) -> None:
         begin = time.monotonic()
-        with self.saving:
-            if best and state is not None:
-                self.runner.save_model(state)
-            self.metrics.add_seconds("saving the model", time.monotonic() - begin)
-            # Before the checkpoint, which needs more room on the disk.
-            self.metrics.write(self.history, ended_early=ended_early)
+        with self.sigterm.saving:
+            try:
+                if best and state is not None:
+                    self.runner.save_model(state)
+                self.metrics.add_seconds("saving the model", time.monotonic() - begin)
+                # Before the checkpoint, which needs more room on the disk.
+                self.metrics.write(self.history, ended_early=ended_early)
+            finally:
+                self.sigterm.release()
             if self.checkpoints is not None and state is not None:
                 self.checkpoints.write(state, self.history)
 
@@ -298,9 +341,15 @@ def run_epochs(
     """
     host, epochs = job.cluster.current_host, job.hyperparameters.epochs
     writing = BackgroundTask()
+
+    def after_batch() -> None:
+        writing.check()
+        if recorder is not None:
+            recorder.after_batch()
+
     try:
         for epoch in range(first_epoch, epochs):
-            losses = runner.train(epoch, progress_bar=progress_bar, each_batch=writing.check)
+            losses = runner.train(epoch, progress_bar=progress_bar, each_batch=after_batch)
             _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
             _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
             _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
@@ -318,8 +367,10 @@ def run_epochs(
                 break
     except BaseException:
         # What belongs to an epoch before is kept, and what went wrong first is what is reported.
-        with contextlib.suppress(Exception):
+        try:
             writing.wait()
+        except Exception as second:
+            _log.warning("Nor could what belongs to the epoch before be written: %s", second, exc_info=second)
         raise
 
 

@@ -54,6 +54,11 @@ class Metrics:
         }
         write_json(self._path, self._document)
 
+    def write_unevaluated(self) -> None:
+        """Write the file for a model that was saved before the first evaluation: its mAP is unknown."""
+        self._document |= {"best_epoch": None, "best_mAP": None, "ended_early": False, "epochs": []}
+        write_json(self._path, self._document)
+
     def add_seconds(self, phase: str, seconds: float) -> None:
         """Add to the time that a phase of the job has taken so far."""
         timings = self._document["timings"]
@@ -205,7 +210,8 @@ class AnchorFigures(_Part):
 class MetricsDocument(_Part):
     """metrics.json; best, definitions and anchors are there once the training has ended.
 
-    timings: seconds of the phases of this run.
+    timings: seconds of the phases of this run. best_epoch, best_mAP: None, unknown, where the job was stopped before
+    its first evaluation.
     """
 
     versions: dict[str, str]
@@ -214,8 +220,8 @@ class MetricsDocument(_Part):
     hyperparameters: dict[str, str]
     start: dict[str, Any]
     data: dict[str, ChannelFigures]
-    best_epoch: int
-    best_mAP: float
+    best_epoch: int | None
+    best_mAP: float | None
     ended_early: bool
     epochs: list[EpochFigures]
     timings: dict[str, float]

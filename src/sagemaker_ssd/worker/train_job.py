@@ -2,7 +2,6 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
+from sagemaker_ssd.worker.stopping import SigtermListener
 
 _log = logging.getLogger(__name__)
 
@@ -37,11 +37,12 @@ def train_job(
     scratch: Path,
     gpus: int,
     progress_bar: bool,
-    saving: AbstractContextManager[object],
+    sigterm: SigtermListener,
 ) -> None:
     """Check the channels, train and evaluate epoch by epoch, keep the best epoch's model, and report on it.
 
-    saving: entered while a model or a checkpoint is written, which the first host alone does. Raises JobError.
+    sigterm: is kept from ending the process while a model or a checkpoint is written, which the first host alone does.
+    Raises JobError.
     """
     hyperparameters = job.hyperparameters
     network = Network(
@@ -60,7 +61,7 @@ def train_job(
             history = History()
         else:
             if group.is_first:
-                with saving:
+                with sigterm.saving:
                     checkpoint.restore_model(job, saved_graph(network))
             start, history = checkpoint.manifest.start, checkpoint.history()
     # What it trains on.
@@ -94,10 +95,12 @@ def train_job(
                 writer = CheckpointWriter(
                     job.checkpoints, job, start=start, data=data, training_images=images, best=best
                 )
-            recorder = EpochRecorder(job, runner, history, metrics, writer, saving)
+            recorder = EpochRecorder(job, runner, history, metrics, writer, sigterm)
         with log_lines.phase("The hosts are comparing the weights that they start from"):
             check_starting_weights(group, runner.trainer.digest)
         _log.info("Start training.")
+        if recorder is not None and checkpoint is None:
+            recorder.await_first_model()
         run_epochs(job, runner, recorder, group, first_epoch=first_epoch, progress_bar=progress_bar)
         # Their memory is for what follows.
         del runner, recorder
