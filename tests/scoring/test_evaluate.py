@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from drawn_channels import encoded, noise, write_rec
-from sagemaker_ssd.batches.reader import evaluation_batches
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.scoring.detector import Weights
@@ -38,7 +38,7 @@ def test_figures_of_the_saved_model_are_those_of_the_epoch(tmp_path: Path):
     model = LoadedModel(network, Weights(mx.cpu(), values.arguments, values.states), {})
 
     def batches(file: RecordFile):
-        return evaluation_batches(file, batch_size=2, image_shape=300, mean=network.mean, threads=1)
+        return evaluation_batches(file, LoaderOptions(2, 300, network.mean, threads=1))
 
     drawn = checked(tmp_path / "a.rec", [[2, 5, 0, 0, 0, 1, 1]] * 2, tmp_path / "1")
     labels = []
