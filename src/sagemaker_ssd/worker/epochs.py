@@ -277,7 +277,8 @@ class EpochRecorder:
 
     def _save_unevaluated(self) -> bool:
         """Say whether there is a model of the weights as they are, because the job is to stop."""
-        if not self.sigterm.model_is_wanted:
+        # After an evaluation its model is being written, and must not be replaced.
+        if not self.sigterm.model_is_wanted or self.history.epochs:
             return False
         if model_state(self.job.paths.model) is not None:
             return True
