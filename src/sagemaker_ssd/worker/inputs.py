@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
 from sagemaker_ssd.channels.check import check_recordio
@@ -23,6 +23,8 @@ from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.metrics import channel_figures
 
 _log = logging.getLogger(__name__)
+# Classes that a warning names before it only counts the rest.
+_MOST_NAMED: Final = 10
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,22 @@ def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) 
         examiner=examiner,
         keep_names=keep_names,
     )
+
+
+def warn_of_unlearnable_classes(train: Sequence[int], validation: Sequence[int]) -> None:
+    """Log which classes have boxes in `validation` and none in `train`; both: (num_classes,) boxes of each class."""
+    unseen = [
+        number for number, (learned, asked) in enumerate(zip(train, validation, strict=True)) if asked > learned == 0
+    ]
+    if unseen:
+        named = ", ".join(f"class_id {number} ({validation[number]:,} boxes)" for number in unseen[:_MOST_NAMED])
+        more = f" and {len(unseen) - _MOST_NAMED:,} more" if len(unseen) > _MOST_NAMED else ""
+        _log.warning(
+            "validation has boxes of classes that train never shows, so that they cannot be learned and lower the mAP: "
+            "%s%s. Were the class ids given anew in one of the two?",
+            named,
+            more,
+        )
 
 
 def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[Shares, dict[str, Any]]:
