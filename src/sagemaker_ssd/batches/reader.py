@@ -54,7 +54,6 @@ class LoaderOptions:
 
 # Planes (3, S, S) and the objects in them.
 View = tuple[Pixels, Boxes]
-_Views = tuple[NDArray[np.float32], list[Boxes]]
 
 
 def evaluation_batches(file: RecordFile, options: LoaderOptions) -> Iterator[Batch]:
@@ -157,10 +156,9 @@ class _Loader:
         def collected() -> Iterator[Batch]:
             ready = following
             try:
-                while (views := ready.result()) is not None:
+                while (batch := ready.result()) is not None:
                     ready = collector.submit(collect)
-                    pixels, labels = views
-                    yield Batch(mx.nd.array(pixels, dtype=np.float32), labels)
+                    yield batch
             finally:
                 for future in list(pending):
                     future.cancel()
@@ -187,7 +185,7 @@ class _Loader:
 
 def _collect(
     pending: deque[Future[View]], submitted: Iterator[Future[View]], path: Path, options: LoaderOptions
-) -> _Views | None:
+) -> Batch | None:
     """Put the next views together as the network takes them; None where there are no more."""
     views: list[View] = []
     while pending and len(views) < options.batch_size:
@@ -203,7 +201,9 @@ def _collect(
     # Planes of bytes until here: float32 is four times as much to keep.
     planes = np.stack([planes for planes, _ in views])
     mean = np.array(options.mean, np.float32).reshape(1, 3, 1, 1)
-    return np.subtract(planes, mean, dtype=np.float32), [objects for _, objects in views]
+    # Into MXNet's memory here too: its copy would wait for a core while the network computes.
+    data = mx.nd.array(np.subtract(planes, mean, dtype=np.float32), dtype=np.float32)
+    return Batch(data, [objects for _, objects in views])
 
 
 def _view_of(descriptor: int, number: int, begin: int, end: int, view: Callable[[int, bytes, Boxes], View]) -> View:
