@@ -142,8 +142,8 @@ lock:
 	.venv-lock/bin/pip install -q uv==$(UV_VERSION)
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu -o requirements.lock
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra gpu -c requirements.lock -o requirements-gpu.lock
-	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu --extra dev -c requirements.lock -o requirements-dev.lock
 	printf 'pip\nsetuptools<81\nwheel\n' | .venv-lock/bin/$(LOCK) - -c requirements.lock -o requirements-build.lock
+	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu --extra dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	printf 'sagemaker[local]<3\n' | .venv-lock/bin/$(LOCK) - -o tests/sdk/requirements-v2.lock
 	printf 'sagemaker-train\n' | .venv-lock/bin/$(LOCK) - -o tests/sdk/requirements-v3.lock
 	rm -rf .venv-lock

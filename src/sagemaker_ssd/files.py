@@ -102,9 +102,9 @@ def atomic_write(path: Path, part: Path | None = None) -> Iterator[Path]:
         raise
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Replace a JSON file at once, so that a reader or a kill never finds half of it."""
-    with atomic_write(path) as part:
+def write_json(path: Path, document: Mapping[str, Any], part: Path | None = None) -> None:
+    """Replace a JSON file at once, so that a reader or a kill never finds half of it; part: as of `atomic_write`."""
+    with atomic_write(path, part) as part:
         part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 

@@ -70,6 +70,11 @@ class Paths:
         return self.output / "data"
 
     @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files: the default LocalPath of SageMaker's TensorBoardOutputConfig."""
+        return self.output / "tensorboard"
+
+    @property
     def failure(self) -> Path:
         """The file whose first 1,024 characters become the job's FailureReason."""
         return self.output / "failure"

@@ -5,10 +5,11 @@ import io
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from sagemaker_ssd.boxes import Floats, Indices
 from sagemaker_ssd.errors import in_words
@@ -37,6 +38,11 @@ _SURROUNDINGS = 4.0
 _LEAST_PIXELS = 200.0
 # A part that is nearly all of the image is no part.
 _NEARLY_ALL = 0.7
+
+# Of pictures in pixels: the colours of the boxes, which are those of style.py, and the caption, in pixels.
+_COLOURS = {"object": "#ffffff", "right": "#56b4e9", "wrong": "#ff9e3d"}
+_FOCUS_COLOUR = "#f0e442"
+_TEXT_HEIGHT, _LINE_HEIGHT, _MARGIN = 14, 19, 8
 
 _log = logging.getLogger(__name__)
 
@@ -167,6 +173,18 @@ def picture(analysis: Analysis, choice: Choice, read_image: ReadImage) -> str:
 
 
 def _element(analysis: Analysis, choice: Choice, image: Image.Image) -> str:
+    view, width, height = _view(analysis, choice, image)
+    overlay = Overlay(width, height, _shapes(analysis, choice, view))
+    # Never more pixels than the image has: the browser enlarges as well.
+    stored = [max(1, round(side * min(1.0, 1 / view.scale))) for side in (width, height)]
+    part = image.resize((stored[0], stored[1]), Image.Resampling.BILINEAR, box=view.window, reducing_gap=2.0)
+    detail = "" if view.window == (0, 0, image.width, image.height) else " Part of the image."
+    name = analysis.validation.images[choice.image].name
+    return overlay.element(_data_address(part), f"{name}: {choice.sentence}{detail}")
+
+
+def _view(analysis: Analysis, choice: Choice, image: Image.Image) -> tuple["View", int, int]:
+    """Return the part of the image that is shown, and the picture's width and height in its units."""
     entry = analysis.validation.images[choice.image]
     # The image may be a smaller copy of that which the boxes were drawn on.
     ratio = np.array([image.width / (entry.width or image.width), image.height / (entry.height or image.height)] * 2)
@@ -174,12 +192,48 @@ def _element(analysis: Analysis, choice: Choice, image: Image.Image) -> str:
     window = _window(image.width, image.height, None if focus is None else focus * ratio)
     view = View(window, ratio, _SIDE / max(window[2] - window[0], window[3] - window[1]))
     width, height = (max(1, round((window[side + 2] - window[side]) * view.scale)) for side in (0, 1))
+    return view, width, height
+
+
+def captioned_picture(analysis: Analysis, choice: Choice, image: Image.Image) -> Image.Image:
+    """Draw a choice as pixels, its boxes on the image and its sentence below, for viewers that take no SVG."""
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    view, width, height = _view(analysis, choice, image)
+    part = image.resize((width, height), Image.Resampling.BILINEAR, box=view.window, reducing_gap=2.0)
     overlay = Overlay(width, height, _shapes(analysis, choice, view))
-    # Never more pixels than the image has: the browser enlarges as well.
-    stored = [max(1, round(side * min(1.0, 1 / view.scale))) for side in (width, height)]
-    part = image.resize((stored[0], stored[1]), Image.Resampling.BILINEAR, box=window, reducing_gap=2.0)
-    detail = "" if window == (0, 0, image.width, image.height) else " Part of the image."
-    return overlay.element(_data_address(part), f"{entry.name}: {choice.sentence}{detail}")
+    overlay.draw_on(part)
+    font = _font()
+    lines = _wrapped(plain(choice.sentence, 300), font, width - 2 * _MARGIN)
+    lines += _wrapped(plain(analysis.validation.images[choice.image].name, 300), font, width - 2 * _MARGIN)
+    drawn = Image.new("RGB", (width, height + 2 * _MARGIN + round(_LINE_HEIGHT * len(lines))), "white")
+    drawn.paste(part)
+    ImageDraw.Draw(drawn).text(
+        (_MARGIN, height + _MARGIN), "\n".join(lines), fill="black", font=font, spacing=_LINE_HEIGHT - _TEXT_HEIGHT
+    )
+    return drawn
+
+
+def _font() -> ImageFont.FreeTypeFont:
+    """Return matplotlib's font, DejaVu Sans, which has the letters of most languages."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), _TEXT_HEIGHT)
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Break a text into lines of at most `width` pixels; a word that is longer is broken too."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line]
 
 
 def _window(width: int, height: int, focus: Floats | None) -> tuple[float, float, float, float]:
@@ -308,6 +362,24 @@ class Overlay:
             f'aria-label="{escape(alternative, 400)}">'
             f'<image {size} preserveAspectRatio="none" href="{data_address}"/>{"".join(drawn)}</svg>'
         )
+
+    def draw_on(self, image: Image.Image) -> None:
+        """Draw the boxes on an image of this size, in the colours that they have in the page."""
+        pen, font = ImageDraw.Draw(image), _font()
+        seen = [shape for shape in self.shapes if self._inside(shape)]
+        for shape in seen:
+            left, top, right, bottom = shape.corners
+            corners = (left, top, max(right, left + 1), max(bottom, top + 1))
+            width = 4 if shape.focus else 2
+            # As in the page: a dark casing, so that a line is seen on every ground.
+            pen.rectangle(
+                [corners[0] - 1, corners[1] - 1, corners[2] + 1, corners[3] + 1], outline="black", width=width + 2
+            )
+            colour = _FOCUS_COLOUR if shape.focus and shape.kind == "object" else _COLOURS[shape.kind]
+            pen.rectangle(corners, outline=colour, width=width)
+        for label in self._labels(seen):
+            place = (label.left, label.top + 1)
+            pen.text(place, label.text, fill=_COLOURS[label.kind], font=font, stroke_width=2, stroke_fill="black")
 
     def _inside(self, shape: Shape) -> bool:
         left, top, right, bottom = shape.corners

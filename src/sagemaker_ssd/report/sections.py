@@ -16,6 +16,7 @@ from sagemaker_ssd.report.metrics_file import (
     hyperparameter,
     kept_model,
     nested,
+    read_epochs,
 )
 from sagemaker_ssd.report.page import details, figure, paragraph, side_by_side, table, tiles
 from sagemaker_ssd.report.pictures import Choice, ReadImage, best_images, false_detections, missed_objects, picture
@@ -94,6 +95,31 @@ def introduction(metrics: Mapping[str, Any], analysis: Analysis, figures: ModelF
     return tiles(shown)
 
 
+def progress_title(metrics: Mapping[str, Any]) -> str:
+    """Return the title of the page of a job that is under way."""
+    asked = hyperparameter(metrics, "epochs")
+    done = len(metrics.get("epochs") or ())
+    return f"{title(metrics)}, {done} of {asked:.0f} epochs" if asked else title(metrics)
+
+
+def progress_introduction(metrics: Mapping[str, Any]) -> str:
+    """Return the figures at the head of the page of a job that is under way, and what the page is."""
+    epochs = read_epochs(metrics)
+    shown = [("best validation mAP so far", digits(number(metrics.get("best_mAP"))))]
+    if epochs:
+        shown.append((f"best epoch, of 0 to {epochs[-1].epoch}", digits(number(metrics.get("best_epoch")), 0)))
+        latest = nested(metrics["epochs"][-1], "train")
+        shown.append(("images a second, latest epoch", digits(number(latest.get("images_per_second")), 1)))
+    for channel, what in (("train", "training data"), ("validation", "validation data")):
+        counts = nested(metrics, "data", channel)
+        if counts:
+            shown.append((what, _data(counts.get("images"), counts.get("boxes"))))
+    return tiles(shown) + paragraph(
+        "This page is renewed after every epoch, and is what a job leaves that is stopped or fails. When the training "
+        "is done a larger one takes its place in output/data, with pictures and with figures of the kept model."
+    )
+
+
 def _data(images: Any, boxes: Any) -> str:
     counts = [(images, "image", "images"), (boxes, "box", "boxes")]
     return ", ".join(in_words(int(count), one, many) for count, one, many in counts if number(count) is not None)
@@ -144,6 +170,34 @@ def class_section(metrics: Mapping[str, Any], analysis: Analysis, figures: Model
     )
     listed = table(caption, header, (_row(analysis, figures, place, boxes) for place in shown))
     return paragraph(text) + listed + side_by_side(_curves(analysis, order), _means(metrics))
+
+
+def epoch_class_section(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    """Return the classes' figures after the best epoch, lowest AP first, as the evaluation of that epoch has them."""
+    entry = kept_model(metrics)
+    classes = [each for each in entry.get("classes") or () if isinstance(each, Mapping)]
+    if not classes:
+        return ""
+
+    def key(of_class: Mapping[str, Any]) -> tuple[bool, float]:
+        score = number(of_class.get("average_precision"))
+        return (score is None, score or 0.0)
+
+    rows = [
+        (
+            escape(class_names[of_class["class_id"]]),
+            _bar(number(of_class.get("average_precision"))),
+            digits(number(of_class.get("all_points"))),
+            digits(number(of_class.get("coco"))),
+            f"{of_class.get('boxes', 0):,}",
+            f"{of_class.get('detections', 0):,}",
+        )
+        for of_class in sorted(classes, key=key)[:_TABLE_CLASSES]
+    ]
+    caption = f"Classes on the validation images after epoch {metrics.get('best_epoch')}, the best one, lowest AP first"
+    if len(rows) < len(classes):
+        caption += f": {len(rows)} of {len(classes):,}; metrics.json has all"
+    return table(caption, ("class", "AP (VOC 2007)", "AP, all points", "COCO AP", "boxes", "detections"), rows)
 
 
 def _order(analysis: Analysis, figures: ModelFigures) -> list[int]:

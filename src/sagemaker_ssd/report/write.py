@@ -13,8 +13,11 @@ from sagemaker_ssd.report.pictures import ReadImage
 from sagemaker_ssd.report.sections import (
     class_section,
     confusion_section,
+    epoch_class_section,
     introduction,
     picture_section,
+    progress_introduction,
+    progress_title,
     settings_section,
     title,
     training_section,
@@ -63,3 +66,19 @@ def write_report(
     )
     with atomic_write(path) as part:
         part.write_text(document, encoding="utf-8")
+
+
+def progress_page(metrics: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    """Return the page of a job that is under way: what metrics.json says after an epoch, without pictures.
+
+    class_names: by class_id.
+    """
+    return page(
+        progress_title(metrics),
+        progress_introduction(metrics),
+        [
+            ("training", "Training", training_section(metrics, read_epochs(metrics))),
+            ("classes", "Classes", epoch_class_section(metrics, class_names)),
+            ("settings", "Settings and data", settings_section(metrics)),
+        ],
+    )

@@ -40,14 +40,18 @@ def from_coco_bbox(bbox: Sequence[float], width: int, height: int) -> list[float
     return [left / width, top / height, (left + wide) / width, (top + high) / height]
 
 
-def coco_ground_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str, Any]:
+def coco_ground_truth(
+    file: RecordFile, class_names: Sequence[str], numbers: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Return images, annotations and categories; boxes in pixels of the image as a viewer shows it.
 
-    Image ids are the images' numbers in the channel. A difficult object has `ignore` and `iscrowd` 1.
+    Image ids are the images' numbers in the channel. A difficult object has `ignore` and `iscrowd` 1. numbers: of the
+    images that are wanted; None: all.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, (image, objects) in enumerate(_records(file)):
+    numbers = range(file.images) if numbers is None else numbers
+    for number, (image, objects) in zip(numbers, _records(file, numbers), strict=True):
         width, height = upright_size(image)
         name = file.names[number] if file.names else f"record {number}"
         images.append({"id": number, "file_name": name, "width": width, "height": height})
@@ -69,7 +73,7 @@ def coco_ground_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str,
     categories = [{"id": number, "name": name} for number, name in enumerate(class_names)]
     # pycocotools 2.0.9 and later want to find info and licenses.
     return {
-        "info": {"description": f"the {file.images} images of a checked channel, and their objects"},
+        "info": {"description": f"{len(images)} images of a checked channel, and their objects"},
         "licenses": [],
         "images": images,
         "annotations": annotations,
@@ -77,9 +81,10 @@ def coco_ground_truth(file: RecordFile, class_names: Sequence[str]) -> dict[str,
     }
 
 
-def _records(file: RecordFile) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
+def _records(file: RecordFile, numbers: Sequence[int]) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
     """Yield each image and its objects (G, 5 or more), without those that have no area."""
-    for begin, end in zip(file.offsets[:-1].tolist(), file.offsets[1:].tolist(), strict=True):
+    for number in numbers:
+        begin, end = file.offsets[number : number + 2].tolist()
         payload = split_payload(read_payload(file.path, begin, end))
         yield payload.image, objects_with_area(split_label(payload.label))
 

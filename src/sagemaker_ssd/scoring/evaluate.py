@@ -1,7 +1,7 @@
 """How well a network detects on a channel: after an epoch of its training, and as a saved model, with all figures."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,16 +43,22 @@ def evaluate(
     *,
     num_classes: int,
     overlap_threshold: float,
+    observe: Callable[[int, NDArray[np.float32]], None] | None = None,
 ) -> Scores:
     """Detect on every image and score the detections.
 
     batches: (n, 3, S, S) images with n labels (objects, 5 or 6): class_id, xmin, ymin, xmax, ymax[, difficult].
+    observe: is called with each image's number, counted from 0, and its (D, 6) detections by falling score.
     Raises FloatingPointError when a prediction of the network is not a finite number.
     """
     precision = AveragePrecision(num_classes, overlap_threshold)
+    number = 0
     for data, labels in batches:
         for detections, objects in zip(detector.detect(data), labels, strict=True):
             precision.add(detections, objects)
+            if observe is not None:
+                observe(number, detections)
+            number += 1
     if not detector.finite:
         raise FloatingPointError("the network's predictions are not finite numbers")
     return precision.result()

@@ -129,7 +129,7 @@ def _run(job: Job, host_group: HostGroup) -> None:
         metrics, report = (job.paths.output_data / name for name in ("metrics.json", "report.html"))
         _log.info("%s. Model: %s; metrics: %s", message, job.paths.model, metrics)
         # One of an earlier job in the same folder is older than this job's metrics.
-        if not stopped and report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime:
+        if report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime:
             _log.info("Report: %s", report)
     else:
         _log.info("%s. The model and the metrics are on %s", message, job.cluster.hosts[0])

@@ -39,7 +39,9 @@ from sagemaker_ssd.worker.build_trainer import build_trainer
 from sagemaker_ssd.worker.inputs import CheckedChannels
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
+from sagemaker_ssd.worker.progress_page import ProgressPage
 from sagemaker_ssd.worker.stopping import SigtermListener
+from sagemaker_ssd.worker.tensorboard import PictureSample, TensorBoard, has_pictures
 
 _log = logging.getLogger(__name__)
 
@@ -161,10 +163,12 @@ class EpochRunner:
         self._group.report_progress(f"the training of epoch {epoch}", alone=True)
         return losses
 
-    def evaluate(self, epoch: int, *, each_batch: Callable[[], object] = lambda: None) -> Scores:
+    def evaluate(
+        self, epoch: int, *, each_batch: Callable[[], object] = lambda: None, sample: PictureSample | None = None
+    ) -> Scores:
         """Score the network as it is after an epoch; raises UserError when its predictions are not finite.
 
-        each_batch: is called before each one.
+        each_batch: is called before each one. sample: is given the detections of every image.
         """
         hyperparameters, validation = self._job.hyperparameters, self._channels.validation
         assert validation is not None
@@ -201,11 +205,17 @@ class EpochRunner:
                     counted(),
                     num_classes=hyperparameters.num_classes,
                     overlap_threshold=hyperparameters.overlap_threshold,
+                    observe=None if sample is None else sample.add,
                 )
         except FloatingPointError as error:
             raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch)) from error
         self._evaluation_seconds = time.monotonic() - begin
         return scores
+
+    def picture_sample(self) -> PictureSample:
+        """Return a sample for the detections of an evaluation."""
+        assert self._channels.validation is not None
+        return PictureSample(self._channels.validation)
 
     def save_model(self, state: TrainingState) -> None:
         """Put the network, as it was at some moment of this training, into the model folder."""
@@ -260,6 +270,8 @@ class EpochRecorder:
     history: History
     metrics: Metrics
     checkpoints: CheckpointWriter | None
+    progress: ProgressPage
+    tensorboard: TensorBoard
     sigterm: SigtermListener
 
     def await_first_model(self) -> None:
@@ -292,7 +304,8 @@ class EpochRecorder:
         """Evaluate, begin to write what belongs to the epoch, and say whether it is the last one; raises JobError."""
         begin = time.monotonic()
         # In case that the time for a stop is over before the evaluation is.
-        scores = self.runner.evaluate(epoch, each_batch=self._save_unevaluated)
+        sample = self.runner.picture_sample() if has_pictures(epoch, self.job.hyperparameters.epochs) else None
+        scores = self.runner.evaluate(epoch, each_batch=self._save_unevaluated, sample=sample)
         seconds = time.monotonic() - begin
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, scores.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"
@@ -309,10 +322,12 @@ class EpochRecorder:
             _log.info("Updating the best model with validation-mAP=%s", scores.mean)
         going_on = self.checkpoints is not None
         state = self.runner.trainer.state().copied(optimizer=going_on) if best or going_on else None
-        writing.begin(lambda: self._write(state, best=best, ended_early=ends))
+        writing.begin(lambda: self._write(state, sample, best=best, ended_early=ends))
         return ends
 
-    def _write(self, state: TrainingState | None, *, best: bool, ended_early: bool) -> None:
+    def _write(
+        self, state: TrainingState | None, sample: PictureSample | None, *, best: bool, ended_early: bool
+    ) -> None:
         begin = time.monotonic()
         with self.sigterm.saving:
             try:
@@ -323,8 +338,12 @@ class EpochRecorder:
                 self.metrics.write(self.history, ended_early=ended_early)
             finally:
                 self.sigterm.release()
+            self.progress.write_report(self.metrics.document())
             if self.checkpoints is not None and state is not None:
                 self.checkpoints.write(state, self.history)
+            self.progress.write_copies(self.metrics.document())
+        # A stop need not wait for it.
+        self.tensorboard.write(self.history.epochs, sample)
 
 
 def run_epochs(

@@ -7,6 +7,7 @@ from typing import Any
 
 import mxnet as mx
 
+from sagemaker_ssd.channels.annotations import class_names
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
@@ -24,7 +25,9 @@ from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels, warn_of_unlearnable_classes
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
+from sagemaker_ssd.worker.progress_page import ProgressPage
 from sagemaker_ssd.worker.stopping import SigtermListener
+from sagemaker_ssd.worker.tensorboard import TensorBoard
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +99,10 @@ def train_job(
                 writer = CheckpointWriter(
                     job.checkpoints, job, start=start, data=data, training_images=images, best=best
                 )
-            recorder = EpochRecorder(job, runner, history, metrics, writer, sigterm)
+            names = class_names(job.validation.annotations, hyperparameters.num_classes)
+            progress = ProgressPage(job.paths.output_data, job.checkpoints, names)
+            tensorboard = TensorBoard(job.paths.tensorboard, names, hyperparameters.overlap_threshold)
+            recorder = EpochRecorder(job, runner, history, metrics, writer, progress, tensorboard, sigterm)
         with log_lines.phase("The hosts are comparing the weights that they start from"):
             check_starting_weights(group, runner.trainer.digest)
         _log.info("Start training.")
