@@ -9,6 +9,7 @@ import pytest
 
 from cluster_runner import TINY, Hosts, make_hosts
 from ended_job import MODEL, Ended
+from event_reader import assert_curves
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
@@ -53,6 +54,8 @@ def test_the_first_host_alone_writes(two: tuple[Hosts, list[Ended]]):
     assert json.loads((first.base / "model" / "hyperparams.json").read_text())["kv_store"] == "dist_sync"
     assert not (second.base / "model").exists()
     assert not (second.base / "output" / "data").exists()
+    assert not (second.base / "output" / "tensorboard").exists()
+    assert_curves(first.base, first.metrics, ["circle", "square", "triangle"])
     assert "The model and the metrics are on 127.0.0.1" in second.log
 
 

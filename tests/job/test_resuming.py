@@ -14,6 +14,7 @@ import mxnet as mx
 import pytest
 
 from ended_job import MODEL, Ended
+from event_reader import assert_curves
 from job_runner import Job, Watched, draw
 
 pytestmark = pytest.mark.long
@@ -146,6 +147,9 @@ def test_the_log_and_the_metrics_go_on(name: str, twins_of: Callable[[str], Twin
     expected.remove(re.findall(done, twins.straight.log)[0])
     before = [line for line in TOLD.findall(twins.before) if not re.fullmatch(done, line)]
     assert before + TOLD.findall(twins.resumed.log) == expected
+    # The resumed job's folder for TensorBoard was empty, as in a new container.
+    for ended in (twins.straight, twins.resumed):
+        assert_curves(ended.base, ended.metrics, ["circle", "square", "triangle"])
     straight, resumed = twins.straight.metrics, twins.resumed.metrics
     assert len(resumed["epochs"]) == 2
     assert without_times(resumed["epochs"]) == without_times(straight["epochs"])
