@@ -22,7 +22,7 @@ ALLOWED = {
     "processes": {"errors"},
     "coordination": {"contract", "errors"},
     "supervisor": {"processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
-    "__main__": {"supervisor"},
+    "__main__": {"supervisor", "check_gpu"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "files", "errors", "cores"},
     "batches": {"channels", "boxes", "files", "errors"},
@@ -53,6 +53,11 @@ ALLOWED = {
         "cores",
         "logs",
         "version",
+    },
+    # What `train check-gpu` starts.
+    "check_gpu": {
+        *("supervisor", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches", "channels"),
+        *("boxes", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "files", "errors"},

@@ -10,6 +10,10 @@ def main() -> int:
     # In process 1 of a container a signal without a handler is lost, while one that is held back waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     _open_standard_streams()
+    if sys.argv[1:2] == ["check-gpu"]:
+        from sagemaker_ssd.check_gpu.__main__ import main as check_gpu
+
+        return check_gpu(sys.argv[2:])
     from sagemaker_ssd.supervisor import main as supervisor
 
     code = supervisor.main(sys.argv[1:])

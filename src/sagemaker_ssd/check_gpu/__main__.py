@@ -1,0 +1,348 @@
+"""check-gpu: tries every card of this machine and all together, in ten minutes, and prints a table of what holds.
+
+`docker run --gpus all IMAGE check-gpu`, or `./train check-gpu`. The exit code is 0 only if everything holds.
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
+from sagemaker_ssd.check_gpu.plan import Plan
+from sagemaker_ssd.coordination.addresses import free_port
+from sagemaker_ssd.errors import JobError, PlatformError, UserError
+from sagemaker_ssd.processes.answers import ask
+from sagemaker_ssd.supervisor.gpu import check_cards, check_driver, count_gpus
+from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
+from sagemaker_ssd.version import is_gpu_build, version
+
+_NETWORKS: Final = ("resnet-50", "vgg-16")
+_PART: Final = "sagemaker_ssd.check_gpu.part"
+_PART_SECONDS: Final = 240.0
+_SERVER: Final = "import mxnet"
+# Images of a batch for which there is no memory, and of those that the input makes.
+_CANNOT_FIT: Final = 64
+_INPUT_BATCH: Final = 32
+_LOCAL: Final = "127.0.0.1"
+# Outside of those that the system gives away by itself.
+_PORTS: Final = range(20_000, 32_000)
+# What a dead process may leave of a card's memory: another process's context and the driver's own bookkeeping vary.
+_FREE_BYTES_APART: Final = 256 << 20
+# Between the last step that was seen and the kill: in the middle of the next one.
+_INTO_THE_STEP_SECONDS: Final = 0.05
+
+
+class _StoppedError(Exception):
+    """check-gpu was asked to stop."""
+
+
+class Checker:
+    """Runs the parts one after the other, prints each finding when it is there, and keeps them all.
+
+    deadline: a time of time.monotonic after which nothing begins; what had to be left out is a finding.
+    """
+
+    def __init__(self, options: argparse.Namespace, devices: Sequence[str]) -> None:
+        self.findings: list[Finding] = []
+        self._options, self._devices = options, tuple(devices)
+        self._deadline: float = time.monotonic() + 60 * options.minutes
+        self._memory = None if options.memory_gib is None else int(options.memory_gib * (1 << 30))
+        self._gpu = devices[0].startswith("gpu")
+        self._stopping = False
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def run(self) -> None:
+        """Run everything."""
+        devices, size = self._devices, min(self._options.sizes)
+        for network in _NETWORKS:
+            self._part(Plan("network", devices, network, size), f"a step, frozen layers, detections of {network}")
+        self._part(Plan("optimizers", devices), "the updates of the optimizers")
+        if len(devices) > 1:
+            for network in _NETWORKS:
+                self._part(Plan("together", devices, network, size), f"a step of {network} on all devices together")
+            self._over_processes(Plan("host", devices[:2], image_shape=size))
+        for device in devices:
+            self._kill_in_a_step(Plan("endless", (device,), image_shape=size))
+        self._out_of_memory(Plan("exhaust", devices[:1], "vgg-16", size, batches=(_CANNOT_FIT,)))
+        speeds = self._speeds()
+        self._input(speeds)
+
+    @property
+    def stopped(self) -> bool:
+        """Say whether a signal has asked for the end."""
+        return self._stopping
+
+    def _add(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            print(finding.line(), flush=True)
+        self.findings += findings
+
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _part(self, plan: Plan, what: str, *, measures: bool = False) -> list[Finding]:
+        """Run a part, keep what it finds, and return that; what: for the finding that says that it gave no answer.
+
+        measures: the part has figures alone, so that it may be left out when time is short.
+        """
+        if self._left() > 0:
+            found = self.answer(plan, what)
+        else:
+            found = [Finding(what, plan.where, "left out: the time was over", "", None if measures else False)]
+        self._add(found)
+        return found
+
+    def answer(self, plan: Plan, what: str) -> list[Finding]:
+        """Return what a part finds, or what became of its process."""
+        seconds = min(_PART_SECONDS, max(self._left(), 1.0))
+        try:
+            environment = self._environment(plan)
+            answer = ask(self._command(plan), seconds=seconds, environment=environment, stopping=lambda: self._stopping)
+        except TimeoutError:
+            return [Finding(what, plan.where, f"no answer in {seconds:.0f} seconds", "an answer", False)]
+        if answer is None:
+            raise _StoppedError
+        if answer.returncode != 0:
+            words = _last_words(answer.returncode, answer.stderr)
+            return [Finding(what, plan.where, words, "an end by itself", False)]
+        return from_json(answer.stdout.splitlines()[-1])
+
+    def _command(self, plan: Plan) -> list[str]:
+        return [sys.executable, "-P", "-m", _PART, plan.limited(self._memory).to_json()]
+
+    def _environment(self, plan: Plan) -> dict[str, str]:
+        environment = dict(os.environ)
+        if plan.part not in ("speed", "input"):
+            # Comparisons are of float32: TensorFloat-32 rounds to ten bits. Trying out every algorithm takes long.
+            environment |= {"NVIDIA_TF32_OVERRIDE": "0", "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0"}
+        return environment
+
+    def _over_processes(self, plan: Plan) -> None:
+        """Make a step of dist_sync with a process for each of the devices."""
+        what, count = "a step of dist_sync, a process each", len(plan.devices)
+        port = free_port(_LOCAL, _PORTS)
+        if port is None:
+            raise PlatformError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free on {_LOCAL}")
+        server = ParameterServer(count, _LOCAL, (_LOCAL, port))
+        roles: list[tuple[Role, list[str]]] = [("scheduler", [sys.executable, "-P", "-c", _SERVER])]
+        roles += [("server", [sys.executable, "-P", "-c", _SERVER])] * count
+        roles += [("worker", self._command(replace(plan, rank=rank))) for rank in range(count)]
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            processes = []
+            for number, (role, command) in enumerate(roles):
+                output, errors = (
+                    stack.enter_context(Path(folder, f"{number}.{of}").open("w+")) for of in ("out", "err")
+                )
+                environment = role_environment(self._environment(plan), role, server)
+                process = subprocess.Popen(
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+                )
+                stack.callback(process.wait)
+                stack.callback(process.kill)
+                processes.append((process, output, errors))
+            workers = processes[-count:]
+            end = time.monotonic() + min(_PART_SECONDS, max(self._left(), 1.0))
+            while any(process.poll() is None for process, _, _ in workers) and time.monotonic() < end:
+                if self._stopping:
+                    raise _StoppedError
+                if any(process.poll() not in (None, 0) for process, _, _ in workers):
+                    break
+                time.sleep(0.1)
+            found: list[Finding] = []
+            for process, output, errors in workers:
+                output.seek(0)
+                errors.seek(0)
+                if process.poll() != 0:
+                    words = _last_words(process.poll(), errors.read())
+                    found.append(Finding(what, plan.where, words, "an end by itself", False))
+                else:
+                    found += from_json(output.read().splitlines()[-1])
+        self._add(found)
+
+    def _kill_in_a_step(self, plan: Plan) -> None:
+        """Kill a process in a step; the device must be as free as before, and compute."""
+        device = plan.where
+        before = self._probe(device)
+        if before is None:
+            return
+        with subprocess.Popen(
+            self._command(plan),
+            env=self._environment(plan),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            killer = signal.SIGKILL
+            try:
+                assert process.stdout is not None
+                stepped = any("a step is done" in line for line in process.stdout)
+                time.sleep(_INTO_THE_STEP_SECONDS)
+            finally:
+                process.send_signal(killer)
+        if not stepped or process.returncode != -killer:
+            words = _last_words(process.returncode, "it made no step")
+            self._add([Finding("a kill in a step", device, words, "a kill", False)])
+            return
+        self._is_as_before("a kill in a step leaves the device free", device, before)
+
+    def _probe(self, device: str) -> Finding | None:
+        """Return what is free on a device; None, with a finding, where it does not compute."""
+        found = self.answer(Plan("probe", (device,)), "a look at the device")
+        if found[-1].holds:
+            return found[0]
+        self._add(found)
+        return None
+
+    def _is_as_before(self, what: str, device: str, before: Finding) -> None:
+        after = self._probe(device)
+        if after is None:
+            return
+        if not self._gpu:
+            self._add([Finding(what, device, "the next process computes", "it computes", True)])
+            return
+        lost = int(before.found) - int(after.found)
+        allowed = f"less than {_FREE_BYTES_APART >> 20} MiB are missing"
+        found = f"{max(lost, 0) >> 20} MiB are missing, the next process computes"
+        self._add([Finding(what, device, found, allowed, lost < _FREE_BYTES_APART)])
+
+    def _out_of_memory(self, plan: Plan) -> None:
+        """Train with a batch that cannot fit; the device must be as free as before, and compute."""
+        before = self._probe(plan.where)
+        if before is None:
+            return
+        self._part(plan, "a batch that cannot fit")
+        self._is_as_before("it leaves the device free", plan.where, before)
+
+    def _speeds(self) -> dict[tuple[str, int], float]:
+        """Measure training on the first device; return the best images/s by network and size."""
+        best: dict[tuple[str, int], float] = {}
+        batches, seconds = tuple(self._options.batches), self._options.seconds
+        for size in self._options.sizes:
+            for network in _NETWORKS:
+                plan = Plan("speed", self._devices[:1], network, size, batches=batches, seconds=seconds)
+                found = self._part(plan, f"speed of {network} at {size} px", measures=True)
+                speeds = [float(one.found.split()[0]) for one in found if "images/s" in one.found]
+                if speeds:
+                    best[network, size] = max(speeds)
+        return best
+
+    def _input(self, speeds: Mapping[tuple[str, int], float]) -> None:
+        """Measure the input, and say which network would wait for it."""
+        for size in self._options.sizes:
+            plan = Plan("input", image_shape=size, images=_INPUT_BATCH, seconds=self._options.seconds)
+            found = self._part(plan, f"input at {size} px", measures=True)
+            if "images/s" not in found[0].found:
+                continue
+            made = float(found[0].found.split()[0])
+            for network in _NETWORKS:
+                if (network, size) not in speeds:
+                    continue
+                # All cards are fed by the same cores.
+                wanted = speeds[network, size] * len(self._devices)
+                waits = f"wait for the input: {made:.1f} of {wanted:.1f} images/s" if made < wanted else "do not wait"
+                cards = "the card" if len(self._devices) == 1 else f"{len(self._devices)} devices"
+                self._add([Finding("training and input", f"{network} at {size} px, {cards}", waits)])
+
+
+def _last_words(code: int | None, stderr: str) -> str:
+    """Say how a process ended that should have found something."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    ended = "no end in time" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"{ended}: {lines[-1][:200]}" if lines else ended
+
+
+def _cards() -> Iterator[str]:
+    """Yield what the driver says of the cards, a line each, and of itself."""
+    fields = "index,name,driver_version,memory.total"
+    with contextlib.suppress(OSError, TimeoutError):
+        answer = ask(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"], seconds=60)
+        if answer is not None and answer.returncode == 0:
+            yield from answer.stdout.splitlines()
+
+
+def _find_devices(asked: Sequence[str] | None) -> list[str]:
+    """Return the devices; raises JobError where there are none that can be tried."""
+    if asked:
+        counts: dict[str, int] = {}
+        for kind in asked:
+            counts[kind] = counts.get(kind, 0) + 1
+        return [f"{kind}({number})" for kind, count in counts.items() for number in range(count)]
+    if not is_gpu_build():
+        raise UserError(
+            "check-gpu tries GPUs, and this is the CPU build: use the GPU image, `docker run --gpus all "
+            "sagemaker-ssd:gpu check-gpu`; or see what it does by `check-gpu --devices cpu,cpu`"
+        )
+    check_driver()
+    with tempfile.TemporaryDirectory() as scratch:
+        gpus = count_gpus(Path(scratch))
+    assert gpus is not None
+    check_cards(gpus)
+    return [f"gpu({number})" for number in range(gpus)]
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if set(names) not in ({"cpu"}, {"gpu"}):
+        raise argparse.ArgumentTypeError(f"{text!r}: write gpu or cpu as often as there are devices to try: gpu,gpu")
+    return names
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the checks and print the table; return the exit code."""
+    parser = argparse.ArgumentParser(prog="check-gpu", description=__doc__)
+    parser.add_argument("--devices", type=_names, help="gpu,gpu or cpu,cpu; otherwise every GPU")
+    parser.add_argument("--sizes", type=_numbers, default=[300, 512], help="image_shape, such as 300,512")
+    parser.add_argument("--batches", type=_numbers, default=[8, 16, 32, 64], help="batch sizes, such as 8,16,32,64")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
+    parser.add_argument("--minutes", type=float, default=10.0, help="after which nothing more begins")
+    parser.add_argument("--memory-gib", type=float, help="the most memory of each process, for CPUs")
+    options = parser.parse_args(arguments)
+    begin = time.monotonic()
+    try:
+        devices = _find_devices(options.devices)
+        checker = Checker(options, devices)
+        with contextlib.suppress(_StoppedError):
+            about = checker.answer(Plan("about"), "MXNet")
+            if devices[0].startswith("gpu") and about[0].found != str(len(devices)):
+                raise UserError(
+                    f"the driver lists {len(devices)} GPU(s), and MXNet sees {about[0].found}: look at "
+                    "CUDA_VISIBLE_DEVICES"
+                )
+            checker.run()
+    except JobError as error:
+        print(error.sentence, file=sys.stderr)
+        return error.exit_code
+    failed = [one for one in checker.findings if one.holds is False]
+    print(f"\nsagemaker-ssd {version()}, Python {platform.python_version()}; {about[-1].what} {about[-1].found}")
+    for card in _cards():
+        print(f"card, name, driver, memory: {card}")
+    print(f"devices: {', '.join(devices)}; {time.monotonic() - begin:.0f} seconds\n")
+    print(table(checker.findings))
+    stopped = checker.stopped
+    print(f"\n{'STOPPED before the end' if stopped else f'{len(failed)} FAILED' if failed else 'Everything holds.'}")
+    return 1 if failed or stopped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,354 @@
+"""What a card computes against what the CPU computes: steps, updates, frozen layers, detections, several cards.
+
+The functions take devices and compare them with a reference, so that they run on CPUs as well.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_ssd.boxes import box_iou
+from sagemaker_ssd.check_gpu.findings import Finding, at_most
+from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import Parameters, fixed_gammas, initial_parameters, with_fixed_gammas
+from sagemaker_ssd.ssd.network import Network
+from sagemaker_ssd.training.optimizer import OptimizerSettings
+from sagemaker_ssd.training.trainer import Replica, Trainer
+from sagemaker_ssd.training.updates import HostUpdates, TrainedParameter
+
+CLASSES: Final = 4
+OPTIMIZERS: Final = ("sgd", "adam", "rmsprop", "adadelta")
+# The layers that a job freezes by its default, or by the documentation's example for resnet-50.
+FROZEN: Final = {"vgg-16": "^(conv1_|conv2_).*", "resnet-50": "^(bn_data|conv0|bn0|stage1).*"}
+SGD: Final = OptimizerSettings("sgd", 0.001, momentum=0.9, weight_decay=0.0005)
+_OBJECTS: Final = 3
+_UPDATES: Final = 3
+_UPDATED_PARAMETERS: Final = 12
+# Detections of each image that are looked for among the other device's, by their scores.
+_LOOKED_FOR: Final = 100
+_SAME_BOX_IOU: Final = 0.9
+_SAME_SCORE: Final = 1e-3
+
+Values = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The largest relative differences that rounding may make; matched: the least share of equal detections.
+
+    gradient is of the best of several batches, any_gradient of each one: where two anchors' losses are equal up to
+    rounding, another one can become a hard negative, and the gradients differ by what one anchor is worth.
+    """
+
+    gradient: float
+    any_gradient: float
+    loss: float
+    state: float
+    update: float
+    matched: float
+
+
+# Between a card, which sums in another order, and the CPU; and between two CPU devices, which are one.
+GPU_BOUNDS: Final = Bounds(gradient=1e-2, any_gradient=2e-1, loss=1e-3, state=1e-3, update=1e-4, matched=0.97)
+CPU_BOUNDS: Final = Bounds(gradient=1e-4, any_gradient=1e-4, loss=1e-5, state=1e-5, update=1e-6, matched=1.0)
+
+
+def bounds_of(devices: Sequence[mx.Context]) -> Bounds:
+    """Return the bounds for these devices against the CPU."""
+    return CPU_BOUNDS if all(device.device_type == "cpu" for device in devices) else GPU_BOUNDS
+
+
+def drawn_parameters(network: Network, seed: int = 7) -> Parameters:
+    """Draw values with which every parameter has a gradient, and detections have scores that differ.
+
+    A new network's heads are nearly zero, and so are the last convolutions of resnet-50's units.
+    """
+    graph = saved_graph(network)
+    drawn = initial_parameters(graph, network.image_shape, seed)
+    for name, values in drawn.arguments.items():
+        if name.endswith("_pred_conv_weight"):
+            values *= 20
+        elif name.endswith("_conv3_weight"):
+            values[:] = mx.nd.random.normal(0, 0.3 * (2 / np.prod(values.shape[1:])) ** 0.5, values.shape)
+    return Parameters(with_fixed_gammas(graph, drawn.arguments), drawn.states)
+
+
+def drawn_batch(network: Network, images: int, seed: int) -> tuple[mx.nd.NDArray, NDArray[np.float32]]:
+    """Draw images of coarse noise with objects; every second one is without an object.
+
+    Returns pixels (images, 3, S, S) and labels (images, objects, 5).
+    """
+    chance, size = np.random.RandomState(seed), network.image_shape
+    coarse = chance.uniform(0, 255, (images, 3, size // 20 + 1, size // 20 + 1))
+    data = coarse.repeat(20, axis=2).repeat(20, axis=3)[:, :, :size, :size]
+    data -= np.array(network.mean).reshape((1, 3, 1, 1))
+    corners = chance.uniform(0, 0.5, (images, _OBJECTS, 2))
+    classes = chance.randint(0, CLASSES, (images, _OBJECTS, 1))
+    label = np.concatenate([classes, corners, corners + chance.uniform(0.1, 0.5, corners.shape)], axis=2)
+    label[1::2] = -1
+    return mx.nd.array(data), label.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What a step of forward and backward gives: loss sums (3,), gradients and BatchNorm states by name."""
+
+    sums: NDArray[np.float64]
+    gradients: Values
+    states: Values
+
+
+class _Steps:
+    """A training graph on a device, each of whose steps begins with the same parameters."""
+
+    def __init__(self, network: Network, device: mx.Context, parameters: Parameters, images: int) -> None:
+        graph = training_graph(network, empty_images=True)
+        self._parameters = parameters
+        self._replica = Replica(
+            graph,
+            device,
+            batch_size=images,
+            image_shape=network.image_shape,
+            max_objects=_OBJECTS,
+            frozen=fixed_gammas(graph),
+        )
+
+    def step(self, data: mx.nd.NDArray, label: NDArray[np.float32]) -> _Step:
+        self._replica.load(self._parameters.arguments, self._parameters.states)
+        sums = self._replica.forward_backward(data, mx.nd.array(label))
+        # For BatchNorm's states, see `Trainer.parameters`.
+        mx.nd.waitall()
+        return _Step(
+            sums.asnumpy().astype(np.float64), as_numpy(self._replica.gradients), as_numpy(self._replica.states)
+        )
+
+
+def as_numpy(arrays: Mapping[str, mx.nd.NDArray]) -> Values:
+    """Return arrays of a device as numpy's."""
+    return {name: array.asnumpy() for name, array in arrays.items()}
+
+
+def difference(found: Values, expected: Values) -> float:
+    """Return the largest distance of an array from what is expected, as a share of what is expected (L2 norms)."""
+    norms = {name: float(np.linalg.norm(value)) for name, value in expected.items()}
+    least = 1e-6 * max(norms.values(), default=0.0) + float(np.finfo(np.float32).tiny)
+    shares = [float(np.linalg.norm(found[name] - value)) / max(norms[name], least) for name, value in expected.items()]
+    # A value that is not a number is never the largest of a list.
+    return float("nan") if np.isnan(shares).any() else max(shares)
+
+
+def compare_steps(
+    network: Network, devices: Sequence[mx.Context], reference: mx.Context, *, images: int, batches: int
+) -> Iterator[Finding]:
+    """Compare losses, gradients and BatchNorm states of a step of training on every device with the reference's."""
+    parameters = drawn_parameters(network)
+    drawn = [drawn_batch(network, images, seed) for seed in range(batches)]
+    steps = _Steps(network, reference, parameters, images)
+    expected = [steps.step(*batch) for batch in drawn]
+    del steps
+    bounds = bounds_of(devices)
+    for device in devices:
+        steps = _Steps(network, device, parameters, images)
+        found = [steps.step(*batch) for batch in drawn]
+        pairs = list(zip(found, expected, strict=True))
+        where = f"{network.base_network} on {device}"
+        gradients = [difference(one.gradients, other.gradients) for one, other in pairs]
+        losses = [float(np.abs(one.sums / other.sums - 1).max()) for one, other in pairs]
+        yield at_most("losses of a step", where, min(losses), bounds.loss)
+        yield at_most(f"gradients, best of {batches}", where, min(gradients), bounds.gradient)
+        yield at_most(f"gradients, worst of {batches}", where, max(gradients), bounds.any_gradient)
+        if expected[0].states:
+            states = max(difference(one.states, other.states) for one, other in pairs)
+            yield at_most("BatchNorm's mean and variance", where, states, bounds.state)
+
+
+def check_frozen(network: Network, device: mx.Context, *, images: int) -> Finding:
+    """Say whether a step leaves every frozen value as it is, to the bit, and changes every other."""
+    frozen = network.freeze(FROZEN[network.base_network])
+    graph = training_graph(network, empty_images=True, frozen_batch_norms=frozen.batch_norms)
+    parameters = drawn_parameters(network)
+    fixed = frozen.arguments | fixed_gammas(graph)
+    trainer = Trainer(
+        graph,
+        [device],
+        SGD,
+        batch_size=images,
+        image_shape=network.image_shape,
+        max_objects=_OBJECTS,
+        frozen=fixed,
+    )
+    trainer.load(parameters.arguments, parameters.states)
+    trainer.step(*drawn_batch(network, images, 0), 0.001).read()
+    arguments, states = (as_numpy(arrays) for arrays in trainer.parameters())
+    frozen_states = {f"{layer}_moving_{kind}" for layer in frozen.batch_norms for kind in ("mean", "var")}
+    before = as_numpy({**parameters.arguments, **parameters.states})
+    after = {**arguments, **states}
+    wrong = [
+        name
+        for name, value in after.items()
+        if np.array_equal(value, before[name]) != (name in fixed or name in frozen_states)
+    ]
+    found = f"{len(frozen.arguments)} frozen, {len(after)} in all; wrong: {len(wrong)} {' '.join(wrong[:2])}".strip()
+    where = f"{network.base_network} on {device}"
+    return Finding("frozen layers stay, others move", where, found, "wrong: 0", not wrong)
+
+
+def compare_detections(
+    network: Network, devices: Sequence[mx.Context], reference: mx.Context, *, images: int
+) -> Iterator[Finding]:
+    """Compare the detections of every device with the reference's."""
+    parameters = drawn_parameters(network)
+    data, _ = drawn_batch(network, images, 0)
+    expected = _detect(network, parameters, reference, data)
+    for device in devices:
+        found = _detect(network, parameters, device, data)
+        shares = [_matched(one, other) for one, other in zip(found, expected, strict=True)]
+        least = bounds_of(devices).matched
+        yield Finding(
+            f"the CPU's {_LOOKED_FOR} best detections of an image",
+            f"{network.base_network} on {device}",
+            f"{min(shares):.0%} found too",
+            f"at least {least:.0%}",
+            min(shares) >= least,
+        )
+
+
+def _detect(
+    network: Network, parameters: Parameters, device: mx.Context, data: mx.nd.NDArray
+) -> list[NDArray[np.float32]]:
+    arguments, states = (
+        {name: array.as_in_context(device) for name, array in arrays.items()}
+        for arrays in (parameters.arguments, parameters.states)
+    )
+    weights = Weights(device, arguments, states)
+    graph = detection_graph(network)
+    detector = Detector(graph, [weights], batch_size=data.shape[0], image_shape=network.image_shape)
+    return detector.detect(data)
+
+
+def _matched(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Return the share of the expected detections (D, 6) of which there is one with their class, score and box."""
+    wanted = expected[:_LOOKED_FOR]
+    if not len(wanted):
+        return 1.0 if not len(found) else 0.0
+    same = box_iou(wanted[:, 2:], found[:, 2:]) >= _SAME_BOX_IOU
+    same &= wanted[:, :1] == found[:, 0]
+    same &= np.abs(wanted[:, 1:2] - found[:, 1]) <= _SAME_SCORE
+    return float(same.any(axis=1).mean())
+
+
+def compare_updates(name: str, device: mx.Context, reference: mx.Context) -> Finding:
+    """Compare what an optimizer makes of the same gradients, several times, on a device and on the reference."""
+    network = Network("resnet-50", 300, CLASSES)
+    expected, found = (_updated(network, name, context) for context in (reference, device))
+    bound = bounds_of([device]).update
+    return at_most(f"{name}, {_UPDATES} updates of the same gradients", str(device), difference(found, expected), bound)
+
+
+def _updated(network: Network, optimizer: str, device: mx.Context) -> Values:
+    """Return what updates have added to some of a network's parameters."""
+    graph = training_graph(network, empty_images=False)
+    drawn = drawn_parameters(network).arguments
+    by_size = sorted(drawn, key=lambda name: (drawn[name].size, name))
+    names = [by_size[place] for place in np.linspace(0, len(by_size) - 1, _UPDATED_PARAMETERS).astype(int)]
+    chance = np.random.RandomState(5)
+    parameters = [
+        TrainedParameter(name, [drawn[name].zeros_like().as_in_context(device)], [drawn[name].copyto(device)])
+        for name in names
+    ]
+    updates = HostUpdates(OptimizerSettings(optimizer, 0.01, 0.9, 0.0005), graph, parameters, None)
+    for _ in range(_UPDATES):
+        for parameter in parameters:
+            gradient = parameter.gradients[0]
+            gradient[:] = mx.nd.array(chance.normal(0, 0.1, gradient.shape), ctx=device)
+        updates.apply(1, 0.01)
+    return {of.name: of.values[0].asnumpy() - drawn[of.name].asnumpy() for of in parameters}
+
+
+def compare_together(network: Network, devices: Sequence[mx.Context]) -> Iterator[Finding]:
+    """Compare a step that all devices share with the same images one after the other on the first of them."""
+    parameters = drawn_parameters(network)
+    graph = training_graph(network, empty_images=True)
+    count = len(devices)
+    trainer = Trainer(
+        graph,
+        devices,
+        SGD,
+        batch_size=count,
+        image_shape=network.image_shape,
+        max_objects=_OBJECTS,
+        frozen=fixed_gammas(graph),
+    )
+    trainer.load(parameters.arguments, parameters.states)
+    data, label = drawn_batch(network, count, 3)
+    # Every image with objects, so that every device has gradients of each kind.
+    label[1::2] = label[::2][: len(label[1::2])]
+    trainer.step(data, label, 0.001).read()
+    mx.nd.waitall()
+    summed = [as_numpy(replica.gradients) for replica in trainer.replicas]
+    after = [as_numpy(replica.arguments) for replica in trainer.replicas]
+    del trainer
+    alone = _Steps(network, devices[0], parameters, 1)
+    expected: Values = {}
+    for image in range(count):
+        own = alone.step(data[image : image + 1], label[image : image + 1]).gradients
+        # MultiBoxTarget's and the graph's choice of negatives are each device's own, as here.
+        expected = {name: expected.get(name, np.float32(0)) + value for name, value in own.items()}
+    bound = bounds_of(devices).gradient
+    where = f"{network.base_network} on {' and '.join(map(str, devices))}"
+    worst = max(difference(of_device, expected) for of_device in summed)
+    yield at_most("gradients of all devices together, against one device", where, worst, bound)
+    same = all(np.array_equal(after[0][name], of[name]) for of in after[1:] for name in of)
+    yield Finding(
+        "parameters after a step together", where, "the same bits" if same else "they differ", "the same bits", same
+    )
+
+
+def step_over_hosts(
+    network: Network, devices: Sequence[mx.Context], rank: int, store: mx.kv.KVStore
+) -> tuple[Trainer, mx.nd.NDArray, NDArray[np.float32]]:
+    """Make this process's part of a step of `store`, an image each; return the trainer and all processes' images."""
+    data, label = drawn_batch(network, 2 * len(devices), 4)
+    label[1::2] = label[::2]
+    trainer = _stored_trainer(network, [devices[rank]], 1, store)
+    trainer.step(data[rank : rank + 1], label[rank : rank + 1], 0.001, len(devices)).read()
+    return trainer, data[: len(devices)], label[: len(devices)]
+
+
+def compare_over_hosts(
+    network: Network, devices: Sequence[mx.Context], trainer: Trainer, data: mx.nd.NDArray, label: NDArray[np.float32]
+) -> Finding:
+    """Compare a step over several processes with the same step of one process on all devices."""
+    found = as_numpy(trainer.parameters()[0])
+    one = _stored_trainer(network, devices, len(devices), None)
+    before = as_numpy(one.parameters()[0])
+    one.step(data, label, 0.001).read()
+    expected = as_numpy(one.parameters()[0])
+    moved, wanted = ({name: of[name] - before[name] for name in one.replicas[0].trained} for of in (found, expected))
+    where = f"{network.base_network} on {' and '.join(map(str, devices))}"
+    bound = bounds_of(devices).gradient
+    return at_most("a step of dist_sync, a process each, against one process", where, difference(moved, wanted), bound)
+
+
+def _stored_trainer(
+    network: Network, devices: Sequence[mx.Context], images: int, store: mx.kv.KVStore | None
+) -> Trainer:
+    graph = training_graph(network, empty_images=True)
+    parameters = drawn_parameters(network)
+    trainer = Trainer(
+        graph,
+        devices,
+        SGD,
+        batch_size=images,
+        image_shape=network.image_shape,
+        max_objects=_OBJECTS,
+        frozen=fixed_gammas(graph),
+        store=store,
+    )
+    trainer.load(parameters.arguments, parameters.states)
+    return trainer

@@ -1,0 +1,134 @@
+"""Speed and memory of training on one card, and of the input of this machine."""
+
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import mxnet as mx
+import numpy as np
+
+from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.check_gpu.checks import CLASSES, SGD, drawn_batch
+from sagemaker_ssd.check_gpu.findings import Finding
+from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import fixed_gammas, initial_parameters
+from sagemaker_ssd.ssd.network import Network
+from sagemaker_ssd.training.trainer import Trainer
+
+_GIB: Final = 1 << 30
+_WARMING_STEPS: Final = 2
+_MOST_STEPS: Final = 30
+# The largest batches at 300 pixels on a card of 16 GB (ml.p3.2xlarge), by the algorithm's documentation.
+DOCUMENTED: Final = {"resnet-50": 32, "vgg-16": 64}
+# Of 16 GB the driver leaves a little less.
+_DOCUMENTED_CARD: Final = 15 * _GIB
+# What the input is drawn for: photos as they come from a phone's preview.
+_PHOTO: Final = (480, 640)
+_PHOTOS: Final = 64
+
+
+def training_speed(
+    network: Network, device: mx.Context, batches: Sequence[int], *, seconds: float
+) -> Iterator[Finding]:
+    """Measure images/s and memory of training with each batch size, the smallest first, until one does not fit.
+
+    seconds: for each. Where the card is one that the documentation speaks of, its batch has to fit.
+    """
+    where = f"{network.base_network} at {network.image_shape} px on {device}"
+    largest = 0
+    for batch in sorted(batches):
+        try:
+            speed = _speed(network, device, batch, seconds)
+        except mx.MXNetError as error:
+            if "out of memory" not in str(error) and "ALLOC_FAILED" not in str(error):
+                raise
+            yield Finding(f"batch {batch}", where, "does not fit into the card's memory")
+            break
+        largest = batch
+        yield Finding(f"batch {batch}", where, f"{speed:.1f} images/s, {_memory(device) / _GIB:.2f} GiB")
+    documented = DOCUMENTED[network.base_network]
+    if device.device_type == "gpu" and network.image_shape == 300 and max(batches) >= documented:
+        _, total = mx.context.gpu_memory_info(device.device_id)
+        if total >= _DOCUMENTED_CARD:
+            text = f"largest of {', '.join(map(str, sorted(batches)))} that fits"
+            yield Finding(text, where, str(largest), f"at least {documented}, as documented", largest >= documented)
+
+
+def _speed(network: Network, device: mx.Context, batch: int, seconds: float) -> float:
+    if device.device_type == "gpu":
+        # What an earlier batch's arrays have left in MXNet's pool.
+        device.empty_cache()
+    graph = training_graph(network, empty_images=True)
+    trainer = Trainer(
+        graph,
+        [device],
+        SGD,
+        batch_size=batch,
+        image_shape=network.image_shape,
+        max_objects=3,
+        frozen=fixed_gammas(graph),
+    )
+    drawn = initial_parameters(saved_graph(network), network.image_shape, 0)
+    trainer.load(drawn.arguments, drawn.states)
+    data, label = drawn_batch(network, batch, 0)
+    # Small enough that the losses stay finite, whatever the pixels are.
+    rate = 1e-6
+    for _ in range(_WARMING_STEPS):
+        trainer.step(data, label, rate).read()
+    mx.nd.waitall()
+    begin, steps = time.monotonic(), 0
+    while steps < 2 or (steps < _MOST_STEPS and time.monotonic() - begin < seconds):
+        losses = trainer.step(data, label, rate)
+        steps += 1
+        # As in a job: the losses of a step are read while the next one is computed; here every second one.
+        if steps % 2 == 0:
+            losses.read()
+    mx.nd.waitall()
+    return steps * batch / (time.monotonic() - begin)
+
+
+def _memory(device: mx.Context) -> float:
+    """Return the bytes in use on a card, which MXNet's pool never gives back; of a CPU this process's peak."""
+    if device.device_type == "gpu":
+        free, total = mx.context.gpu_memory_info(device.device_id)
+        return float(total - free)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def input_speed(image_shape: int, *, batch_size: int, seconds: float) -> float:
+    """Return the images/s that this machine's cores decode and augment, from JPEGs of 640 x 480 in a RecordIO file."""
+    chance = np.random.RandomState(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "photos.rec")
+        writer = mx.recordio.MXRecordIO(str(path), "w")
+        for number in range(_PHOTOS):
+            coarse = chance.randint(0, 256, (_PHOTO[0] // 20, _PHOTO[1] // 20, 3), np.uint8)
+            smooth = cv2.resize(coarse, _PHOTO[::-1], interpolation=cv2.INTER_CUBIC)
+            image = cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+            label = [2, 5, number % CLASSES, 0.2, 0.2, 0.7, 0.8]
+            writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, label, number, 0), image))
+        writer.close()
+        file = check_recordio(
+            path, name="photos", num_classes=CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350
+        )
+        options = LoaderOptions(batch_size, image_shape, (0.0, 0.0, 0.0), threads=usable_cores())
+        loader = TrainingLoader(
+            file, options, seed=0, order=lambda epoch: np.arange(_PHOTOS).repeat(4), epochs=range(1_000_000)
+        )
+        done, begin = 0, 0.0
+        for epoch in range(1_000_000):
+            for batch in loader.batches(epoch):
+                # The first batches were decoded ahead.
+                if not begin:
+                    begin = time.monotonic()
+                    continue
+                done += len(batch.labels)
+                if time.monotonic() - begin > seconds:
+                    return done / (time.monotonic() - begin)
+    raise AssertionError("unreachable")
