@@ -57,7 +57,7 @@ ALLOWED = {
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches", "channels"),
-        *("boxes", "cores", "errors", "version"),
+        *("cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "files", "errors"},

@@ -45,7 +45,8 @@ def training_speed(
     for batch in sorted(batches):
         try:
             speed = _speed(network, device, batch, seconds)
-        except mx.MXNetError as error:
+        # MXNetError is a RuntimeError, and binding makes one of it.
+        except RuntimeError as error:
             if "out of memory" not in str(error) and "ALLOC_FAILED" not in str(error):
                 raise
             yield Finding(f"batch {batch}", where, "does not fit into the card's memory")

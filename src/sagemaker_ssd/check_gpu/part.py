@@ -142,7 +142,8 @@ def _exhaust(plan: Plan) -> Iterator[Finding]:
     said = "it fitted"
     try:
         _trainer(plan, batch).step(*drawn_batch(_architecture(plan), batch, 0), 1e-6).read()
-    except (mx.MXNetError, MemoryError) as error:
+    # MXNetError is a RuntimeError, and binding makes one of it.
+    except (RuntimeError, MemoryError) as error:
         said = explain(error, workload, batch).sentence
     if not gpu:
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
