@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-sdk test-faults bench bench-torchvision
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-sdk test-faults bench bench-torchvision
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
 # `json.py` in this folder is not taken for Python's own.
@@ -39,6 +39,7 @@ help:
 	@echo "make image   build the image sagemaker-ssd:cpu; make image-gpu: sagemaker-ssd:gpu"
 	@echo "make test-long   run the tests that need minutes each: interrupted jobs, several hosts"
 	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
+	@echo "make test-gpu   try this machine's NVIDIA GPUs with sagemaker-ssd:gpu, in ten minutes"
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
 	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
 	@echo "make bench   speed and memory beside mx.mod.Module, GluonCV and PyTorch"
@@ -121,6 +122,10 @@ test-container: setup image
 
 test-image-gpu: setup image-gpu
 	$(VENV)/bin/python -P -m pytest tests/image_gpu
+
+# On a machine with NVIDIA GPUs and their container toolkit; takes ten minutes.
+test-gpu: setup image-gpu
+	docker run --rm --gpus all sagemaker-ssd:gpu check-gpu
 
 # With SageMaker's SDK, versions 2 and 3, each in an environment of its own: .venv-sdk2, .venv-sdk3.
 test-sdk: setup image
