@@ -113,10 +113,10 @@ KINDS: dict[str, tuple[Callable[[], None], Callable[[check.Checker], object]]] =
     "together": (alone, lambda checker: checker._part(Plan("together", TWO), "together")),
     "processes": (other_gradients_of_a_host, lambda checker: checker._over_processes(Plan("host", TWO))),
     "a dead process": (dies, lambda checker: checker._over_processes(Plan("host", TWO))),
-    "kill": (dies, lambda checker: checker._kill_in_a_step(Plan("endless", ("cpu(1)",)))),
+    "kill": (dies, lambda checker: checker._kill_in_a_step(Plan("endless", TWO))),
     "after the kill": (
         computes_something_else,
-        lambda checker: checker._kill_in_a_step(Plan("endless", ("cpu(1)",))),
+        lambda checker: checker._kill_in_a_step(Plan("endless", TWO)),
     ),
     "memory": (fits, lambda checker: checker._part(Plan("exhaust", ("cpu(0)",), batches=(64,)), "memory")),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from job_runner import ROOT
+from sagemaker_ssd.check_gpu.__main__ import freed
 from sagemaker_ssd.check_gpu.findings import Finding, at_most, from_json, table, to_json
 
 TESTS = Path(__file__).parent.parent
@@ -41,6 +42,12 @@ def test_a_figure_that_is_no_number_fails():
     assert at_most("x", "gpu(0)", float("nan"), 1).holds is False
     assert at_most("x", "gpu(0)", 1.0, 1).holds is True
     assert at_most("x", "gpu(0)", 1.1, 1).holds is False
+
+
+@pytest.mark.parametrize(("after", "holds"), [("9000000000", True), ("9800000000", True), ("8500000000", False)])
+def test_memory_that_a_dead_process_keeps_is_noticed(after: str, holds: bool):
+    before, now = (Finding("free bytes", "gpu(0)", free) for free in ("9000000000", after))
+    assert freed("a kill", before, now).holds is holds
 
 
 def test_the_table_and_what_a_part_prints():

@@ -38,6 +38,8 @@ _LOCAL: Final = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_000)
 # What a dead process may leave of a card's memory: another process's context and the driver's own bookkeeping vary.
 _FREE_BYTES_APART: Final = 256 << 20
+# What a measurement leaves of the ten minutes for the end of its process.
+_BEFORE_THE_DEADLINE_SECONDS: Final = 30.0
 # Between the last step that was seen and the kill: in the middle of the next one.
 _INTO_THE_STEP_SECONDS: Final = 0.05
 
@@ -57,7 +59,6 @@ class Checker:
         self._options, self._devices = options, tuple(devices)
         self._deadline: float = time.monotonic() + 60 * options.minutes
         self._memory = None if options.memory_gib is None else int(options.memory_gib * (1 << 30))
-        self._gpu = devices[0].startswith("gpu")
         self._stopping = False
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
@@ -76,11 +77,9 @@ class Checker:
             for network in _NETWORKS:
                 self._part(Plan("together", devices, network, size), f"a step of {network} on all devices together")
             self._over_processes(Plan("host", devices[:2], image_shape=size))
-        for device in devices:
-            self._kill_in_a_step(Plan("endless", (device,), image_shape=size))
+        self._kill_in_a_step(Plan("endless", devices, image_shape=size, images=2 * len(devices)))
         self._out_of_memory(Plan("exhaust", devices[:1], "vgg-16", size, batches=(_CANNOT_FIT,)))
-        speeds = self._speeds()
-        self._input(speeds)
+        self._speeds(self._input())
 
     @property
     def stopped(self) -> bool:
@@ -100,9 +99,11 @@ class Checker:
 
         measures: the part has figures alone, so that it may be left out when time is short.
         """
-        if self._left() > 0:
-            found = self.answer(plan, what)
-        else:
+        found = self.answer(plan, what) if self._left() > 0 else []
+        if measures and self._left() <= 0:
+            # What was being measured when the time was over is no fault.
+            found = [one for one in found if one.holds is not False]
+        if not found:
             found = [Finding(what, plan.where, "left out: the time was over", "", None if measures else False)]
         self._add(found)
         return found
@@ -175,90 +176,93 @@ class Checker:
         self._add(found)
 
     def _kill_in_a_step(self, plan: Plan) -> None:
-        """Kill a process in a step; the device must be as free as before, and compute."""
-        device = plan.where
-        before = self._probe(device)
+        """Kill a process in a step; the devices must be as free as before, and compute."""
+        what = "a kill in a step"
+        before = self._probe(plan.devices)
         if before is None:
             return
-        with subprocess.Popen(
-            self._command(plan),
-            env=self._environment(plan),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            killer = signal.SIGKILL
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                self._command(plan),
+                env=self._environment(plan),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+            )
             try:
-                assert process.stdout is not None
-                stepped = any("a step is done" in line for line in process.stdout)
-                time.sleep(_INTO_THE_STEP_SECONDS)
+                end = time.monotonic() + min(_PART_SECONDS, max(self._left(), 1.0))
+                # It prints a line when a step is done.
+                while process.poll() is None and time.monotonic() < end and not os.fstat(output.fileno()).st_size:
+                    if self._stopping:
+                        raise _StoppedError
+                    time.sleep(_INTO_THE_STEP_SECONDS)
+                stepped = process.poll() is None and time.monotonic() < end
             finally:
-                process.send_signal(killer)
-        if not stepped or process.returncode != -killer:
-            words = _last_words(process.returncode, "it made no step")
-            self._add([Finding("a kill in a step", device, words, "a kill", False)])
+                process.kill()
+                process.wait()
+        if not stepped:
+            self._add([Finding(what, plan.where, _last_words(process.returncode, "it made no step"), "a kill", False)])
             return
-        self._is_as_before("a kill in a step leaves the device free", device, before)
+        self._is_as_before(f"{what} leaves the device free", plan.devices, before)
 
-    def _probe(self, device: str) -> Finding | None:
-        """Return what is free on a device; None, with a finding, where it does not compute."""
-        found = self.answer(Plan("probe", (device,)), "a look at the device")
-        if found[-1].holds:
-            return found[0]
-        self._add(found)
-        return None
+    def _probe(self, devices: Sequence[str]) -> list[Finding] | None:
+        """Return what is free on each device; None, with a finding, where one does not compute."""
+        found = self.answer(Plan("probe", tuple(devices)), "a look at the device")
+        faults = [one for one in found if one.holds is False]
+        self._add(faults)
+        return None if faults else [one for one in found if one.holds is None]
 
-    def _is_as_before(self, what: str, device: str, before: Finding) -> None:
-        after = self._probe(device)
-        if after is None:
-            return
-        if not self._gpu:
-            self._add([Finding(what, device, "the next process computes", "it computes", True)])
-            return
-        lost = int(before.found) - int(after.found)
-        allowed = f"less than {_FREE_BYTES_APART >> 20} MiB are missing"
-        found = f"{max(lost, 0) >> 20} MiB are missing, the next process computes"
-        self._add([Finding(what, device, found, allowed, lost < _FREE_BYTES_APART)])
+    def _is_as_before(self, what: str, devices: Sequence[str], before: Sequence[Finding]) -> None:
+        after = self._probe(devices)
+        if after is not None:
+            self._add([freed(what, one, other) for one, other in zip(before, after, strict=True)])
 
     def _out_of_memory(self, plan: Plan) -> None:
         """Train with a batch that cannot fit; the device must be as free as before, and compute."""
-        before = self._probe(plan.where)
+        before = self._probe(plan.devices)
         if before is None:
             return
         self._part(plan, "a batch that cannot fit")
-        self._is_as_before("it leaves the device free", plan.where, before)
+        self._is_as_before("it leaves the device free", plan.devices, before)
 
-    def _speeds(self) -> dict[tuple[str, int], float]:
-        """Measure training on the first device; return the best images/s by network and size."""
-        best: dict[tuple[str, int], float] = {}
+    def _input(self) -> dict[int, float]:
+        """Measure the input; return its images/s by size."""
+        made: dict[int, float] = {}
+        for size in self._options.sizes:
+            plan = Plan("input", image_shape=size, images=_INPUT_BATCH, seconds=self._options.seconds)
+            for finding in self._part(plan, f"input at {size} px", measures=True):
+                if "images/s" in finding.found:
+                    made[size] = float(finding.found.split()[0])
+        return made
+
+    def _speeds(self, made: Mapping[int, float]) -> None:
+        """Measure training on the first device, and say where it would wait for the input; made: as of `_input`."""
         batches, seconds = tuple(self._options.batches), self._options.seconds
+        count = len(self._devices)
         for size in self._options.sizes:
             for network in _NETWORKS:
                 plan = Plan("speed", self._devices[:1], network, size, batches=batches, seconds=seconds)
+                # It says itself what it has left out; to end a process takes a moment.
+                plan = replace(plan, within=max(0.0, self._left() - _BEFORE_THE_DEADLINE_SECONDS))
                 found = self._part(plan, f"speed of {network} at {size} px", measures=True)
                 speeds = [float(one.found.split()[0]) for one in found if "images/s" in one.found]
-                if speeds:
-                    best[network, size] = max(speeds)
-        return best
-
-    def _input(self, speeds: Mapping[tuple[str, int], float]) -> None:
-        """Measure the input, and say which network would wait for it."""
-        for size in self._options.sizes:
-            plan = Plan("input", image_shape=size, images=_INPUT_BATCH, seconds=self._options.seconds)
-            found = self._part(plan, f"input at {size} px", measures=True)
-            if "images/s" not in found[0].found:
-                continue
-            made = float(found[0].found.split()[0])
-            for network in _NETWORKS:
-                if (network, size) not in speeds:
+                if not speeds or size not in made:
                     continue
                 # All cards are fed by the same cores.
-                wanted = speeds[network, size] * len(self._devices)
-                waits = f"wait for the input: {made:.1f} of {wanted:.1f} images/s" if made < wanted else "do not wait"
-                cards = "the card" if len(self._devices) == 1 else f"{len(self._devices)} devices"
-                self._add([Finding("training and input", f"{network} at {size} px, {cards}", waits)])
+                wanted = max(speeds) * count
+                waits = f"wait for the input: {made[size]:.1f} of {wanted:.1f} images/s"
+                where = f"{network} at {size} px, {'the card' if count == 1 else f'{count} devices'}"
+                self._add([Finding("training and input", where, waits if made[size] < wanted else "do not wait")])
+
+
+def freed(what: str, before: Finding, after: Finding) -> Finding:
+    """Return whether a device, of which two looks told the free bytes, has its memory back; CPUs tell none."""
+    if not before.found.isdecimal() or not after.found.isdecimal():
+        return Finding(what, before.where, "the next process computes", "it computes", True)
+    lost = int(before.found) - int(after.found)
+    found = f"{max(lost, 0) >> 20} MiB are missing, the next process computes"
+    allowed = f"less than {_FREE_BYTES_APART >> 20} MiB are missing"
+    return Finding(what, before.where, found, allowed, lost < _FREE_BYTES_APART)
 
 
 def _last_words(code: int | None, stderr: str) -> str:
@@ -319,12 +323,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--memory-gib", type=float, help="the most memory of each process, for CPUs")
     options = parser.parse_args(arguments)
     begin = time.monotonic()
+    about: list[Finding] = []
     try:
         devices = _find_devices(options.devices)
         checker = Checker(options, devices)
         with contextlib.suppress(_StoppedError):
             about = checker.answer(Plan("about"), "MXNet")
-            if devices[0].startswith("gpu") and about[0].found != str(len(devices)):
+            if about[0].holds is False:
+                raise PlatformError(f"MXNet does not start: {about[0].found}")
+            if devices[0].startswith("gpu") and int(about[0].found) < len(devices):
                 raise UserError(
                     f"the driver lists {len(devices)} GPU(s), and MXNet sees {about[0].found}: look at "
                     "CUDA_VISIBLE_DEVICES"
@@ -334,7 +341,9 @@ def main(arguments: Sequence[str]) -> int:
         print(error.sentence, file=sys.stderr)
         return error.exit_code
     failed = [one for one in checker.findings if one.holds is False]
-    print(f"\nsagemaker-ssd {version()}, Python {platform.python_version()}; {about[-1].what} {about[-1].found}")
+    print(f"\nsagemaker-ssd {version()}, Python {platform.python_version()}")
+    for one in about:
+        print(f"{one.what}: {one.found}")
     for card in _cards():
         print(f"card, name, driver, memory: {card}")
     print(f"devices: {', '.join(devices)}; {time.monotonic() - begin:.0f} seconds\n")

@@ -34,15 +34,20 @@ _PHOTOS: Final = 64
 
 
 def training_speed(
-    network: Network, device: mx.Context, batches: Sequence[int], *, seconds: float
+    network: Network, device: mx.Context, batches: Sequence[int], *, seconds: float, within: float
 ) -> Iterator[Finding]:
     """Measure images/s and memory of training with each batch size, the smallest first, until one does not fit.
 
-    seconds: for each. Where the card is one that the documentation speaks of, its batch has to fit.
+    seconds: for each. within: after so many none begins. Where the card is one that the documentation speaks of, its
+    batch has to fit.
     """
     where = f"{network.base_network} at {network.image_shape} px on {device}"
-    largest = 0
+    largest, begin, complete = 0, time.monotonic(), True
     for batch in sorted(batches):
+        if time.monotonic() - begin > within:
+            complete = False
+            yield Finding(f"batch {batch}", where, "left out: the time was over")
+            continue
         try:
             speed = _speed(network, device, batch, seconds)
         # MXNetError is a RuntimeError, and binding makes one of it.
@@ -54,7 +59,7 @@ def training_speed(
         largest = batch
         yield Finding(f"batch {batch}", where, f"{speed:.1f} images/s, {_memory(device) / _GIB:.2f} GiB")
     documented = DOCUMENTED[network.base_network]
-    if device.device_type == "gpu" and network.image_shape == 300 and max(batches) >= documented:
+    if complete and device.device_type == "gpu" and network.image_shape == 300 and max(batches) >= documented:
         _, total = mx.context.gpu_memory_info(device.device_id)
         if total >= _DOCUMENTED_CARD:
             text = f"largest of {', '.join(map(str, sorted(batches)))} that fits"

@@ -108,18 +108,19 @@ def _endless(plan: Plan) -> Iterator[Finding]:
 
 
 def _probe(plan: Plan) -> Iterator[Finding]:
-    """Say how much of a card is free, and whether it still computes as the CPU does."""
-    (device,) = _contexts(plan)
-    free = "unknown"
-    if device.device_type == "gpu":
-        # Before anything is in this process's own context but the context.
-        mx.nd.zeros(1, ctx=device).wait_to_read()
-        free = str(mx.context.gpu_memory_info(device.device_id)[0])
-    values = mx.nd.array(range(64)).reshape((8, 8))
-    expected, found = (mx.nd.dot(of, of).asnumpy() for of in (values, values.as_in_context(device)))
-    yield Finding("free bytes", str(device), free)
-    same = bool((abs(expected - found) <= 1e-5 * abs(expected).max()).all())
-    yield Finding("it computes", str(device), "as the CPU" if same else "something else", "as the CPU", same)
+    """Say how much of every card is free, and whether it still computes as the CPU does."""
+    for device in _contexts(plan):
+        free = "unknown"
+        if device.device_type == "gpu":
+            # Before anything but this process's own context is on the card.
+            mx.nd.zeros(1, ctx=device).wait_to_read()
+            free = str(mx.context.gpu_memory_info(device.device_id)[0])
+        yield Finding("free bytes", str(device), free)
+    for device in _contexts(plan):
+        values = mx.nd.array(range(64)).reshape((8, 8))
+        expected, found = (mx.nd.dot(of, of).asnumpy() for of in (values, values.as_in_context(device)))
+        same = bool((abs(expected - found) <= 1e-5 * abs(expected).max()).all())
+        yield Finding("it computes", str(device), "as the CPU" if same else "something else", "as the CPU", same)
 
 
 def _exhaust(plan: Plan) -> Iterator[Finding]:
@@ -152,7 +153,7 @@ def _exhaust(plan: Plan) -> Iterator[Finding]:
 
 def _speed(plan: Plan) -> Iterator[Finding]:
     (device,) = _contexts(plan)
-    yield from training_speed(_architecture(plan), device, plan.batches, seconds=plan.seconds)
+    yield from training_speed(_architecture(plan), device, plan.batches, seconds=plan.seconds, within=plan.within)
 
 
 def _input(plan: Plan) -> Iterator[Finding]:

@@ -10,7 +10,8 @@ class Plan:
     """Which part, and with what.
 
     devices: as MXNet writes them, gpu(0) or cpu(1). images: in a step. batches: sizes to try. seconds: of a
-    measurement. rank: of a process among several. memory: a limit in bytes, for CPUs.
+    measurement. rank: of a process among several. memory: a limit in bytes, for CPUs. within: the seconds of all
+    measurements together.
     """
 
     part: str
@@ -22,6 +23,7 @@ class Plan:
     seconds: float = 5.0
     rank: int = 0
     memory: int | None = None
+    within: float = 600.0
 
     @property
     def where(self) -> str:
