@@ -64,6 +64,13 @@ def test_without_a_driver_it_says_which_image_to_use(gpu_engine: Engine, job: Pa
     assert ended.model_files == set()
 
 
+def test_check_gpu_without_a_driver_says_so_too(gpu_engine: Engine, job: Path):
+    ended = gpu_engine.run(job, "check-gpu")
+    assert ended.code == 1
+    assert "this is the GPU image, and no NVIDIA driver was found" in ended.log
+    assert "Traceback" not in ended.log
+
+
 def test_a_card_it_cannot_use_is_named(
     gpu_engine: Engine, job: Path, driver: tuple[str, ...], nvidia_smi: Callable[[str, str], tuple[str, ...]]
 ):

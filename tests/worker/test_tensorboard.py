@@ -132,6 +132,15 @@ def test_pictures_of_before_a_resumption_stay(tmp_path: Path, sample: PictureSam
     assert [step for step, _ in found["best/1"]] == [0, 1]
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_curve(
+    tmp_path: Path, sample: PictureSample, caplog: pytest.LogCaptureFixture
+):
+    sample.file.path.unlink()
+    board(tmp_path).write([epoch(0)], sample)
+    assert "A picture for TensorBoard could not be drawn" in caplog.text
+    assert curves(tmp_path / "output" / "tensorboard")["validation/mAP"] == [(0, 0.5)]
+
+
 def test_a_job_has_about_ten_sets_of_pictures():
     assert [number for number in range(5) if has_pictures(number, 5)] == [0, 1, 2, 3, 4]
     assert [number for number in range(30) if has_pictures(number, 30)] == [*range(0, 30, 3), 29]

@@ -107,8 +107,7 @@ class TensorBoard:
             self._written = len(epochs)
             if sample is not None:
                 last = len(epochs) - 1
-                drawn = sample.pictures(self._class_names, self._overlap_threshold)
-                self._pictures.add(last, [(tag, _jpeg(picture)) for tag, picture in drawn], purge_from=last)
+                self._pictures.add(last, self._drawn(sample), purge_from=last)
                 self._pictures.flush()
             self._failing = False
         # Whatever it is: curves are not worth a training.
@@ -119,6 +118,16 @@ class TensorBoard:
             if not self._failing:
                 _log.warning("The files for TensorBoard in %s could not be written: %s", self._figures.folder, error)
             self._failing = True
+
+    def _drawn(self, sample: PictureSample) -> list[tuple[str, Any]]:
+        """Return the pictures as JPEGs; those before one that cannot be drawn, which is a warning."""
+        drawn: list[tuple[str, Any]] = []
+        try:
+            for tag, picture in sample.pictures(self._class_names, self._overlap_threshold):
+                drawn.append((tag, _jpeg(picture)))
+        except Exception as error:
+            _log.warning("A picture for TensorBoard could not be drawn: %s", error, exc_info=True)
+        return drawn
 
 
 class _EventFile:
