@@ -33,7 +33,7 @@ def wrong_step() -> None:
             return sums
         mx.nd.waitall()
         self.gradients["stage2_unit1_conv1_weight"][:] *= 1.01
-        self.states["bn1_moving_mean"][:] += 0.1
+        self.states["bn0_moving_mean"][:] += 0.1
         return sums * 1.01
 
     Replica.forward_backward = forward_backward
