@@ -48,9 +48,7 @@ def test_every_figure_is_there_once_at_its_epoch(tmp_path: Path):
     for number in range(3):
         epochs.append(epoch(number))
         written.write(epochs, None)
-    for one in epochs:
-        # A class without objects has no curve.
-        one["validation"]["classes"].pop()
+    # The second class is without objects.
     assert_curves(tmp_path, {"epochs": epochs}, ["a/b c", "é"])
 
 
