@@ -111,35 +111,26 @@ def _annotations(given: Path | None, channel: Path) -> Path | None:
 def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> "RecordFile":
     """Return the channel's checked records; the images' names are kept for the files."""
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.channels.image_files import pack_images
 
-    name = channel.stem or "channel"
-    records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
-    if records:
-        return check_recordio(
-            records,
-            name=name,
-            num_classes=num_classes,
-            scratch=scratch,
-            max_bad_images=_MAX_BAD_IMAGES,
-            label_width=_LABEL_WIDTH,
-            keep_names=True,
-        )
-    if annotations is None:
-        raise UserError(
-            f"{channel}: there is no .rec file in it, and no folder {channel.name}_annotation of JSONs beside it; "
-            f"{_GIVE_A_CHANNEL}, and --annotations where its JSONs are elsewhere"
-        )
-    return pack_images(
-        channel,
-        annotations,
-        name=name,
+    options = CheckOptions(
+        name=channel.stem or "channel",
         num_classes=num_classes,
         scratch=scratch,
         max_bad_images=_MAX_BAD_IMAGES,
         label_width=_LABEL_WIDTH,
         keep_names=True,
     )
+    records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
+    if records:
+        return check_recordio(records, options)
+    if annotations is None:
+        raise UserError(
+            f"{channel}: there is no .rec file in it, and no folder {channel.name}_annotation of JSONs beside it; "
+            f"{_GIVE_A_CHANNEL}, and --annotations where its JSONs are elsewhere"
+        )
+    return pack_images(channel, annotations, options)
 
 
 def _print_means(figures: dict[str, Any], output: Path) -> None:

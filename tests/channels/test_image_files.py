@@ -21,6 +21,7 @@ from drawn_channels import (
     write_rec,
 )
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -45,7 +46,9 @@ class Channel:
 
     def pack(self, **options: Any) -> RecordFile:
         chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **options}
-        return pack_images(self.images, self.annotations, name="train", scratch=self.root / "scratch", **chosen)
+        return pack_images(
+            self.images, self.annotations, CheckOptions(name="train", scratch=self.root / "scratch", **chosen)
+        )
 
     def faults(self, **options: Any) -> str:
         with pytest.raises(UserError) as raised:
@@ -90,7 +93,8 @@ def test_the_same_pictures_as_rec_and_as_files_are_the_same(channel: Channel) ->
         for i, left, top, width, height in drawn
     ]
     path = write_rec(channel.root / "same.rec", list(zip(labels, images, strict=True)))
-    checked = check_recordio(path, name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    options = CheckOptions(name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    checked = check_recordio(path, options)
     assert read_rec(packed.path) == read_rec(checked.path)
     np.testing.assert_array_equal(packed.offsets, checked.offsets)
     assert packed.boxes_per_class == checked.boxes_per_class == (2, 2, 2)
@@ -100,9 +104,8 @@ def test_what_packing_writes_needs_no_change(channel: Channel) -> None:
     for number in range(5):
         channel.draw(f"{number}", *([BOX] * number), image=png(number))
     packed = channel.pack()
-    checked = check_recordio(
-        packed.path, name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350
-    )
+    options = CheckOptions(name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    checked = check_recordio(packed.path, options)
     assert checked.path == packed.path
     assert checked.offsets.tolist() == packed.offsets.tolist()
     assert checked.summary("x") == packed.summary("x")

@@ -12,6 +12,7 @@ from PIL import Image
 from drawn_channels import BOX, encoded, noise, picture, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import UndecodableImageError, decode, examine_image, read_header, upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -168,7 +169,8 @@ def test_images_of_a_few_pixels_are_trained_on(size: tuple[int, int], ending: st
     examined = examine_image(image)
     assert (examined.fault, examined.content is image, (examined.width, examined.height)) == ("", True, size)
     path = write_rec(tmp_path / "drawn.rec", [(BOX, image)] * 40)
-    file = check_recordio(path, name="train", num_classes=2, scratch=tmp_path, max_bad_images=0, label_width=350)
+    checked = CheckOptions(name="train", num_classes=2, scratch=tmp_path, max_bad_images=0, label_width=350)
+    file = check_recordio(path, checked)
     options = replace(OPTIONS, batch_size=40)
     (batch,) = evaluation_batches(file, options)
     assert np.abs(batch.data.asnumpy() - np.array([200, 100, 50]).reshape(1, 3, 1, 1)).max() <= 3

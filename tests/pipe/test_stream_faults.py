@@ -203,14 +203,17 @@ def test_a_feeder_is_not_left_waiting_for_a_reader_that_failed(channel: Channel)
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.errors import UserError
 root = Path(sys.argv[1])
 # A limit on the size of files stands for the full disk: it needs no rights, and fails at the same call.
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
-    check_stream(root / "train_0", name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0,
-                 label_width=350, patience=20, patience_variable="PATIENCE")
+    options = CheckOptions(
+        name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0, label_width=350
+    )
+    check_stream(root / "train_0", options, patience=20, patience_variable="PATIENCE")
 except UserError as error:
     print(error.sentence)
 """

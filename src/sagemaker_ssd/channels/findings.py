@@ -4,12 +4,15 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
+from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
 from sagemaker_ssd.channels.images import ExaminedImage
 from sagemaker_ssd.channels.record_file import RecordFileWriter
 from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
@@ -21,15 +24,45 @@ COUNTED_FROM_0: Final = "Counting starts at 0"
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """How a channel is checked, whatever it comes as.
+
+    name: the channel's in sentences. scratch: the folder for the file of its records. max_bad_images: the fraction of
+    its images that may be left out because they cannot be used. label_width: the hyperparameter. examiner: who decodes
+    the images, this host alone unless given. keep_names: whether the images' names are kept in memory.
+    """
+
+    name: str
+    num_classes: int
+    scratch: Path
+    max_bad_images: float
+    label_width: int
+    examiner: Examiner = field(default_factory=LocalExaminer)
+    keep_names: bool = False
+
+    def writer(self, what: str, *, needed: int | None, in_place: Path | None = None) -> RecordFileWriter:
+        """Return what puts the channel's records into one file; the arguments are `RecordFileWriter`'s."""
+        return RecordFileWriter(
+            self.scratch / f"{self.name}.rec",
+            what=what,
+            needed=needed,
+            num_classes=self.num_classes,
+            keep_names=self.keep_names,
+            in_place=in_place,
+        )
+
+
 class ChannelFindings:
-    """Faults and warnings of the channel `name`, collected while it is read, with a log line about it now and then.
+    """Faults and warnings of a channel, collected while it is read, with a log line about it now and then.
 
     bytes_read: for a stream, whose images alone do not say how far it is.
     """
 
-    def __init__(self, name: str, bytes_read: Callable[[], int] | None = None) -> None:
-        self.name = name
+    def __init__(self, options: CheckOptions, bytes_read: Callable[[], int] | None = None) -> None:
+        self.name = options.name
         self.images = 0
+        self._options = options
         self._faults = _Sample()
         self._hints: list[str] = []
         self._warnings: dict[str, _Sample] = {}
@@ -92,11 +125,9 @@ class ChannelFindings:
         self.warn(boxes.ONLY_NO_AREA, where)
         return None
 
-    def conclude(self, writer: RecordFileWriter, *, max_bad_images: float, label_width: int) -> None:
-        """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job.
-
-        More bad images than the fraction `max_bad_images` of all are a fault, fewer a warning.
-        """
+    def conclude(self, writer: RecordFileWriter) -> None:
+        """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job."""
+        max_bad_images, label_width = self._options.max_bad_images, self._options.label_width
         bad = self._bad_images.count
         if bad > max_bad_images * self.images:
             self.fault(

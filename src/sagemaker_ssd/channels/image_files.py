@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
-from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings
+from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
@@ -47,39 +46,22 @@ class AnnotatedImage:
     image: ExaminedImage
 
 
-def pack_images(
-    images: Path,
-    annotations: Path,
-    *,
-    name: str,
-    num_classes: int,
-    scratch: Path,
-    max_bad_images: float,
-    label_width: int,
-    examiner: Examiner | None = None,
-    keep_names: bool = False,
-) -> RecordFile:
-    """Pack the images of the channel `name`, with the JSONs of `<name>_annotation`, in the order of their paths.
+def pack_images(images: Path, annotations: Path, options: CheckOptions) -> RecordFile:
+    """Pack the images of a channel, with the JSONs of its annotation channel, in the order of their paths.
 
-    examiner: None for a channel that this host alone examines. Raises UserError with the first ten faults and their
-    number.
+    Raises UserError with the first ten faults and their number.
     """
-    findings = ChannelFindings(name)
-    pairing = _pair(images, annotations, findings, num_classes)
+    name = options.name
+    findings = ChannelFindings(options)
+    pairing = _pair(images, annotations, findings, options.num_classes)
     needed = sum(file_size(images / path) for path in pairing.annotations)
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
-    with RecordFileWriter(
-        scratch / f"{name}.rec",
-        what=f"{name}'s images in one file",
-        needed=needed,
-        num_classes=num_classes,
-        keep_names=keep_names,
-    ) as writer:
+    with options.writer(f"{name}'s images in one file", needed=needed) as writer:
         read = _read_all(images, pairing, findings)
-        examined = (examiner or LocalExaminer()).map(_examine, read, lambda image: image.content)
+        examined = options.examiner.map(_examine, read, lambda image: image.content)
         pack_annotated(examined, writer, findings)
-        findings.conclude(writer, max_bad_images=max_bad_images, label_width=label_width)
+        findings.conclude(writer)
         file = writer.finish()
     _log.info("%s", file.summary(name))
     return file

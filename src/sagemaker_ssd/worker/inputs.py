@@ -10,6 +10,7 @@ from typing import Any, Final
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -98,47 +99,28 @@ def _examiner(train: DataChannel, group: ProcessGroup) -> Examiner:
 
 
 def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:
-    hyperparameters = job.hyperparameters
-    # For the files of the evaluation.
-    keep_names = channel.name == "validation"
+    options = CheckOptions(
+        name=channel.name,
+        num_classes=job.hyperparameters.num_classes,
+        scratch=scratch,
+        max_bad_images=job.hyperparameters.max_bad_images,
+        label_width=job.hyperparameters.label_width,
+        examiner=examiner,
+        # For the files of the evaluation.
+        keep_names=channel.name == "validation",
+    )
     if channel.mode == "Pipe":
         return check_stream(
             channel.stream,
-            name=channel.name,
-            num_classes=hyperparameters.num_classes,
-            scratch=scratch,
-            max_bad_images=hyperparameters.max_bad_images,
-            label_width=hyperparameters.label_width,
+            options,
             patience=channel.pipe_seconds,
             patience_variable=PIPE_VARIABLE,
             if_empty=NO_SHARE if channel.sharded else "look at its S3Uri",
-            examiner=examiner,
-            keep_names=keep_names,
         )
     if channel.annotations is not None:
-        return pack_images(
-            channel.folder,
-            channel.annotations,
-            name=channel.name,
-            num_classes=hyperparameters.num_classes,
-            scratch=scratch,
-            max_bad_images=hyperparameters.max_bad_images,
-            label_width=hyperparameters.label_width,
-            examiner=examiner,
-            keep_names=keep_names,
-        )
+        return pack_images(channel.folder, channel.annotations, options)
     files = channel.record_files().found
-    return check_recordio(
-        files,
-        name=channel.name,
-        num_classes=hyperparameters.num_classes,
-        scratch=scratch,
-        max_bad_images=hyperparameters.max_bad_images,
-        label_width=hyperparameters.label_width,
-        copy=_is_copied(channel, files),
-        examiner=examiner,
-        keep_names=keep_names,
-    )
+    return check_recordio(files, options, copy=_is_copied(channel, files))
 
 
 def warn_of_unlearnable_classes(train: Sequence[int], validation: Sequence[int]) -> None:
