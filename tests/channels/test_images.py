@@ -198,7 +198,8 @@ def test_the_size_is_that_of_the_image_turned_as_exif_says(orientation: int, lit
     assert header is not None
     assert (header.width, header.height, header.coding, header.orientation) == (*SIZE, "baseline", orientation)
     expected = upright(orientation)
-    for drawn_size in (None, (160.0, 96.0), (float(expected.shape[1]), float(expected.shape[0]))):
+    height, width = map(float, expected.shape[:2])
+    for drawn_size in (None, (100.0, 100.0), (width, height), (2 * width, 2 * height)):
         examined = examine_image(image, drawn_size)
         assert (examined.content is image, examined.height, examined.width) == (True, *expected.shape[:2])
     assert upright_size(image) == header.upright_size == (examined.width, examined.height)
@@ -220,9 +221,14 @@ def test_png_and_webp_stay_and_are_turned_by_the_decoder(orientation: int, kind:
 
 
 @pytest.mark.parametrize("little", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 0.33])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_boxes_drawn_on_the_pixels_as_stored_get_these(orientation: int, little: bool, tmp_path: Path) -> None:
-    examined = examine_image(turned("JPEG", orientation, little=little), (float(SIZE[0]), float(SIZE[1])))
+def test_boxes_drawn_on_the_pixels_as_stored_get_these(
+    orientation: int, scale: float, little: bool, tmp_path: Path
+) -> None:
+    examined = examine_image(
+        turned("JPEG", orientation, little=little), (round(scale * SIZE[0]), round(scale * SIZE[1]))
+    )
     assert (examined.width, examined.height) == SIZE
     assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
     assert np.abs(decode(examined.content).astype(np.float32) - photo()).mean() < 3

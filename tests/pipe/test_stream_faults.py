@@ -11,7 +11,7 @@ import pytest
 from feeding import Feeders, manifest, wait_for, wrapped
 from stream_channel import Channel
 
-from drawn_channels import BOX, encoded, json_box, noise, png, write_rec
+from drawn_channels import BOX, encoded, json_box, noise, png, read_rec, write_rec
 from sagemaker_ssd.channels.recordio import MAGIC
 from sagemaker_ssd.errors import PlatformError
 
@@ -172,6 +172,21 @@ def test_faults_of_boxes_name_record_and_pair(channel: Channel) -> None:
         "- train's stream: record 5 (pair 2): box 0 (left 70, top 1, width 13, height 2) is 3 px past the border of "
         "80x40",
     ]
+
+
+def test_fractions_are_not_read_as_pixels(channel: Channel) -> None:
+    fractions = [json_box(1, 0.25, 0.25, 0.25, 0.5)]
+    pairs = [(png(number), fractions) for number in range(3)]
+    said = channel.failure(manifest(pairs))
+    assert said.startswith(
+        "train: 3 of 3 boxes lie within 0 to 1, such as train's stream: record 1 (pair 0): box 0 (left 0.25, top 0.25, "
+        "width 0.25, height 0.5). These are fractions of the image, and pixels are read. Multiply left and width by "
+    )
+    channel.fifo = channel.fifo.with_name("b") / "train"
+    file = channel.check(
+        manifest(((png(number), fractions) for number in range(3)), image_size={"width": 1, "height": 1})
+    )
+    assert [label for label, _ in read_rec(file.path)] == [BOX] * 3
 
 
 def test_faults_of_image_records(channel: Channel) -> None:

@@ -21,6 +21,11 @@ _NAMED: Final = 10
 _SECONDS_BETWEEN_LINES = 10
 # A hint: numbers of records, pairs and boxes are those of a program, not of a person.
 COUNTED_FROM_0: Final = "Counting starts at 0"
+_HOW_TO_SAY_FRACTIONS: Final = (
+    "Multiply left and width by the image's width, top and height by its height; or, if all boxes of a JSON are "
+    'fractions, leave them as they are and write "image_size": [{"width": 1, "height": 1}] into it. If they are pixels '
+    "all the same, leave these boxes out: nothing so small can be learned"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +72,9 @@ class ChannelFindings:
         self._hints: list[str] = []
         self._warnings: dict[str, _Sample] = {}
         self._bad_images = _Sample()
+        self._fractions = boxes.FractionCount()
+        self._fraction_files = _Sample()
+        self._first_fraction = ""
         self._bytes_read = bytes_read
         self._last_line = time.monotonic()
 
@@ -125,9 +133,48 @@ class ChannelFindings:
         self.warn(boxes.ONLY_NO_AREA, where)
         return None
 
+    def count_fractions(self, corners: NDArray[np.float64], where: str, describe: Callable[[int], str]) -> None:
+        """Count the boxes of an image that are read as pixels and may be fractions of it: (n, 4) corners as they stand.
+
+        where: the annotation's name; describe: gives a box as it stands there, by its number.
+        """
+        count = boxes.FractionCount.of_image(corners)
+        self._fractions += count
+        if not count.within:
+            return
+        numbers = [number for number in range(len(corners)) if boxes.FractionCount.of_image(corners[[number]]).within]
+        first = f"{where}: box {numbers[0]} ({describe(numbers[0])})"
+        self._first_fraction = self._first_fraction or first
+        if count.all_within and count.broken:
+            self._fraction_files.add(first)
+        elif not count.broken:
+            for number in numbers:
+                self.warn(boxes.ONE_PIXEL, f"{where} box {number}")
+
+    def _conclude_fractions(self) -> None:
+        """Make boxes that are fractions where pixels are read a fault: those of the channel, else those of a file."""
+        count, files = self._fractions, self._fraction_files
+        if count.are_fractions:
+            # Of these the fault tells.
+            self._warnings.pop(boxes.ONE_PIXEL, None)
+            self.fault(
+                f"{self.name}: {count.within:,} of {in_words(count.boxes, 'box', 'boxes')} lie within 0 to 1, such as "
+                f"{self._first_fraction}. These are fractions of the image, and pixels are read",
+                _HOW_TO_SAY_FRACTIONS,
+                COUNTED_FROM_0,
+            )
+        elif files.count:
+            self.fault(
+                f"{self.name}: {in_words(files.count, 'JSON', 'JSONs')} with boxes that all lie within 0 to 1, as "
+                f"fractions of the image do, while pixels are read: {files}",
+                _HOW_TO_SAY_FRACTIONS,
+                COUNTED_FROM_0,
+            )
+
     def conclude(self, writer: RecordFileWriter) -> None:
         """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job."""
         max_bad_images, label_width = self._options.max_bad_images, self._options.label_width
+        self._conclude_fractions()
         bad = self._bad_images.count
         if bad > max_bad_images * self.images:
             self.fault(

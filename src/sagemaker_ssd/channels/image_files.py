@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,19 @@ from numpy.typing import NDArray
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
 from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image, has_sides_swapped
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
 from sagemaker_ssd.errors import bytes_in_words, in_words
 from sagemaker_ssd.files import file_size
 
+_SIZE_SCALED: Final = "image_size is not the image's own size, boxes are scaled by image_size"
+_SIZE_SWAPPED: Final = "image_size has width and height the wrong way round, read as swapped"
+_WAS_TURNED: Final = (
+    "Its image_size has width and height the wrong way round: was the image turned after it was labelled?"
+)
+# The image_size by which boxes are fractions of the image, and not pixels.
+_FRACTIONS: Final = (1.0, 1.0)
 _log = logging.getLogger(__name__)
 
 
@@ -124,28 +132,39 @@ def _check(each: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float3
         return None
     own_size = float(image.width), float(image.height)
     size = annotation.size or own_size
-    if size != own_size:
+    fractions, swapped = size == _FRACTIONS, has_sides_swapped(size, own_size)
+    if size != own_size and not fractions:
         findings.warn(
-            "image_size is not the image's own size, boxes are scaled by image_size",
+            _SIZE_SWAPPED if swapped else _SIZE_SCALED,
             f"{annotation.path} ({size[0]:g}x{size[1]:g} for {image.width}x{image.height} px)",
         )
+    if swapped:
+        size = size[::-1]
     if not len(annotation.boxes):
         return label_of(annotation.boxes.astype(np.float32))
     left_top, sides = annotation.boxes[:, 1:3], annotation.boxes[:, 3:5]
-    corners = np.hstack([left_top, left_top + sides]) / (*size, *size)
-    outside = boxes.pixels_outside(corners, *size)
+    drawn = np.hstack([left_top, left_top + sides])
+
+    def describe(number: int) -> str:
+        _, left, top, width, height = annotation.boxes[number]
+        return f"left {left:g}, top {top:g}, width {width:g}, height {height:g}"
+
+    if not fractions:
+        findings.count_fractions(drawn, each.where, describe)
+    corners = drawn / (*size, *size)
+    outside = boxes.pixels_outside(corners, *(own_size if fractions else size))
     far = np.flatnonzero(boxes.too_far_outside(outside))
     for number in far:
-        _, left, top, width, height = annotation.boxes[number]
+        of = f"{own_size[0]:g}x{own_size[1]:g}, in fractions of it" if fractions else f"{size[0]:g}x{size[1]:g}"
         findings.fault(
-            f"{each.where}: box {number} (left {left:g}, top {top:g}, width "
-            f"{width:g}, height {height:g}) is {outside[number]:,.0f} px past the border of {size[0]:g}x{size[1]:g}",
+            f"{each.where}: box {number} ({describe(number)}) is {outside[number]:,.0f} px past the border of {of}",
+            *([_WAS_TURNED] if swapped else []),
             COUNTED_FROM_0,
         )
     if len(far):
         return None
-    fractions = corners.clip(0, 1).astype(np.float32)
-    with_area = findings.usable_boxes(fractions, np.arange(len(fractions)), outside > 0, annotation.path)
+    within = corners.clip(0, 1).astype(np.float32)
+    with_area = findings.usable_boxes(within, np.arange(len(within)), outside > 0, annotation.path)
     if with_area is None:
         return None
-    return label_of(np.hstack([annotation.boxes[:, :1].astype(np.float32), fractions])[with_area])
+    return label_of(np.hstack([annotation.boxes[:, :1].astype(np.float32), within])[with_area])

@@ -87,6 +87,16 @@ def swaps_sides(orientation: int) -> bool:
     return orientation >= 5
 
 
+def in_proportion(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether two sizes, each width and height, are, give or take what rounding a side to a pixel does."""
+    return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other) / 2
+
+
+def has_sides_swapped(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether a size is in proportion to another one only once its sides are swapped."""
+    return in_proportion(size[::-1], other) and not in_proportion(size, other)
+
+
 def read_header(image: bytes) -> ImageHeader | None:
     """Return the header of a JPEG or PNG file, or None for anything else and where it is damaged."""
     try:
@@ -282,7 +292,8 @@ def examine_image(
         return ExaminedImage(image, fault=_describe_undecodable(image) if rare else "damaged or cut off")
     truncated = result is DecodeResult.TRUNCATED
     stored = header.width, header.height
-    if header.upright_size != stored and drawn_size == stored:
+    swaps = header.upright_size != stored
+    if swaps and drawn_size is not None and has_sides_swapped(drawn_size, header.upright_size):
         # Its boxes were drawn on the pixels as they are stored.
         if header.coding == "png":
             return _as_drawn(image)
@@ -299,7 +310,7 @@ def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None
     if fault := _size_fault(width, height):
         return ExaminedImage(image, fault=fault)
     if swaps_sides(webp_orientation(image)) and width != height:
-        if drawn_size == (width, height):
+        if drawn_size is not None and has_sides_swapped(drawn_size, (height, width)):
             return _as_drawn(image)
         return ExaminedImage(image, height, width)
     return ExaminedImage(image, width, height)

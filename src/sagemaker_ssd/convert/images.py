@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from PIL import Image, UnidentifiedImageError
 
 from sagemaker_ssd.channels.annotations import find_files
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, read_header, swaps_sides, webp_orientation
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, has_sides_swapped, read_header, swaps_sides, webp_orientation
 from sagemaker_ssd.convert.shapes import Size
 from sagemaker_ssd.errors import UserError, listed
 
@@ -200,16 +200,11 @@ def find_frame(image: Path, stated: Size | None) -> Frame:
     if stated is None or stated == upright:
         return Frame(upright, turned=turned)
     difference = f"{image} ({stated[0]}x{stated[1]} stated, {upright[0]}x{upright[1]} found)"
-    if not _in_proportion(stated, upright) and _in_proportion(stated, upright[::-1]):
+    if has_sides_swapped(stated, upright):
         if swaps:
             return Frame(stated, orientation, turned, "stored", difference)
         return Frame(stated[::-1], 1, turned, "swapped", difference)
     return Frame(stated, 1, turned, "scaled", difference)
-
-
-def _in_proportion(size: Size, other: Size) -> bool:
-    """Whether two sizes are, give or take what rounding a side to a pixel does."""
-    return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other) / 2
 
 
 def _read_size(path: Path) -> tuple[Size, int]:

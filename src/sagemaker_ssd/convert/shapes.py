@@ -11,8 +11,6 @@ from sagemaker_ssd.errors import UserError
 
 Corners = tuple[float, float, float, float]
 Size = tuple[int, int]
-# Room for what rounding adds to a fraction.
-_ROUNDING: Final = 1e-3
 # Where a point (x, y) of the pixels as stored, w x h, lies in the upright image, by EXIF's orientation.
 _UPRIGHT: Final[dict[int, Callable[[float, float, float, float], tuple[float, float]]]] = {
     1: lambda x, y, w, h: (x, y),
@@ -55,11 +53,6 @@ def check_border(corners: Corners, size: Size) -> None:
 def has_area(corners: Corners) -> bool:
     """Whether a box encloses any."""
     return corners[2] > corners[0] and corners[3] > corners[1]
-
-
-def look_like_fractions(corners: Corners) -> bool:
-    """Whether all corners lie within 0 to 1, which as pixels hardly any box does."""
-    return min(corners) >= -_ROUNDING and max(corners) <= 1 + _ROUNDING
 
 
 def from_fractions(corners: Corners, size: Size) -> Corners:
