@@ -4,7 +4,7 @@ The figures are computed from the very numbers that are written to files, so tha
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -129,14 +129,6 @@ def coco_results(detections: Detections, most: int = MAX_RESULTS) -> list[dict[s
         for class_id, score, *bbox in rows.tolist()
         if next(chosen)
     ]
-
-
-def read_results(results: Sequence[Mapping[str, Any]], ground_truth: dict[str, Any]) -> Detections:
-    """Return COCO's results of the images of a ground truth as `detect_channel` does."""
-    rows: dict[int, list[list[float]]] = defaultdict(list)
-    for one in results:
-        rows[one["image_id"]].append([one["category_id"], one["score"], *one["bbox"]])
-    return {image["id"]: _rows(rows[image["id"]]) for image in ground_truth["images"]}
 
 
 _COCO_AP = f"as pycocotools computes it from {GROUND_TRUTH_FILE} and {RESULTS_FILE}"
