@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.scoring.command import image_shape, run
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.scoring.saved_model import load_model, read_picture
 
     channel = _channel(options.channel)
-    model = load_model(options.model, scratch, options.image_shape)
     annotations = _annotations(options.annotations, channel)
-    file = _checked(channel, annotations, model.network.num_classes, scratch)
+    with phase("The model is being loaded"):
+        model = load_model(options.model, scratch, options.image_shape)
+    with phase("The channel is being checked"):
+        file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)
     threshold = options.overlap_threshold or _overlap_threshold(model)
     found = evaluate_model(
@@ -61,7 +64,6 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         batch_size=options.batch_size,
         threads=usable_cores(),
     )
-    found.write(options.output)
     document = {
         "model": str(options.model),
         "hyperparameters": dict(model.settings),
@@ -69,10 +71,16 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         "definitions": DEFINITIONS,
         "anchors": found.anchors,
     }
-    write_json(options.output / _FIGURES, document)
-    write_report(
-        options.output / _REPORT, document, found.ground_truth, found.results, lambda number: read_picture(file, number)
-    )
+    with phase("The files are being written"):
+        found.write(options.output)
+        write_json(options.output / _FIGURES, document)
+        write_report(
+            options.output / _REPORT,
+            document,
+            found.ground_truth,
+            found.results,
+            lambda number: read_picture(file, number),
+        )
     _print_means(found.figures, options.output)
 
 

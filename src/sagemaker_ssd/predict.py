@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
+from sagemaker_ssd.progress import images_line, phase, progress_lines
 from sagemaker_ssd.scoring.command import image_shape, run, system_fault
 
 if TYPE_CHECKING:
@@ -40,27 +41,32 @@ def _predict_all(options: argparse.Namespace) -> int:
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.scoring.saved_model import load_model
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with phase("The model is being loaded"), tempfile.TemporaryDirectory() as scratch:
         model = load_model(options.model, Path(scratch), options.image_shape)
-    detector = model.detector(1)
+        detector = model.detector(1)
     if options.draw is not None:
         options.draw.mkdir(parents=True, exist_ok=True)
-    exit_code = 0
-    for path in options.images:
-        try:
-            detections = _predict(path, model, detector, options)
-        except UserError as error:
-            print(error.sentence, file=sys.stderr)
-            exit_code = error.exit_code
-            continue
-        except OSError as error:
-            # One picture that cannot be read or written leaves the others.
-            print(system_fault(error, path), file=sys.stderr)
-            exit_code = UserError.exit_code
-            continue
-        answer: dict[str, Any] = {"prediction": detections}
-        print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
+    exit_code = done = 0
+    with progress_lines(lambda seconds: images_line("Prediction", done, len(options.images), seconds)):
+        for path in options.images:
+            exit_code = max(exit_code, _answer(path, model, detector, options))
+            done += 1
     return exit_code
+
+
+def _answer(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> int:
+    """Print what is detected in an image, or what is wrong with it, which leaves the others; return the exit code."""
+    try:
+        detections = _predict(path, model, detector, options)
+    except UserError as error:
+        print(error.sentence, file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(system_fault(error, path), file=sys.stderr)
+        return UserError.exit_code
+    answer: dict[str, Any] = {"prediction": detections}
+    print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
+    return 0
 
 
 def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> list[list[float]]:

@@ -15,6 +15,7 @@ from sagemaker_ssd.boxes import box_iou
 from sagemaker_ssd.channels.images import upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
+from sagemaker_ssd.progress import images_line, progress_lines
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector
 
@@ -96,10 +97,11 @@ def detect_channel(
     """
     detections: Detections = {}
     images = iter(ground_truth["images"])
-    for batch in evaluation_batches(file, options):
-        for found in detector.detect(batch.data):
-            image = next(images)
-            detections[image["id"]] = to_coco_rows(found, image["width"], image["height"])
+    with progress_lines(lambda seconds: images_line("Detection", len(detections), file.images, seconds)):
+        for batch in evaluation_batches(file, options):
+            for found in detector.detect(batch.data):
+                image = next(images)
+                detections[image["id"]] = to_coco_rows(found, image["width"], image["height"])
     return detections
 
 

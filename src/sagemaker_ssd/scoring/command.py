@@ -12,19 +12,30 @@ from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SM
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.files import is_disk_full
+from sagemaker_ssd.progress import phase
 
 # As a shell has it for a program whose output nobody reads any more.
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+_FIRST_LINE_SECONDS: Final = 5.0
+_LINE_SECONDS: Final = 30.0
+# Whose lines say how far a command is.
+_TELL_PROGRESS: Final = ("sagemaker_ssd.progress", "sagemaker_ssd.channels.findings")
 
 
 def run(work: Callable[[], int]) -> int:
-    """Do the work and return its exit code or that of its failure; MXNet must not have been imported before it."""
+    """Do the work and return its exit code or that of its failure; MXNet must not have been imported before it.
+
+    While it takes long, lines on stderr say how far it is: results alone go to stdout.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in _TELL_PROGRESS:
+        logging.getLogger(name).setLevel(logging.INFO)
     # MXNet would announce every graph, and take one thread for every two processors.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     try:
-        exit_code = work()
+        with phase("The command is under way", first=_FIRST_LINE_SECONDS, every=_LINE_SECONDS):
+            exit_code = work()
         sys.stdout.flush()
         return exit_code
     except JobError as error:

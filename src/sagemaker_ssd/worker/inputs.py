@@ -20,7 +20,7 @@ from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
-from sagemaker_ssd.worker import log_lines
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.worker.metrics import channel_figures
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def check_channels(job: Job, scratch: Path, group: ProcessGroup) -> CheckedChann
         try:
             # The check itself counts the images that it has seen; this is for what comes before, and for an image, a
             # stream or a host that is waited for.
-            with log_lines.phase(f"The channel {channel.name} is being checked"):
+            with phase(f"The channel {channel.name} is being checked"):
                 files.append(_checked(channel, job, scratch, examiner))
         except UserError as error:
             faults.append(error.sentence)
