@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.progress import phase
-from sagemaker_ssd.scoring.command import image_shape, run
+from sagemaker_ssd.scoring.command import add_model_arguments, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
@@ -152,15 +152,12 @@ def _print_means(figures: dict[str, Any], output: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.evaluate", description=_DESCRIPTION)
-    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    add_model_arguments(parser)
     parser.add_argument("channel", type=Path, help="a .rec file, or a folder of .rec files or of images")
     parser.add_argument("--annotations", type=Path, help="folder of the JSONs (default: <channel>_annotation)")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
     parser.add_argument("--overlap-threshold", type=_fraction, help="IoU of a right detection (default: the job's own)")
     parser.add_argument("--batch-size", type=_positive, default=8, help="images at once (default 8)")
-    parser.add_argument(
-        "--image-shape", type=image_shape, help="for a model without its hyperparams.json: pixels a side"
-    )
     return parser
 
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.progress import images_line, phase, progress_lines
-from sagemaker_ssd.scoring.command import image_shape, run, system_fault
+from sagemaker_ssd.scoring.command import add_model_arguments, run, system_fault
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -124,7 +124,7 @@ def _free_name(folder: Path, image: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.predict", description=_DESCRIPTION)
-    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    add_model_arguments(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="image", help="JPEG, PNG, or what the data may be")
     parser.add_argument(
         "--confidence", type=_fraction, default=0.0, help="leave out what scores less (default 0: all from 0.01 on)"
@@ -134,9 +134,6 @@ def _parser() -> argparse.ArgumentParser:
         "--draw-confidence", type=_fraction, default=0.4, help="draw what scores at least this (default 0.4)"
     )
     parser.add_argument("--class-names", type=_names, default=(), help="a,b,c: names in the pictures, by class id")
-    parser.add_argument(
-        "--image-shape", type=image_shape, help="for a model without its hyperparams.json: pixels a side"
-    )
     return parser
 
 

@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.endswith("_pred_conv_weight"):
             array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
     folder = tmp_path_factory.mktemp("model")
-    write_model(folder, saved_graph(NETWORK), values.arguments, values.states, {"image_shape": "300"})
+    write_model(folder, saved_graph(NETWORK), values, {"image_shape": "300"})
     return folder
 
 

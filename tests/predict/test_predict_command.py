@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, values: Parameters) -> Path
     folder = tmp_path_factory.mktemp("model") / "files"
     folder.mkdir()
     settings = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": "resnet-50"}
-    write_model(folder, saved_graph(NETWORK), values.arguments, values.states, settings)
+    write_model(folder, saved_graph(NETWORK), values, settings)
     with tarfile.open(folder.parent / "model.tar.gz", "w:gz") as archive:
         for name in (SYMBOL, PARAMETERS, CONFIGURATION):
             archive.add(folder / name, name)

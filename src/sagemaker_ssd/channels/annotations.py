@@ -170,7 +170,7 @@ def _size(image_size: Any) -> tuple[float, float] | None:
     if not isinstance(image_size, dict):
         example = '[{"width": 500, "height": 400, "depth": 3}]'
         raise _FaultError(f'has the "image_size" {_short(image_size)}; write {example}')
-    sides = [_number(image_size.get(side)) for side in ("width", "height")]
+    sides = [read_number(image_size.get(side)) for side in ("width", "height")]
     if not all(side is not None and side > 0 for side in sides):
         raise _FaultError(f'has an "image_size" without a width and height above 0: {_short(image_size)}')
     return float(sides[0] or 0), float(sides[1] or 0)
@@ -192,7 +192,7 @@ def _box(box: Any, num_classes: int) -> list[float]:
     missing = [key for key in _KEYS if key not in box]
     if missing:
         raise _FaultError(f"has no {', '.join(missing)}")
-    values = [_number(box[key]) for key in _KEYS]
+    values = [read_number(box[key]) for key in _KEYS]
     wrong = [f"{key} {_short(box[key])}" for key, value in zip(_KEYS, values, strict=True) if value is None]
     if wrong:
         raise _FaultError(f"has {', '.join(wrong)}, not a number")
@@ -202,7 +202,7 @@ def _box(box: Any, num_classes: int) -> list[float]:
     return numbers
 
 
-def _number(value: Any) -> float | None:
+def read_number(value: object) -> float | None:
     """Read a number, or a string that is one; None for anything else and for what is not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sagemaker_ssd.convert.coco import read_coco
-from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset
+from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset, Splits
 from sagemaker_ssd.convert.findings import Findings
 from sagemaker_ssd.convert.output import summarise, write_class_names, write_images, write_recordio
 from sagemaker_ssd.convert.voc import read_voc
@@ -71,38 +71,29 @@ def _check_folders(options: argparse.Namespace) -> None:
 
 
 def _read(options: argparse.Namespace) -> Dataset:
-    fraction = DEFAULT_FRACTION if options.validation_fraction is None else options.validation_fraction
-    validation_images = options.validation_images or options.images
-    findings = Findings(options.max_bad_images)
+    given = Splits(
+        images=options.images,
+        validation_images=options.validation_images or options.images,
+        train=options.train,
+        validation=options.validation,
+        fraction=DEFAULT_FRACTION if options.validation_fraction is None else options.validation_fraction,
+        seed=options.seed,
+    )
     choices = Choices(
         classes=options.classes or options.only_classes,
         only=options.only_classes is not None,
         coordinates=None if options.coordinates is None else Coordinates(options.coordinates),
     )
+    findings = Findings(options.max_bad_images)
     if options.source == "coco":
-        return read_coco(
-            images=options.images,
-            validation_images=validation_images,
-            train=options.train,
-            validation=options.validation,
-            fraction=fraction,
-            seed=options.seed,
-            keep_crowds=options.keep_crowds,
-            choices=choices,
-            findings=findings,
-        )
+        return read_coco(given, choices, findings, keep_crowds=options.keep_crowds)
     return read_voc(
-        images=options.images,
-        validation_images=validation_images,
+        given,
+        choices,
+        findings,
         annotations=options.annotations,
         validation_annotations=options.validation_annotations,
-        train=options.train,
-        validation=options.validation,
-        fraction=fraction,
-        seed=options.seed,
         negatives=options.negatives,
-        choices=choices,
-        findings=findings,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, make_dataset, split_off
+from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import ImageFolder, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_segmentation, is_number, read_corners
@@ -244,26 +244,15 @@ def _four_numbers(bbox: object) -> tuple[float, float, float, float] | None:
     return left, top, width, height
 
 
-def read_coco(
-    *,
-    images: Path,
-    validation_images: Path,
-    train: Path,
-    validation: Path | None,
-    fraction: float,
-    seed: int,
-    keep_crowds: bool,
-    choices: Choices,
-    findings: Findings,
-) -> Dataset:
+def read_coco(given: Splits, choices: Choices, findings: Findings, *, keep_crowds: bool) -> Dataset:
     """Read both splits; classes are joined by name, with ids in the order of the categories' ids.
 
-    Crowds are left out unless `keep_crowds`, or where a class has nothing else. Without `validation`, `fraction` of
-    the images of `train` is split off for it. Raises UserError with everything that is wrong.
+    Crowds are left out unless `keep_crowds`, or where a class has nothing else. Without a file for validation a part
+    of the images of the first is split off for it. Raises UserError with everything that is wrong.
     """
-    folder = ImageFolder(images)
-    folders = folder, folder if validation_images == images else ImageFolder(validation_images)
-    files = [CocoFile(path, findings) for path in (train, validation) if path]
+    folder = ImageFolder(given.images)
+    folders = folder, folder if given.validation_images == given.images else ImageFolder(given.validation_images)
+    files = [CocoFile(path, findings) for path in (given.train, given.validation) if path]
     names = _join_categories(files, findings)
     why_empty = {}
     splits = []
@@ -274,7 +263,7 @@ def read_coco(
             why_empty[name] = f": all images of {file.path} show nothing but crowds (iscrowd); see --keep-crowds"
         splits.append(split)
     if len(splits) == 1:
-        splits = list(split_off(splits[0], fraction, seed))
+        splits = list(split_off(splits[0], given.fraction, given.seed))
         why_empty = dict.fromkeys(("train", "validation"), why_empty.get("train", ""))
     drawn = [
         _draw(split, file, folder, findings)

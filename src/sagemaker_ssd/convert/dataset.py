@@ -141,6 +141,23 @@ class Choices:
     coordinates: Coordinates | None = None
 
 
+@dataclass(frozen=True)
+class Splits:
+    """Where both splits come from, whatever the format.
+
+    images, validation_images: folders, perhaps the same. train, validation: what names the images of each, where that
+    is given. fraction, seed: the share of `train`'s images that is split off for a validation that nothing names, and
+    what chooses it.
+    """
+
+    images: Path
+    validation_images: Path
+    train: Path | None
+    validation: Path | None
+    fraction: float
+    seed: int
+
+
 def split_off(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
     """Put `fraction` of the items, at least one, chosen by `seed`, into the second list; both stay in order."""
     count = max(1, round(len(items) * fraction))

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from sagemaker_ssd.channels.annotations import find_files
+from sagemaker_ssd.channels.annotations import find_files, read_number
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS, has_sides_swapped, read_header, swaps_sides, webp_orientation
 from sagemaker_ssd.convert.shapes import Size
 from sagemaker_ssd.errors import UserError, listed
@@ -226,10 +226,5 @@ def _read_size(path: Path) -> tuple[Size, int]:
 
 def read_side(value: object) -> int | None:
     """Read a side of a size that is stated: a whole number above 0, however it is written; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        side = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return int(side) if 0 < side <= _LONGEST_SIDE and side.is_integer() else None
+    side = read_number(value)
+    return int(side) if side is not None and 0 < side <= _LONGEST_SIDE and side.is_integer() else None

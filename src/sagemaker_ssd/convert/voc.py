@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sagemaker_ssd.channels.annotations import find_files
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
-from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, make_dataset, split_off
+from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import FoundImage, ImageFolder, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, read_corners
@@ -360,55 +360,50 @@ def _without_objects(file: str, source: _Source) -> DrawnImage:
 
 
 def read_voc(
-    *,
-    images: Path,
-    validation_images: Path,
-    annotations: Path,
-    validation_annotations: Path | None,
-    train: Path | None,
-    validation: Path | None,
-    fraction: float,
-    seed: int,
-    negatives: bool,
+    given: Splits,
     choices: Choices,
     findings: Findings,
+    *,
+    annotations: Path,
+    validation_annotations: Path | None,
+    negatives: bool,
 ) -> Dataset:
     """Read both splits, corners as they stand; raises UserError with everything that is wrong.
 
-    No list for `train` means all XML files that the other list does not name; none for `validation` means all of
-    `validation_annotations`, or without that folder that `fraction` of the first is split off. negatives: images
-    without an XML are images without objects.
+    No list for training means all XML files that the other list does not name; none for validation means all of
+    `validation_annotations`, or without that folder a part of the first that is split off. negatives: images without an
+    XML are images without objects.
     """
-    folder = ImageFolder(images)
-    own_folder = validation_images != images
+    folder = ImageFolder(given.images)
+    own_folder = given.validation_images != given.images
     source = _Source(annotations, folder)
     validation_source = _Source(
-        validation_annotations or annotations, ImageFolder(validation_images) if own_folder else folder
+        validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
     )
     reader = _Reader(findings, negatives=negatives)
-    split_later = validation is None and validation_annotations is None
+    split_later = given.validation is None and validation_annotations is None
 
-    if validation:
-        chosen = reader.read_list(validation, validation_source)
+    if given.validation:
+        chosen = reader.read_list(given.validation, validation_source)
     else:
         chosen = [] if split_later else [_Listed(file) for file in validation_source.files]
-    if train:
-        stems = reader.read_list(train, source)
+    if given.train:
+        stems = reader.read_list(given.train, source)
     else:
         others = set(chosen) if validation_annotations is None else set()
         stems = [each for each in map(_Listed, source.files) if each not in others]
     drawn, drawn_for_validation = reader.draw(stems, source), reader.draw(chosen, validation_source)
     everything = [*drawn.values(), *drawn_for_validation.values()]
-    if not train:
+    if not given.train:
         rest = reader.without_xml(source, everything)
         stems += rest
         drawn |= rest
-    if not validation and not split_later and own_folder:
+    if not given.validation and not split_later and own_folder:
         rest = reader.without_xml(validation_source, everything)
         chosen += rest
         drawn_for_validation |= rest
     if split_later:
-        stems, chosen = split_off(stems, fraction, seed)
+        stems, chosen = split_off(stems, given.fraction, given.seed)
         drawn_for_validation = drawn
     splits = (
         [drawn[each] for each in stems if each in drawn],

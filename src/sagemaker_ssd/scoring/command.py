@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
@@ -60,8 +61,16 @@ def system_fault(error: OSError, of: object = None) -> str:
     return reason if of is None else f"{of}: {reason}"
 
 
-def image_shape(text: str) -> int:
-    """Read --image-shape: the side in pixels of the square that a network takes, of a size that networks have."""
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model and what its files may not tell."""
+    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    parser.add_argument(
+        "--image-shape", type=_image_shape, help="for a model without its hyperparams.json: pixels a side"
+    )
+
+
+def _image_shape(text: str) -> int:
+    """Read the side in pixels of the square that a network takes, of a size that networks have."""
     if not text.isdecimal() or not SMALLEST_IMAGE_SHAPE <= int(text) <= LARGEST_IMAGE_SHAPE:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a whole number from {SMALLEST_IMAGE_SHAPE} to {LARGEST_IMAGE_SHAPE}"

@@ -210,7 +210,7 @@ class EpochRunner:
     def save_model(self, state: TrainingState) -> None:
         """Put the network, as it was at some moment of this training, into the model folder."""
         configuration = self._job.hyperparameters.artifact_configuration()
-        save_model(self._job.paths.model, self._graph, state.arguments, state.states, configuration)
+        save_model(self._job.paths.model, self._graph, state, configuration)
 
 
 class BackgroundTask:
