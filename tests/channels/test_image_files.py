@@ -1,5 +1,6 @@
 """Image files with one JSON each become one RecordIO file: what is counted, warned of and refused."""
 
+import gzip
 import io
 import logging
 from pathlib import Path
@@ -283,6 +284,38 @@ def test_a_json_that_is_none_is_named(channel: Channel, content: str, said: str)
     (channel.annotations / "a.json").write_text(content)
     channel.draw("b", BOX)
     assert channel.faults().startswith(f"train_annotation/a.json: {said}")
+
+
+def test_a_class_id_of_two_names_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    for stem, names in (("a", ["dog", "cat"]), ("b", ["Dog"]), ("c", ["cat", "cat"]), ("d", [])):
+        categories = [{"class_id": number, "name": name} for number, name in enumerate(names)]
+        channel.draw(stem, BOX, categories=categories)
+    assert channel.pack().class_names == {0: "dog", 1: "cat"}
+    (line,) = [message for message in caplog.messages if "name" in message]
+    assert line == "train: class_id that has another name elsewhere (1): c.json (class_id 0: cat, dog)"
+
+
+def test_boxes_that_may_be_per_cent(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    large = encoded(picture(1, size=(300, 200)))
+    for number in range(10):
+        channel.draw(f"{number}", json_box(1, number, 10, 60, 90), image=large, image_size=None)
+    channel.pack()
+    assert "train: all 10 boxes lie within 0 to 100, although the images are larger." in caplog.text
+    caplog.clear()
+    channel.draw("another", json_box(1, 200, 10, 60, 90), image=large, image_size=None)
+    channel.pack()
+    assert "within 0 to 100" not in caplog.text
+
+
+def test_objects_under_another_key_are_not_taken_for_none(channel: Channel) -> None:
+    channel.draw("a", BOX)
+    (channel.annotations / "a.json").write_text('{"file": "a.png", "marks": [{"box": [1, 2, 3, 4]}], "author": 1}')
+    assert channel.faults() == (
+        "train_annotation/a.json: has no list \"annotations\", but 'marks' and 'author': if another tool wrote it, "
+        "export it as COCO or Pascal VOC, and turn that into channels with python -m sagemaker_ssd.convert"
+    )
+    (channel.annotations / "a.json").write_bytes(gzip.compress(b"{}"))
+    assert channel.faults() == "train_annotation/a.json: is compressed (gzip): unpack it"
 
 
 def test_byte_order_marks_and_utf_16_are_json(channel: Channel) -> None:

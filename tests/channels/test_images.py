@@ -1,13 +1,14 @@
 """What is said of an image before it is trained on, and that the decoder and the reader then see it as said."""
 
 import io
+import struct
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from drawn_channels import BOX, encoded, noise, picture, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches
@@ -207,6 +208,19 @@ def test_the_size_is_that_of_the_image_turned_as_exif_says(orientation: int, lit
     assert decoded.shape == expected.shape
     assert np.abs(decoded - expected).mean() < 3
     assert np.abs(seen_by_the_reader(image, tmp_path) - resized(expected)).mean() < 3
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_orientation_of_four_bytes_is_read(order: str) -> None:
+    """Against the standard, but as some programs write it and viewers read it."""
+    tiff = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IHHHIII", 8, 1, 0x112, 4, 1, 6, 0)
+    plain = with_pillow("JPEG")
+    exif = b"Exif\0\0" + tiff
+    image = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:]
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(image))).size == (SIZE[1], SIZE[0])
+    assert upright_size(image) == (SIZE[1], SIZE[0])
+    examined = examine_image(image, (float(SIZE[0]), float(SIZE[1])))
+    assert (examined.width, examined.height) == upright_size(examined.content) == SIZE
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

@@ -149,7 +149,10 @@ def test_attributes_out_of_turn(channel: Channel, payloads: list[bytes], said: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b'{"frames": [{"frame-no": "0", "annotations": []}]}', 'has no list "annotations"; for an image without'),
+        (
+            b'{"frames": [{"frame-no": "0", "annotations": []}]}',
+            """has no list "annotations", but 'frames': if""",
+        ),
         (b'{"class-name": "dog"}', 'has no list "annotations"'),
         (b'"dog"', "holds no JSON object"),
         (b"0", "holds no JSON object"),

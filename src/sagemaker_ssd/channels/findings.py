@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,6 +58,11 @@ class CheckOptions:
         )
 
 
+def same_name(one: str, other: str) -> bool:
+    """Return whether two names of a class are the same but for capital letters and blanks."""
+    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+
+
 class ChannelFindings:
     """Faults and warnings of a channel, collected while it is read, with a log line about it now and then.
 
@@ -67,6 +72,7 @@ class ChannelFindings:
     def __init__(self, options: CheckOptions, bytes_read: Callable[[], int] | None = None) -> None:
         self.name = options.name
         self.images = 0
+        self.class_names: dict[int, str] = {}
         self._options = options
         self._faults = _Sample()
         self._hints: list[str] = []
@@ -133,12 +139,21 @@ class ChannelFindings:
         self.warn(boxes.ONLY_NO_AREA, where)
         return None
 
-    def count_fractions(self, corners: NDArray[np.float64], where: str, describe: Callable[[int], str]) -> None:
+    def note_class_names(self, names: Sequence[tuple[int, str]], where: str) -> None:
+        """Keep what an annotation calls class ids, the first name of each, and warn of others."""
+        for class_id, name in names:
+            known = self.class_names.setdefault(class_id, name)
+            if not same_name(known, name):
+                self.warn("class_id that has another name elsewhere", f"{where} (class_id {class_id}: {name}, {known})")
+
+    def count_fractions(
+        self, corners: NDArray[np.float64], size: tuple[float, float], where: str, describe: Callable[[int], str]
+    ) -> None:
         """Count the boxes of an image that are read as pixels and may be fractions of it: (n, 4) corners as they stand.
 
-        where: the annotation's name; describe: gives a box as it stands there, by its number.
+        size: the image's. where: the annotation's name; describe: gives a box as it stands there, by its number.
         """
-        count = boxes.FractionCount.of_image(corners)
+        count = boxes.FractionCount.of_image(corners, size)
         self._fractions += count
         if not count.within:
             return
@@ -169,6 +184,12 @@ class ChannelFindings:
                 f"fractions of the image do, while pixels are read: {files}",
                 _HOW_TO_SAY_FRACTIONS,
                 COUNTED_FROM_0,
+            )
+        elif count.may_be_percent:
+            _log.warning(
+                "%s: all %s boxes lie within 0 to 100, although the images are larger. They are read as pixels; if "
+                "they are per cent of the image, multiply them by its width and height and divide them by 100",
+                *(self.name, f"{count.boxes:,}"),
             )
 
     def conclude(self, writer: RecordFileWriter) -> None:

@@ -70,7 +70,7 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
         examined = options.examiner.map(_examine, read, lambda image: image.content)
         pack_annotated(examined, writer, findings)
         findings.conclude(writer)
-        file = writer.finish()
+        file = writer.finish(findings.class_names)
     _log.info("%s", file.summary(name))
     return file
 
@@ -118,6 +118,7 @@ def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, f
     """Write the images as records in the order they come, and note what is wrong."""
     for each in images:
         findings.count_image()
+        findings.note_class_names(each.annotation.names, each.annotation.path)
         label = _check(each, findings)
         if label is None or findings.faulty:
             continue
@@ -150,7 +151,7 @@ def _check(each: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float3
         return f"left {left:g}, top {top:g}, width {width:g}, height {height:g}"
 
     if not fractions:
-        findings.count_fractions(drawn, each.where, describe)
+        findings.count_fractions(drawn, size, each.where, describe)
     corners = drawn / (*size, *size)
     outside = boxes.pixels_outside(corners, *(own_size if fractions else size))
     far = np.flatnonzero(boxes.too_far_outside(outside))

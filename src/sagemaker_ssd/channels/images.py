@@ -18,6 +18,8 @@ Pixels = NDArray[np.uint8]
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
+# TIFF's number of a type of four bytes.
+_LONG: Final = 4
 # A RecordIO record holds 512 MB; the rest of it is for the label.
 MAX_BYTES = 500_000_000
 # Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
@@ -180,9 +182,12 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
         (directory,) = struct.unpack_from(f"{order}I", exif, 4)
         (count,) = struct.unpack_from(f"{order}H", exif, directory)
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            # A SHORT by the standard; some programs write a LONG, whose last two bytes are then the number.
+            place = entry + 10 if kind == _LONG and order == ">" else entry + 8
+            (value,) = struct.unpack_from(f"{order}H", exif, place)
             if tag == ORIENTATION_TAG and 1 <= value <= 8:
-                return int(value), entry + 8
+                return int(value), place
     except struct.error:
         pass
     return 1, 0

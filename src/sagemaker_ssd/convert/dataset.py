@@ -198,6 +198,7 @@ def make_dataset(
         if not findings.faulty and not any(example.boxes for split in examples.values() for example in split):
             findings.fault("nothing", "not one object in the images")
     findings.conclude(images)
+    _note_percent(examples, choices, findings)
     _note_classes(classes, examples, findings)
     return Dataset(classes, examples["train"], examples["validation"], findings.notes())
 
@@ -365,6 +366,18 @@ def _find_fractions(train: Sequence[DrawnImage], validation: Sequence[DrawnImage
                 f"{image.place}: all its boxes lie within 0 to 1, such as {_first_within(image, place=False)}, which "
                 "look like fractions of the image among pixels: write pixels",
             )
+
+
+def _note_percent(examples: dict[str, tuple[Example, ...]], choices: Choices, findings: Findings) -> None:
+    count = FractionCount()
+    for each in (each for split in examples.values() for each in split):
+        corners = [(box.xmin, box.ymin, box.xmax, box.ymax) for box in each.boxes]
+        count += FractionCount.of_image(np.array(corners, np.float64).reshape(-1, 4), (each.width, each.height))
+    if count.may_be_percent and choices.coordinates is None:
+        findings.say(
+            f"all {count.boxes:,} boxes lie within 0 to 100, although the images are larger: are they per cent of the "
+            "image? They are read as pixels"
+        )
 
 
 def _count_fractions(image: DrawnImage) -> FractionCount:

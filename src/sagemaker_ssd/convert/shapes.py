@@ -80,6 +80,16 @@ def around_rotated(corners: Corners, degrees: float, size: Size) -> Corners:
     return max(x - across, 0), max(y - along, 0), min(x + across, width), min(y + along, height)
 
 
+def read_degrees(value: object) -> float:
+    """Read an angle in degrees, 0 to 360, as a number or a text, perhaps with its unit; 0 for anything else."""
+    text = str(value).strip().lower().removesuffix("degrees").removesuffix("deg").removesuffix("°")
+    try:
+        degrees = float(text) if isinstance(value, str) or is_number(value) else 0.0
+    except (ValueError, OverflowError):  # an attribute of the person's own, in words
+        return 0.0
+    return degrees % 360 if math.isfinite(degrees) else 0.0
+
+
 def turned_upright(corners: Corners, size: Size, orientation: int) -> Corners:
     """Return corners on the pixels as stored, of `size`, as corners of the upright image; `orientation` is EXIF's."""
     place = _UPRIGHT[orientation]

@@ -10,19 +10,19 @@ import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.channels.annotations import find_files
+from sagemaker_ssd.channels.annotations import compression, find_files
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import FoundImage, ImageFolder, read_side
-from sagemaker_ssd.convert.shapes import Corners, Size, around_points, read_corners
+from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
 from sagemaker_ssd.errors import UserError
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -104,6 +104,8 @@ def _parse(path: Path) -> ElementTree.Element:
 
 def _decode(content: bytes) -> str:
     """Decode XML or a list by its byte order mark, else as its declaration says, else as UTF-8; raises UserError."""
+    if compressed := compression(content):
+        raise UserError(f"is compressed ({compressed}): unpack it")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return _decode_as(content.removeprefix(mark), encoding, f"begins with the mark of {encoding.upper()}")
@@ -145,6 +147,8 @@ def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[st
     if not name:
         raise UserError("has no <name>")
     corners, degrees = _read_box(name, element, notes)
+    if element.find("robndbox") is None and (_text(element, "angle") or _text(element, "bndbox/angle")):
+        notes.append(("objects with an <angle>, which is not read", "their boxes were taken as they stand"))
     difficult = _DIFFICULT.get(_text(element, "difficult").lower())
     if difficult is None:
         notes.append(("marks <difficult> that are neither 0 nor 1", "they count as 0"))
@@ -156,7 +160,7 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
     texts = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
     missing = [f"<{corner}>" for corner, text in zip(_CORNERS, texts, strict=True) if not text]
     try:
-        if not missing:
+        if not missing and _encloses_area(texts):
             return read_corners(texts), _rotation(element)
         if element.find("robndbox") is not None:
             x, y, width, height, angle = _numbers(
@@ -164,6 +168,8 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
             )
             return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), math.degrees(angle)
         polygon = _around_polygon(element)
+        if polygon is None and not missing:
+            return read_corners(texts), _rotation(element)
     except UserError as fault:
         raise UserError(f"({name}) {fault.sentence}") from fault
     if polygon is None:
@@ -172,14 +178,17 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
     return polygon, 0.0
 
 
+def _encloses_area(texts: Sequence[str]) -> bool:
+    try:
+        return has_area(read_corners(texts))
+    except UserError:
+        return False
+
+
 def _rotation(element: ElementTree.Element) -> float:
     for attribute in element.iter("attribute"):
         if _text(attribute, "name").lower() == "rotation":
-            try:
-                degrees = float(_text(attribute, "value"))
-            except ValueError:  # an attribute of the person's own, in words
-                return 0.0
-            return degrees % 360 if math.isfinite(degrees) else 0.0
+            return read_degrees(_text(attribute, "value"))
     return 0.0
 
 
@@ -270,12 +279,14 @@ class _Reader:
     def read_list(self, path: Path, source: _Source) -> list[_Listed]:
         """Read a list of images, one a line."""
         try:
-            lines = _decode(path.read_bytes()).splitlines()
+            content = path.read_bytes()
+            lines = _decode(content).splitlines()
         except OSError as error:
             self._findings.fault("list", f"{path} cannot be read: {error.strerror}")
             return []
-        except UserError:
-            self._findings.fault("list", f"{path} cannot be read: it is not UTF-8 text")
+        except UserError as fault:
+            reason = fault.sentence if compression(content) else "is not UTF-8 text"
+            self._findings.fault("list", f"{path} cannot be read: it {reason}")
             return []
         listed: dict[_Listed, None] = {}
         for number, line in enumerate(lines, start=1):

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import CheckOptions
+from sagemaker_ssd.channels.findings import CheckOptions, same_name
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -136,6 +136,22 @@ def warn_of_unlearnable_classes(train: Sequence[int], validation: Sequence[int])
             "%s%s. Were the class ids given anew in one of the two?",
             named,
             more,
+        )
+
+
+def warn_of_differing_names(train: Mapping[int, str], validation: Mapping[int, str]) -> None:
+    """Log which class ids have another name in `validation` than in `train`; both: what annotations call them."""
+    different = [
+        f"class_id {number} ('{train[number]}' and '{validation[number]}')"
+        for number in sorted(train.keys() & validation.keys())
+        if not same_name(train[number], validation[number])
+    ]
+    if different:
+        _log.warning(
+            "train and validation call class ids by different names, so that the mAP may compare different classes: "
+            "%s%s. Were the class ids given anew in one of the two?",
+            ", ".join(different[:_MOST_NAMED]),
+            f" and {len(different) - _MOST_NAMED:,} more" if len(different) > _MOST_NAMED else "",
         )
 
 

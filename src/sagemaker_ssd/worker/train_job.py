@@ -21,7 +21,12 @@ from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
 from sagemaker_ssd.worker.initial_weights import initial_weights
-from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels, warn_of_unlearnable_classes
+from sagemaker_ssd.worker.inputs import (
+    agree_on_shares,
+    check_channels,
+    warn_of_differing_names,
+    warn_of_unlearnable_classes,
+)
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 from sagemaker_ssd.worker.stopping import SigtermListener
@@ -73,6 +78,7 @@ def train_job(
     if channels.validation is not None:
         data["validation"] = channel_figures(channels.validation)
         warn_of_unlearnable_classes(train_figures["boxes_per_class"], channels.validation.boxes_per_class)
+        warn_of_differing_names(channels.train.class_names, channels.validation.class_names)
     metrics = Metrics(job, start if checkpoint is None else checkpoint.start, data)
     metrics.add_seconds("checking the data", time.monotonic() - begin)
     devices = training_devices(gpus, hyperparameters.mini_batch_size)
