@@ -1,5 +1,6 @@
 """Odd JSON annotations of a good image."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,13 @@ TEXTS = [
     text_case("Supervisely's JSON", STOPS, f"{WHERE}is Supervisely's JSON, ", json.dumps(SUPERVISELY)),
     text_case("Label Studio's JSON", STOPS, f"{WHERE}is Label Studio's JSON, ", json.dumps([LABEL_STUDIO])),
     text_case("Label Studio's task without objects", STOPS, "is Label Studio's JSON, ", json.dumps(LABEL_STUDIO)),
+    text_case(
+        "SuperAnnotate's JSON", STOPS, "is SuperAnnotate's JSON, ", '{"metadata": {}, "instances": [{"points": 1}]}'
+    ),
+    text_case(
+        "objects under another key", STOPS, "annotations\", but 'marks': if another", '{"marks": [[1, 2, 3, 4]]}'
+    ),
+    text_case("compressed", STOPS, f"{WHERE}is compressed (gzip): unpack it", gzip.compress(PLAIN.encode())),
     text_case("Pascal VOC's XML", STOPS, f"{WHERE}is XML, not JSON: ", "<annotation><object/></annotation>"),
 ]
 CASES = [*BOXES, *KEYS, *TEXTS]
