@@ -59,7 +59,7 @@ ALLOWED = {
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "files", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "files", "cores", "errors", "progress"},
-    "convert": {"channels", "boxes", "contract", "files", "errors"},
+    "convert": {"channels", "boxes", "contract", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "files", "errors"},
 }
 WITHOUT_MXNET = {
