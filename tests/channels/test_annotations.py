@@ -140,3 +140,20 @@ def test_json_with_keys_of_its_own_stays_readable(more):
 def test_an_image_without_objects_that_names_its_image_stays_readable():
     annotation, faults = parse_annotation(b'{"image": "a.jpg", "annotations": []}', "a.json", num_classes=1)
     assert (faults, len(annotation.boxes)) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [7, None, "x", [7], [{}], [{"class_id": "x", "name": "dog"}], [{"class_id": float("inf"), "name": "dog"}],
+     [{"class_id": 0, "name": " "}], {"class_id": 0}],
+)  # fmt: skip
+def test_categories_that_are_none_name_nothing(categories: object) -> None:
+    text = json.dumps({"annotations": [], "categories": categories}).encode()
+    annotation, faults = parse_annotation(text, "a.json", num_classes=3)
+    assert (annotation.names, faults) == ((), [])
+
+
+def test_a_name_that_is_nested_deeply_is_none() -> None:
+    text = b'{"annotations": [], "categories": [{"class_id": 0, "name": ' + b"[" * 900 + b"]" * 900 + b"}]}"
+    _, faults = parse_annotation(text, "a.json", num_classes=3)
+    assert faults == []

@@ -358,7 +358,7 @@ def class_names(annotations: Path | None, num_classes: int) -> list[str]:
 def _names_in(path: Path) -> tuple[tuple[int, str], ...]:
     try:
         return _names(json.loads(path.read_bytes()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ()
 
 
@@ -370,5 +370,5 @@ def _names(content: Any) -> tuple[tuple[int, str], ...]:
         return tuple(
             (int(one["class_id"]), sys.intern(str(one["name"]))) for one in categories if str(one["name"]).strip()
         )
-    except (ValueError, AttributeError, TypeError, KeyError):
+    except (ValueError, AttributeError, TypeError, KeyError, OverflowError, RecursionError):
         return ()

@@ -19,7 +19,7 @@ from sagemaker_ssd.contract.channel_files import NO_SHARE
 from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.contract.job import Job
-from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
+from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words, shown
 from sagemaker_ssd.progress import phase
 from sagemaker_ssd.worker.metrics import channel_figures
 
@@ -142,7 +142,7 @@ def warn_of_unlearnable_classes(train: Sequence[int], validation: Sequence[int])
 def warn_of_differing_names(train: Mapping[int, str], validation: Mapping[int, str]) -> None:
     """Log which class ids have another name in `validation` than in `train`; both: what annotations call them."""
     different = [
-        f"class_id {number} ('{train[number]}' and '{validation[number]}')"
+        f"class_id {number} ({shown(train[number])} and {shown(validation[number])})"
         for number in sorted(train.keys() & validation.keys())
         if not same_name(train[number], validation[number])
     ]
