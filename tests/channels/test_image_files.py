@@ -141,7 +141,7 @@ PIXEL = json_box(1, 0, 0, 1, 1)
     ("boxes", "said"),
     [
         # All of a channel, be it one box.
-        ([[FRACTION]], "1 of 1 box lie within 0 to 1, such as train_annotation/00.json: box 0 (left 0.25, top 0.25,"),
+        ([[FRACTION]], "1 of 1 box lies within 0 to 1, such as train_annotation/00.json: box 0 (left 0.25, top 0.25,"),
         ([[json_box("1", "0.25", "0.25", "0.25", "0.5")]] * 3, "3 of 3 boxes lie"),
         ([[json_box(1, 0, 0, 1, 0.5)]] * 2, "2 of 2 boxes lie"),
         # What rounding adds to a fraction.
@@ -152,7 +152,7 @@ PIXEL = json_box(1, 0, 0, 1, 1)
         # All of a file.
         ([[BOX]] * 20 + [[FRACTION, PIXEL]], "1 JSON with boxes that all lie within 0 to 1, as fractions of the image"),
         ([[BOX]] * 20 + [[FRACTION]] * 3, "3 JSONs with boxes that all lie within 0 to 1"),
-        ([[]] * 20 + [[FRACTION]], "1 of 1 box lie"),
+        ([[]] * 20 + [[FRACTION]], "1 of 1 box lies"),
         # None of them.
         ([[PIXEL]] * 9, ""),
         ([[PIXEL]] * 9 + [[BOX]], ""),
