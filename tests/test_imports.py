@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent / "src" / "sagemaker_ssd"
 ALLOWED = {
     "errors": set(),
     "logs": set(),
+    "progress": set(),
     "version": set(),
     "cores": set(),
     "files": {"errors"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "artifacts": {"contract", "files", "errors"},
     "pretrained": {"ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
-    "scoring": {"batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores"},
+    "scoring": {"batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores", "progress"},
     "report": {"scoring", "boxes", "files", "errors"},
     "export": {"ssd", "artifacts", "files", "errors", "version"},
     "worker": {
@@ -52,6 +53,7 @@ ALLOWED = {
         "errors",
         "cores",
         "logs",
+        "progress",
         "version",
     },
     # What `train check-gpu` starts.
@@ -60,9 +62,9 @@ ALLOWED = {
         *("cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
-    "predict": {"scoring", "files", "errors"},
-    "evaluate": {"scoring", "report", "channels", "files", "cores", "errors"},
-    "convert": {"channels", "boxes", "contract", "files", "errors"},
+    "predict": {"scoring", "files", "errors", "progress"},
+    "evaluate": {"scoring", "report", "channels", "files", "cores", "errors", "progress"},
+    "convert": {"channels", "boxes", "contract", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "files", "errors"},
 }
 WITHOUT_MXNET = {

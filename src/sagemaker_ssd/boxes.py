@@ -1,6 +1,7 @@
 """Boxes: which ones the data may have, how far two overlap, and which detections match an object; numpy alone."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,14 @@ _ROUNDING = 1e-6
 CLIPPED = f"box past the image's border by up to {BORDER_PIXELS} px, clipped"
 NO_AREA = "box without area or inverted, dropped"
 ONLY_NO_AREA = "image whose boxes all have no area, left out"
+# Boxes within this of images that are twice as large, all of a channel and not few: per cent of the image, likely.
+_PERCENT = 100
+ONE_PIXEL = "box of the one pixel in the upper left corner, or of the whole image in fractions; read as pixels"
+# Room for what rounding adds to a fraction.
+_FRACTION_ROUNDING = 1e-3
+# Fewer boxes than this within 0 to 1 can be an accident; from this share of all boxes on they are none.
+_FEWEST_FRACTIONS = 10
+_SHARE_OF_FRACTIONS = 0.9
 
 COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # Pairs of boxes that are compared at once, which bounds the memory.
@@ -47,6 +56,59 @@ def with_area(corners: NDArray[np.floating[Any]]) -> Flags:
     """Tell which of (n, 4) corners the reader keeps: xmax > xmin and ymax > ymin."""
     mask: Flags = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
     return mask
+
+
+@dataclass
+class FractionCount:
+    """Counts boxes that are read as pixels and may be fractions of their image: all their corners lie within 0 to 1.
+
+    As pixels they would be in the one pixel of the corner, which an annotator hardly ever draws. boxes: all that have
+    an area. within: those within 0 to 1. broken: those of them that have a coordinate between 0 and 1, which in pixels
+    hardly any tool writes; the others are the corner's whole pixel, or the whole image in fractions. small: those
+    within 0 to 100 in an image of 200 pixels or more a side, which may be per cent.
+    """
+
+    boxes: int = 0
+    within: int = 0
+    broken: int = 0
+    small: int = 0
+
+    @classmethod
+    def of_image(cls, corners: NDArray[np.floating[Any]], size: tuple[float, float] = (0, 0)) -> Self:
+        """Count the boxes of an image, (n, 4): xmin, ymin, xmax, ymax as they stand; size: its width and height."""
+        drawn = corners[with_area(corners)]
+        within = (drawn >= -_FRACTION_ROUNDING).all(axis=1) & (drawn <= 1 + _FRACTION_ROUNDING).all(axis=1)
+        broken = within & (drawn != np.floor(drawn)).any(axis=1)
+        small = ((drawn >= 0) & (drawn <= _PERCENT)).all(axis=1) & (min(size) >= 2 * _PERCENT)
+        return cls(len(drawn), int(within.sum()), int(broken.sum()), int(small.sum()))
+
+    def __add__(self, other: "FractionCount") -> "FractionCount":
+        """Return the count of both."""
+        return FractionCount(
+            self.boxes + other.boxes,
+            self.within + other.within,
+            self.broken + other.broken,
+            self.small + other.small,
+        )
+
+    @property
+    def all_within(self) -> bool:
+        """Whether there are boxes, and all of them lie within 0 to 1."""
+        return self.within > 0 and self.within == self.boxes
+
+    @property
+    def are_fractions(self) -> bool:
+        """Whether the boxes are fractions: all of them, or nine of ten and ten or more, lie within 0 to 1.
+
+        All that are few and whole are no proof: such is the one pixel in the corner.
+        """
+        many = self.within >= max(_FEWEST_FRACTIONS, _SHARE_OF_FRACTIONS * self.boxes)
+        return many or (self.all_within and self.broken > 0)
+
+    @property
+    def may_be_percent(self) -> bool:
+        """Whether all boxes, ten or more, lie within 0 to 100 although their images are larger."""
+        return self.small == self.boxes >= _FEWEST_FRACTIONS
 
 
 def id_range(num_classes: int) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.scoring.command import image_shape, run
+from sagemaker_ssd.progress import phase
+from sagemaker_ssd.scoring.command import add_model_arguments, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
@@ -48,9 +49,11 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.scoring.saved_model import load_model, read_picture
 
     channel = _channel(options.channel)
-    model = load_model(options.model, scratch, options.image_shape)
     annotations = _annotations(options.annotations, channel)
-    file = _checked(channel, annotations, model.network.num_classes, scratch)
+    with phase("The model is being loaded"):
+        model = load_model(options.model, scratch, options.image_shape)
+    with phase("The channel is being checked"):
+        file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)
     threshold = options.overlap_threshold or _overlap_threshold(model)
     found = evaluate_model(
@@ -61,7 +64,6 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         batch_size=options.batch_size,
         threads=usable_cores(),
     )
-    found.write(options.output)
     document = {
         "model": str(options.model),
         "hyperparameters": dict(model.settings),
@@ -69,10 +71,16 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         "definitions": DEFINITIONS,
         "anchors": found.anchors,
     }
-    write_json(options.output / _FIGURES, document)
-    write_report(
-        options.output / _REPORT, document, found.ground_truth, found.results, lambda number: read_picture(file, number)
-    )
+    with phase("The files are being written"):
+        found.write(options.output)
+        write_json(options.output / _FIGURES, document)
+        write_report(
+            options.output / _REPORT,
+            document,
+            found.ground_truth,
+            found.results,
+            lambda number: read_picture(file, number),
+        )
     _print_means(found.figures, options.output)
 
 
@@ -111,35 +119,26 @@ def _annotations(given: Path | None, channel: Path) -> Path | None:
 def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> "RecordFile":
     """Return the channel's checked records; the images' names are kept for the files."""
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.channels.image_files import pack_images
 
-    name = channel.stem or "channel"
-    records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
-    if records:
-        return check_recordio(
-            records,
-            name=name,
-            num_classes=num_classes,
-            scratch=scratch,
-            max_bad_images=_MAX_BAD_IMAGES,
-            label_width=_LABEL_WIDTH,
-            keep_names=True,
-        )
-    if annotations is None:
-        raise UserError(
-            f"{channel}: there is no .rec file in it, and no folder {channel.name}_annotation of JSONs beside it; "
-            f"{_GIVE_A_CHANNEL}, and --annotations where its JSONs are elsewhere"
-        )
-    return pack_images(
-        channel,
-        annotations,
-        name=name,
+    options = CheckOptions(
+        name=channel.stem or "channel",
         num_classes=num_classes,
         scratch=scratch,
         max_bad_images=_MAX_BAD_IMAGES,
         label_width=_LABEL_WIDTH,
         keep_names=True,
     )
+    records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
+    if records:
+        return check_recordio(records, options)
+    if annotations is None:
+        raise UserError(
+            f"{channel}: there is no .rec file in it, and no folder {channel.name}_annotation of JSONs beside it; "
+            f"{_GIVE_A_CHANNEL}, and --annotations where its JSONs are elsewhere"
+        )
+    return pack_images(channel, annotations, options)
 
 
 def _print_means(figures: dict[str, Any], output: Path) -> None:
@@ -153,15 +152,12 @@ def _print_means(figures: dict[str, Any], output: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.evaluate", description=_DESCRIPTION)
-    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    add_model_arguments(parser)
     parser.add_argument("channel", type=Path, help="a .rec file, or a folder of .rec files or of images")
     parser.add_argument("--annotations", type=Path, help="folder of the JSONs (default: <channel>_annotation)")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
     parser.add_argument("--overlap-threshold", type=_fraction, help="IoU of a right detection (default: the job's own)")
     parser.add_argument("--batch-size", type=_positive, default=8, help="images at once (default 8)")
-    parser.add_argument(
-        "--image-shape", type=image_shape, help="for a model without its hyperparams.json: pixels a side"
-    )
     return parser
 
 

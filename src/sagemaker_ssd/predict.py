@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
-from sagemaker_ssd.scoring.command import image_shape, run, system_fault
+from sagemaker_ssd.progress import images_line, phase, progress_lines
+from sagemaker_ssd.scoring.command import add_model_arguments, run, system_fault
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -40,27 +41,32 @@ def _predict_all(options: argparse.Namespace) -> int:
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.scoring.saved_model import load_model
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with phase("The model is being loaded"), tempfile.TemporaryDirectory() as scratch:
         model = load_model(options.model, Path(scratch), options.image_shape)
-    detector = model.detector(1)
+        detector = model.detector(1)
     if options.draw is not None:
         options.draw.mkdir(parents=True, exist_ok=True)
-    exit_code = 0
-    for path in options.images:
-        try:
-            detections = _predict(path, model, detector, options)
-        except UserError as error:
-            print(error.sentence, file=sys.stderr)
-            exit_code = error.exit_code
-            continue
-        except OSError as error:
-            # One picture that cannot be read or written leaves the others.
-            print(system_fault(error, path), file=sys.stderr)
-            exit_code = UserError.exit_code
-            continue
-        answer: dict[str, Any] = {"prediction": detections}
-        print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
+    exit_code = done = 0
+    with progress_lines(lambda seconds: images_line("Prediction", done, len(options.images), seconds)):
+        for path in options.images:
+            exit_code = max(exit_code, _answer(path, model, detector, options))
+            done += 1
     return exit_code
+
+
+def _answer(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> int:
+    """Print what is detected in an image, or what is wrong with it, which leaves the others; return the exit code."""
+    try:
+        detections = _predict(path, model, detector, options)
+    except UserError as error:
+        print(error.sentence, file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(system_fault(error, path), file=sys.stderr)
+        return UserError.exit_code
+    answer: dict[str, Any] = {"prediction": detections}
+    print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
+    return 0
 
 
 def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> list[list[float]]:
@@ -118,7 +124,7 @@ def _free_name(folder: Path, image: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sagemaker_ssd.predict", description=_DESCRIPTION)
-    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    add_model_arguments(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="image", help="JPEG, PNG, or what the data may be")
     parser.add_argument(
         "--confidence", type=_fraction, default=0.0, help="leave out what scores less (default 0: all from 0.01 on)"
@@ -128,9 +134,6 @@ def _parser() -> argparse.ArgumentParser:
         "--draw-confidence", type=_fraction, default=0.4, help="draw what scores at least this (default 0.4)"
     )
     parser.add_argument("--class-names", type=_names, default=(), help="a,b,c: names in the pictures, by class id")
-    parser.add_argument(
-        "--image-shape", type=image_shape, help="for a model without its hyperparams.json: pixels a side"
-    )
     return parser
 
 

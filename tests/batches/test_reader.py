@@ -27,6 +27,7 @@ from sagemaker_ssd.batches.reader import (
 )
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
 
@@ -36,9 +37,10 @@ PSEUDO = [2, 5, 0, 0.5, 0.5, 0.5, 0.5]
 
 def checked(folder: Path, records: Sequence[tuple[Any, bytes]], classes: int = 100) -> RecordFile:
     path = write_rec(folder / "drawn.rec", records)
-    return check_recordio(
-        path, name="train", num_classes=classes, scratch=folder / "checked", max_bad_images=0, label_width=350
+    options = CheckOptions(
+        name="train", num_classes=classes, scratch=folder / "checked", max_bad_images=0, label_width=350
     )
+    return check_recordio(path, options)
 
 
 def colours(folder: Path, images: int) -> RecordFile:
@@ -309,9 +311,8 @@ def test_every_orientation_is_upright(tmp_path: Path, ending: str, orientation: 
 
 def test_evaluation_of_a_file_with_an_odd_name(tmp_path: Path) -> None:
     path = write_rec(tmp_path / "a;b#c?.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(picture(8)))])
-    file = check_recordio(
-        path, name="validation", num_classes=1, scratch=tmp_path / "s", max_bad_images=0, label_width=350
-    )
+    options = CheckOptions(name="validation", num_classes=1, scratch=tmp_path / "s", max_bad_images=0, label_width=350)
+    file = check_recordio(path, options)
     (batch,) = evaluate(file)
     assert batch.data.asnumpy()[0, 0, 0, 0] == 8
 

@@ -67,15 +67,16 @@ def write_files(folder: Path, images: list[bytes], count: int) -> None:
 def check(kind: str, path: Path) -> dict[str, float]:
     """Make the pass in this process; return its seconds, and its peak memory before and after in MB."""
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.channels.image_files import pack_images
 
     before = resource.getrusage(resource.RUSAGE_SELF)
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.monotonic()
         if kind == "files":
-            pack_images(path / "train", path / "json", scratch=Path(scratch), **SETTINGS)
+            pack_images(path / "train", path / "json", CheckOptions(scratch=Path(scratch), **SETTINGS))
         else:
-            check_recordio(path, scratch=Path(scratch), **SETTINGS)
+            check_recordio(path, CheckOptions(scratch=Path(scratch), **SETTINGS))
         seconds = time.monotonic() - begun
     after = resource.getrusage(resource.RUSAGE_SELF)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

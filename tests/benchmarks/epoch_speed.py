@@ -46,6 +46,7 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, padded_labels
     from sagemaker_ssd.batches.shares import epoch_order
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.cores import usable_cores
     from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
     from sagemaker_ssd.ssd.initial_values import initial_parameters
@@ -55,7 +56,8 @@ def ours(record: Path, base_network: str, batch_size: int, scratch: Path) -> flo
     from sagemaker_ssd.training.trainer import Trainer
 
     network = Network(base_network, SIZE, CLASSES)
-    file = check_recordio(record, name="train", num_classes=CLASSES, scratch=scratch, max_bad_images=0, label_width=350)
+    options = CheckOptions(name="train", num_classes=CLASSES, scratch=scratch, max_bad_images=0, label_width=350)
+    file = check_recordio(record, options)
     trainer = Trainer(
         training_graph(network, empty_images=False),
         [mx.cpu()],

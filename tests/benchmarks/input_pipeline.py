@@ -32,12 +32,14 @@ BATCH, SIZE, MEAN = 8, 300, (123.0, 117.0, 104.0)
 def checked(path: Path) -> Any:
     """Check the .rec, or the folders with images and annotations, as a job does."""
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.channels.image_files import pack_images
 
-    settings: dict[str, Any] = {"name": "train", "num_classes": 3, "max_bad_images": 0, "label_width": len(LABEL)}
+    scratch = path if path.is_dir() else path.parent
+    options = CheckOptions(name="train", num_classes=3, scratch=scratch, max_bad_images=0, label_width=len(LABEL))
     if path.is_dir():
-        return pack_images(path / "train", path / "train_annotation", scratch=path, **settings)
-    return check_recordio(path, scratch=path.parent, **settings)
+        return pack_images(path / "train", path / "train_annotation", options)
+    return check_recordio(path, options)
 
 
 def options(threads: int) -> Any:

@@ -45,11 +45,13 @@ def read(path: Path, image_shape: int) -> None:
     from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader
     from sagemaker_ssd.batches.shares import epoch_order
     from sagemaker_ssd.channels.check import check_recordio
+    from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.cores import usable_cores
 
     begin = time.monotonic()
     scratch = path.parent / "scratch"
-    file = check_recordio(path, name="train", num_classes=3, scratch=scratch, max_bad_images=0, label_width=350)
+    options = CheckOptions(name="train", num_classes=3, scratch=scratch, max_bad_images=0, label_width=350)
+    file = check_recordio(path, options)
     checked = time.monotonic()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     loader = TrainingLoader(

@@ -1,5 +1,6 @@
 """Odd JSON annotations of a good image."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ BOXES = [
         box(50, 30, 0, 9),
     ),
     boxes_case("floats", USED, "", box(12.25, 8.5, 36.75, 16.125)),
+    boxes_case(
+        "fractions of the image",
+        STOPS,
+        "train: 1 JSON with boxes that all lie within 0 to 1, as fractions of the image do, while pixels are read",
+        box(0.125, 0.125, 0.375, 0.25),
+    ),
+    boxes_case(
+        "the one pixel in the upper left corner", USED, "or of the whole image in fractions; read as p", box(0, 0, 1, 1)
+    ),
+    boxes_case("a fraction beside pixels", USED, "", box(0.125, 0.125, 0.375, 0.25), box(*OBJECT)),
     boxes_case("numbers as strings", USED, "", box("12", "8.0", "3.6e1", " 16 ", "1"), given=LABEL),
     boxes_case(
         "string that is no number", STOPS, f'{WHERE}box 0 has left "12px", not a number', box("12px", 8, 36, 16)
@@ -135,6 +146,18 @@ KEYS = [
         "image_size is not the image's own size, boxes are scaled by image_size (1): odd.json (192x128 for 96x64 px)",
         json.dumps({"image_size": [{"width": 192, "height": 128}], "annotations": [box(24, 16, 72, 32)]}),
     ),
+    text_case(
+        "image_size of one pixel: fractions",
+        USED,
+        "",
+        json.dumps({"image_size": [{"width": 1, "height": 1}], "annotations": [box(0.125, 0.125, 0.375, 0.25)]}),
+    ),
+    text_case(
+        "image_size with its sides swapped",
+        USED,
+        "image_size has width and height the wrong way round, read as swapped (1): odd.json (64x96 for 96x64 px)",
+        json.dumps({"image_size": [{"width": 64, "height": 96}], "annotations": [box(*OBJECT)]}),
+    ),
     content_case(
         "no annotations", STOPS, 'has no list "annotations"; for an image without objects write', annotations=None
     ),
@@ -169,6 +192,13 @@ TEXTS = [
     text_case("Supervisely's JSON", STOPS, f"{WHERE}is Supervisely's JSON, ", json.dumps(SUPERVISELY)),
     text_case("Label Studio's JSON", STOPS, f"{WHERE}is Label Studio's JSON, ", json.dumps([LABEL_STUDIO])),
     text_case("Label Studio's task without objects", STOPS, "is Label Studio's JSON, ", json.dumps(LABEL_STUDIO)),
+    text_case(
+        "SuperAnnotate's JSON", STOPS, "is SuperAnnotate's JSON, ", '{"metadata": {}, "instances": [{"points": 1}]}'
+    ),
+    text_case(
+        "objects under another key", STOPS, "annotations\", but 'marks': if another", '{"marks": [[1, 2, 3, 4]]}'
+    ),
+    text_case("compressed", STOPS, f"{WHERE}is compressed (gzip): unpack it", gzip.compress(PLAIN.encode())),
     text_case("Pascal VOC's XML", STOPS, f"{WHERE}is XML, not JSON: ", "<annotation><object/></annotation>"),
 ]
 CASES = [*BOXES, *KEYS, *TEXTS]

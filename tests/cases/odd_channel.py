@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import mxnet as mx
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -85,16 +85,12 @@ def run(case: Case, folder: Path) -> Row:
 
 
 def _checked(channel: Channel, scratch: Path) -> RecordFile:
-    settings: dict[str, Any] = {
-        "name": "train",
-        "num_classes": NUM_CLASSES,
-        "scratch": scratch,
-        "max_bad_images": MAX_BAD_IMAGES,
-        "label_width": 350,
-    }
+    options = CheckOptions(
+        name="train", num_classes=NUM_CLASSES, scratch=scratch, max_bad_images=MAX_BAD_IMAGES, label_width=350
+    )
     if channel.annotations is None:
-        return check_recordio(channel.images, **settings)
-    return pack_images(channel.images, channel.annotations, **settings)
+        return check_recordio(channel.images, options)
+    return pack_images(channel.images, channel.annotations, options)
 
 
 def _outcome(given: list[Given], file: RecordFile) -> str:

@@ -1,6 +1,7 @@
 """Which JSON belongs to which image, and JSON of other tools."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,15 @@ def test_file_counts_where_the_names_are_swapped() -> None:
     assert paired(["0.jpg", "1.jpg"], {"0.json": "1.jpg", "1.json": "0.jpg"}) == {"0.jpg": "1.json", "1.jpg": "0.json"}
 
 
+@pytest.mark.parametrize(("on_disk", "in_json"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_taken_apart_are_the_same_letters(on_disk: str, in_json: str) -> None:
+    """As macOS writes them into names of files."""
+    image, other = (unicodedata.normalize(form, "a/caf\u00e9.jpg") for form in (on_disk, in_json))
+    assert paired([image, "b.jpg"], {"1.json": other}) == {image: "1.json"}
+    assert paired([image], {other.replace("jpg", "json"): ""}) == {image: other.replace("jpg", "json")}
+    assert paired([image], {"1.json": f"elsewhere/{other}"}) == {image: "1.json"}
+
+
 def test_what_is_left_over() -> None:
     annotations = [Annotation(path, "dog.jpg", None, np.empty((0, 5))) for path in ("a.json", "dog.json", "z.json")]
     pairing = pair_images(["cat.jpg", "dog.jpg"], [*annotations, Annotation("x.json", "y.jpg", None, np.empty((0, 5)))])
@@ -92,6 +102,11 @@ MANIFEST = {"source-ref": "s3://b/a.jpg", "boxes": {"image_size": [], "annotatio
         (LABEL_STUDIO, "Label Studio's JSON", "export it as COCO or Pascal VOC"),
         ([LABEL_STUDIO], "Label Studio's JSON", "export it as COCO or Pascal VOC"),
         (MANIFEST, "a line of a manifest", "AugmentedManifestFile"),
+        ({"metadata": {"name": "a.jpg"}, "instances": [{"type": "bbox"}]}, "SuperAnnotate's JSON", "export it as COCO"),
+        ({"name": "a.jpg", "labels": [{"box2d": {"x1": 1}}]}, "Scalabel's or BDD100K's JSON", "export it as COCO"),
+        ([{"name": "a.jpg", "labels": []}], "Scalabel's or BDD100K's JSON", "export it as COCO"),
+        ({"image_url": "x", "label": []}, "a line of an Azure Machine Learning data set", "export it as COCO"),
+        ([{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}], "COCO's annotations", "as COCO"),
         ({"images": [], "annotations": [], "categories": []}, "a COCO file", "sagemaker_ssd.convert coco"),
         ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "VIA's JSON", "export it as COCO"),
         ([{"image": "a.jpg", "annotations": []}], "CreateML's JSON", "export it as COCO or Pascal VOC"),
@@ -125,3 +140,20 @@ def test_json_with_keys_of_its_own_stays_readable(more):
 def test_an_image_without_objects_that_names_its_image_stays_readable():
     annotation, faults = parse_annotation(b'{"image": "a.jpg", "annotations": []}', "a.json", num_classes=1)
     assert (faults, len(annotation.boxes)) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [7, None, "x", [7], [{}], [{"class_id": "x", "name": "dog"}], [{"class_id": float("inf"), "name": "dog"}],
+     [{"class_id": 0, "name": " "}], {"class_id": 0}],
+)  # fmt: skip
+def test_categories_that_are_none_name_nothing(categories: object) -> None:
+    text = json.dumps({"annotations": [], "categories": categories}).encode()
+    annotation, faults = parse_annotation(text, "a.json", num_classes=3)
+    assert (annotation.names, faults) == ((), [])
+
+
+def test_a_name_that_is_nested_deeply_is_none() -> None:
+    text = b'{"annotations": [], "categories": [{"class_id": 0, "name": ' + b"[" * 900 + b"]" * 900 + b"}]}"
+    _, faults = parse_annotation(text, "a.json", num_classes=3)
+    assert faults == []

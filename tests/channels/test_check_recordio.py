@@ -11,6 +11,7 @@ import pytest
 from drawn_channels import BOX, WIDTH, encoded, noise, picture, png, read_rec, snapshot, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import frame
 from sagemaker_ssd.errors import UserError
@@ -42,7 +43,7 @@ class Channel:
 
     def check_file(self, **options: Any) -> RecordFile:
         chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **options}
-        return check_recordio(self.path, name="train", scratch=self.scratch, **chosen)
+        return check_recordio(self.path, CheckOptions(name="train", scratch=self.scratch, **chosen))
 
     def faults(self, records: Sequence[tuple[Any, bytes]], **options: Any) -> str:
         with pytest.raises(UserError) as raised:

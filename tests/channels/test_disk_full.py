@@ -12,16 +12,17 @@ PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.errors import UserError
 root = Path(sys.argv[1])
-common = dict(name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0, label_width=350)
+common = CheckOptions(name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0, label_width=350)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 said = []
 for work in (
-    lambda: check_recordio(root / "late.rec", **common),
-    lambda: check_recordio(root / "early.rec", **common),
-    lambda: pack_images(root / "train", root / "train_annotation", **common),
+    lambda: check_recordio(root / "late.rec", common),
+    lambda: check_recordio(root / "early.rec", common),
+    lambda: pack_images(root / "train", root / "train_annotation", common),
 ):
     try:
         work()

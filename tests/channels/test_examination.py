@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from drawn_channels import BOX, encoded, noise, picture, png, write_rec
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -54,9 +56,8 @@ def records(images: int) -> list[tuple[list[float], bytes]]:
 
 
 def checked(path: Path, scratch: Path, examiner: Examiner | None) -> RecordFile:
-    return check_recordio(
-        path, name="train", num_classes=3, scratch=scratch, max_bad_images=0.1, label_width=7, examiner=examiner
-    )
+    options = CheckOptions(name="train", num_classes=3, scratch=scratch, max_bad_images=0.1, label_width=7)
+    return check_recordio(path, options if examiner is None else replace(options, examiner=examiner))
 
 
 def test_all_hosts_come_to_the_file_that_one_alone_comes_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,11 +1,14 @@
 """Image files with one JSON each become one RecordIO file: what is counted, warned of and refused."""
 
+import gzip
+import io
 import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from drawn_channels import (
     HEIGHT,
@@ -13,6 +16,7 @@ from drawn_channels import (
     encoded,
     json_box,
     noise,
+    picture,
     png,
     read_rec,
     snapshot,
@@ -21,7 +25,9 @@ from drawn_channels import (
     write_rec,
 )
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
+from sagemaker_ssd.channels.images import decode
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
 
@@ -45,7 +51,9 @@ class Channel:
 
     def pack(self, **options: Any) -> RecordFile:
         chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **options}
-        return pack_images(self.images, self.annotations, name="train", scratch=self.root / "scratch", **chosen)
+        return pack_images(
+            self.images, self.annotations, CheckOptions(name="train", scratch=self.root / "scratch", **chosen)
+        )
 
     def faults(self, **options: Any) -> str:
         with pytest.raises(UserError) as raised:
@@ -90,7 +98,8 @@ def test_the_same_pictures_as_rec_and_as_files_are_the_same(channel: Channel) ->
         for i, left, top, width, height in drawn
     ]
     path = write_rec(channel.root / "same.rec", list(zip(labels, images, strict=True)))
-    checked = check_recordio(path, name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    options = CheckOptions(name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    checked = check_recordio(path, options)
     assert read_rec(packed.path) == read_rec(checked.path)
     np.testing.assert_array_equal(packed.offsets, checked.offsets)
     assert packed.boxes_per_class == checked.boxes_per_class == (2, 2, 2)
@@ -100,9 +109,8 @@ def test_what_packing_writes_needs_no_change(channel: Channel) -> None:
     for number in range(5):
         channel.draw(f"{number}", *([BOX] * number), image=png(number))
     packed = channel.pack()
-    checked = check_recordio(
-        packed.path, name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350
-    )
+    options = CheckOptions(name="train", num_classes=3, scratch=channel.root, max_bad_images=0, label_width=350)
+    checked = check_recordio(packed.path, options)
     assert checked.path == packed.path
     assert checked.offsets.tolist() == packed.offsets.tolist()
     assert checked.summary("x") == packed.summary("x")
@@ -123,6 +131,112 @@ def test_boxes_are_scaled_by_image_size(channel: Channel, caplog: pytest.LogCapt
         "train: image_size is not the image's own size, boxes are scaled by image_size (1): "
         "a.json (800x400 for 80x40 px)"
     ) in caplog.messages
+
+
+FRACTION = json_box(1, 0.25, 0.25, 0.25, 0.5)
+PIXEL = json_box(1, 0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        # All of a channel, be it one box.
+        ([[FRACTION]], "1 of 1 box lies within 0 to 1, such as train_annotation/00.json: box 0 (left 0.25, top 0.25,"),
+        ([[json_box("1", "0.25", "0.25", "0.25", "0.5")]] * 3, "3 of 3 boxes lie"),
+        ([[json_box(1, 0, 0, 1, 0.5)]] * 2, "2 of 2 boxes lie"),
+        # What rounding adds to a fraction.
+        ([[json_box(1, -0.0004, 0, 1.0009, 1)]] * 10, "10 of 10 boxes lie"),
+        # Nine of ten, and ten or more, whole or not.
+        ([[FRACTION] * 9 + [BOX], [FRACTION] * 9 + [BOX]], "18 of 20 boxes lie"),
+        ([[PIXEL]] * 10, "10 of 10 boxes lie"),
+        # All of a file.
+        ([[BOX]] * 20 + [[FRACTION, PIXEL]], "1 JSON with boxes that all lie within 0 to 1, as fractions of the image"),
+        ([[BOX]] * 20 + [[FRACTION]] * 3, "3 JSONs with boxes that all lie within 0 to 1"),
+        ([[]] * 20 + [[FRACTION]], "1 of 1 box lies"),
+        # None of them.
+        ([[PIXEL]] * 9, ""),
+        ([[PIXEL]] * 9 + [[BOX]], ""),
+        ([[BOX, FRACTION], [BOX]], ""),
+        ([[FRACTION] * 17 + [BOX] * 3], ""),
+        ([[json_box(1, 0.5, 0.5, 0.51, 39)]] * 12, ""),
+        ([[json_box(1, 0.2, 0.2, 0, 0), BOX]], ""),
+    ],
+)
+def test_fractions_are_not_read_as_pixels(channel: Channel, boxes: list[Any], said: str) -> None:
+    for number, of_image in enumerate(boxes):
+        channel.draw(f"{number:02}", *of_image)
+    if not said:
+        assert channel.pack().images == len(boxes)
+        return
+    text = channel.faults()
+    assert said in text
+    assert text.startswith("train: ")
+    assert "pixels are read" in text
+    assert 'write "image_size": [{"width": 1, "height": 1}] into it' in text
+
+
+def test_one_pixel_in_the_corner_is_read_as_such_with_a_word(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel.draw("a", BOX, PIXEL)
+    channel.draw("b", PIXEL)
+    assert [label for label, _ in read_rec(channel.pack().path)] == [
+        pytest.approx([*LABEL, 1, 0, 0, 1 / WIDTH, 1 / HEIGHT]),
+        pytest.approx([2, 5, 1, 0, 0, 1 / WIDTH, 1 / HEIGHT]),
+    ]
+    assert (
+        "train: box of the one pixel in the upper left corner, or of the whole image in fractions; read as pixels (2): "
+        "train_annotation/a.json box 1, train_annotation/b.json box 0"
+    ) in caplog.messages
+
+
+def test_an_image_size_of_one_pixel_means_fractions(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    one = [{"width": 1, "height": 1}]
+    for number in range(12):
+        channel.draw(f"{number}", FRACTION, image_size=one)
+    channel.draw("whole", PIXEL, image_size=one)
+    # Two pixels past the right border of 80.
+    channel.draw("wide", json_box(1, 0, 0, 1.025, 1), image_size=one)
+    # An image of one pixel is the same in both.
+    channel.draw("tiny", PIXEL, image=encoded(picture(1, size=(1, 1))), image_size=one)
+    channel.draw("tiny, too", PIXEL, image=encoded(picture(1, size=(1, 1))), image_size=None)
+    assert [label for label, _ in read_rec(channel.pack().path)] == [LABEL] * 12 + [[2, 5, 1, 0, 0, 1, 1]] * 4
+    assert [message for message in caplog.messages if "image_size" in message or "one pixel" in message] == []
+    channel.draw("far", json_box(1, 0.5, 0, 0.75, 1), image_size=one)
+    assert channel.faults().startswith(
+        "train_annotation/far.json: box 0 (left 0.5, top 0, width 0.75, height 1) is 20 px past the border of 80x40, "
+        "in fractions of it"
+    )
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_an_image_size_with_its_sides_swapped_is_read_as_such(
+    channel: Channel, caplog: pytest.LogCaptureFixture, scale: int
+) -> None:
+    size = [{"width": HEIGHT * scale, "height": WIDTH * scale}]
+    channel.draw("a", json_box(1, 20 * scale, 10 * scale, 20 * scale, 20 * scale), image_size=size)
+    assert [label for label, _ in read_rec(channel.pack().path)] == [LABEL]
+    assert (
+        "train: image_size has width and height the wrong way round, read as swapped (1): "
+        f"a.json ({HEIGHT * scale}x{WIDTH * scale} for 80x40 px)"
+    ) in caplog.messages
+    channel.draw("b", json_box(1, 0, 0, HEIGHT * scale, WIDTH * scale), image_size=size)
+    assert "was the image turned after it was labelled?" in channel.faults()
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_boxes_drawn_on_the_stored_pixels_stay_there(channel: Channel, kind: str, scale: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(noise(1)).save(file, kind, exif=exif)
+    box = json_box(1, 20 * scale, 10 * scale, 20 * scale, 20 * scale)
+    size = [{"width": WIDTH * scale, "height": HEIGHT * scale}]
+    channel.draw("a", box, image=file.getvalue(), ending=".jpg", image_size=size)
+    ((label, image),) = read_rec(channel.pack().path)
+    assert label == LABEL
+    assert decode(image).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +284,38 @@ def test_a_json_that_is_none_is_named(channel: Channel, content: str, said: str)
     (channel.annotations / "a.json").write_text(content)
     channel.draw("b", BOX)
     assert channel.faults().startswith(f"train_annotation/a.json: {said}")
+
+
+def test_a_class_id_of_two_names_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    for stem, names in (("a", ["dog", "cat"]), ("b", ["Dog"]), ("c", ["cat", "cat"]), ("d", [])):
+        categories = [{"class_id": number, "name": name} for number, name in enumerate(names)]
+        channel.draw(stem, BOX, categories=categories)
+    assert channel.pack().class_names == {0: "dog", 1: "cat"}
+    (line,) = [message for message in caplog.messages if "name" in message]
+    assert line == "train: class_id that has another name elsewhere (1): c.json (class_id 0: cat, dog)"
+
+
+def test_boxes_that_may_be_per_cent(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    large = encoded(picture(1, size=(300, 200)))
+    for number in range(10):
+        channel.draw(f"{number}", json_box(1, number, 10, 60, 90), image=large, image_size=None)
+    channel.pack()
+    assert "train: all 10 boxes lie within 0 to 100, although the images are larger." in caplog.text
+    caplog.clear()
+    channel.draw("another", json_box(1, 200, 10, 60, 90), image=large, image_size=None)
+    channel.pack()
+    assert "within 0 to 100" not in caplog.text
+
+
+def test_objects_under_another_key_are_not_taken_for_none(channel: Channel) -> None:
+    channel.draw("a", BOX)
+    (channel.annotations / "a.json").write_text('{"file": "a.png", "marks": [{"box": [1, 2, 3, 4]}], "author": 1}')
+    assert channel.faults() == (
+        "train_annotation/a.json: has no list \"annotations\", but 'marks' and 'author': if another tool wrote it, "
+        "export it as COCO or Pascal VOC, and turn that into channels with python -m sagemaker_ssd.convert"
+    )
+    (channel.annotations / "a.json").write_bytes(gzip.compress(b"{}"))
+    assert channel.faults() == "train_annotation/a.json: is compressed (gzip): unpack it"
 
 
 def test_byte_order_marks_and_utf_16_are_json(channel: Channel) -> None:

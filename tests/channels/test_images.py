@@ -1,17 +1,19 @@
 """What is said of an image before it is trained on, and that the decoder and the reader then see it as said."""
 
 import io
+import struct
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from drawn_channels import BOX, encoded, noise, picture, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import UndecodableImageError, decode, examine_image, read_header, upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -168,7 +170,8 @@ def test_images_of_a_few_pixels_are_trained_on(size: tuple[int, int], ending: st
     examined = examine_image(image)
     assert (examined.fault, examined.content is image, (examined.width, examined.height)) == ("", True, size)
     path = write_rec(tmp_path / "drawn.rec", [(BOX, image)] * 40)
-    file = check_recordio(path, name="train", num_classes=2, scratch=tmp_path, max_bad_images=0, label_width=350)
+    checked = CheckOptions(name="train", num_classes=2, scratch=tmp_path, max_bad_images=0, label_width=350)
+    file = check_recordio(path, checked)
     options = replace(OPTIONS, batch_size=40)
     (batch,) = evaluation_batches(file, options)
     assert np.abs(batch.data.asnumpy() - np.array([200, 100, 50]).reshape(1, 3, 1, 1)).max() <= 3
@@ -196,7 +199,8 @@ def test_the_size_is_that_of_the_image_turned_as_exif_says(orientation: int, lit
     assert header is not None
     assert (header.width, header.height, header.coding, header.orientation) == (*SIZE, "baseline", orientation)
     expected = upright(orientation)
-    for drawn_size in (None, (160.0, 96.0), (float(expected.shape[1]), float(expected.shape[0]))):
+    height, width = map(float, expected.shape[:2])
+    for drawn_size in (None, (100.0, 100.0), (width, height), (2 * width, 2 * height)):
         examined = examine_image(image, drawn_size)
         assert (examined.content is image, examined.height, examined.width) == (True, *expected.shape[:2])
     assert upright_size(image) == header.upright_size == (examined.width, examined.height)
@@ -204,6 +208,19 @@ def test_the_size_is_that_of_the_image_turned_as_exif_says(orientation: int, lit
     assert decoded.shape == expected.shape
     assert np.abs(decoded - expected).mean() < 3
     assert np.abs(seen_by_the_reader(image, tmp_path) - resized(expected)).mean() < 3
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_orientation_of_four_bytes_is_read(order: str) -> None:
+    """Against the standard, but as some programs write it and viewers read it."""
+    tiff = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IHHHIII", 8, 1, 0x112, 4, 1, 6, 0)
+    plain = with_pillow("JPEG")
+    exif = b"Exif\0\0" + tiff
+    image = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:]
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(image))).size == (SIZE[1], SIZE[0])
+    assert upright_size(image) == (SIZE[1], SIZE[0])
+    examined = examine_image(image, (float(SIZE[0]), float(SIZE[1])))
+    assert (examined.width, examined.height) == upright_size(examined.content) == SIZE
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
@@ -218,9 +235,14 @@ def test_png_and_webp_stay_and_are_turned_by_the_decoder(orientation: int, kind:
 
 
 @pytest.mark.parametrize("little", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 0.33])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_boxes_drawn_on_the_pixels_as_stored_get_these(orientation: int, little: bool, tmp_path: Path) -> None:
-    examined = examine_image(turned("JPEG", orientation, little=little), (float(SIZE[0]), float(SIZE[1])))
+def test_boxes_drawn_on_the_pixels_as_stored_get_these(
+    orientation: int, scale: float, little: bool, tmp_path: Path
+) -> None:
+    examined = examine_image(
+        turned("JPEG", orientation, little=little), (round(scale * SIZE[0]), round(scale * SIZE[1]))
+    )
     assert (examined.width, examined.height) == SIZE
     assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
     assert np.abs(decode(examined.content).astype(np.float32) - photo()).mean() < 3

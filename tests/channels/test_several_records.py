@@ -22,6 +22,7 @@ from drawn_channels import (
 )
 from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -40,9 +41,9 @@ class Channel:
         self.paths.append(write_rec(self.folder / name, records))
         return self.paths[-1]
 
-    def check(self, **options: Any) -> RecordFile:
+    def check(self, *, copy: bool = False, **options: Any) -> RecordFile:
         chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **options}
-        return check_recordio(self.paths, name="train", scratch=self.scratch, **chosen)
+        return check_recordio(self.paths, CheckOptions(name="train", scratch=self.scratch, **chosen), copy=copy)
 
     def faults(self) -> str:
         with pytest.raises(UserError) as raised:
@@ -126,7 +127,7 @@ def test_images_and_their_annotations_are_read_once(tmp_path: Path) -> None:
         feed(path, path.read_bytes())
     file = pack_images(
         *(images, annotations),
-        **{"name": "train", "num_classes": 3, "max_bad_images": 0, "label_width": 350, "scratch": tmp_path / "s"},
+        CheckOptions(name="train", num_classes=3, max_bad_images=0, label_width=350, scratch=tmp_path / "s"),
     )
     assert [image for _, image in read_rec(file.path)] == [encoded(noise(number)) for number in range(3)]
 

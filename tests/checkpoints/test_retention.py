@@ -175,6 +175,24 @@ def test_what_alone_is_in_s3_stays_when_uploads_stall(tmp_path: Path):
     assert kept == files(0, 8, 9, 10, 11)
 
 
+@pytest.mark.parametrize(("kept", "waiting"), [(1, 1), (1, 3), (3, 2), (5, 1), (7, 3)])
+def test_as_many_stay_as_are_asked_for(tmp_path: Path, kept: int, waiting: int):
+    """Whatever the numbers are: without uploads, with uploads that stall, and with one in S3 that is far behind."""
+    for name in ("plain", "stalled", "behind"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "stalled" / "notes.txt.sagemaker-uploaded").touch()
+    for epoch in range(20):
+        for folder in tmp_path.iterdir():
+            write(folder, epoch)
+            if folder.name == "behind" and epoch == 0:
+                marked(folder, "uploaded", *files(0))
+            remove_superseded(folder, epoch, kept=kept, waiting=waiting)
+    assert names(tmp_path / "plain") == files(*range(20 - kept, 20))
+    assert names(tmp_path / "stalled") - {"notes.txt.sagemaker-uploaded"} == files(*range(20 - kept - waiting, 20))
+    behind = {name for name in names(tmp_path / "behind") if not name.endswith("uploaded")}
+    assert behind == files(0, *range(21 - kept - waiting, 20))
+
+
 def test_an_upload_that_begins_anew_after_an_earlier_one_is_waited_for(tmp_path: Path):
     write_all(tmp_path, {1: 1, 2: 2, 3: 3})
     marked(tmp_path, "uploaded", *files(1, 2, 3))

@@ -130,7 +130,7 @@ def test_a_key_given_twice_is_told_with_the_other_faults(tree):
     (tree.config / "inputdataconfig.json").write_text('{"train": {"a": 1, "a": 2, "a": 3}, "validation": {}}')
     assert tree.faults_as_written() == [
         "hyperparameters.json: num_classes is given more than once",
-        "hyperparameters.json: num_classes is 'x'; it must be a whole number, 1 or more",
+        "hyperparameters.json: num_classes is 'x'; it must be a whole number from 1 to 38835",
         "inputdataconfig.json: a is given more than once",
     ]
 

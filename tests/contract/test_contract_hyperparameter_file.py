@@ -3,6 +3,7 @@
 import pytest
 
 WHOLE = "it must be a whole number, 1 or more"
+CLASSES = "it must be a whole number from 1 to 38835"
 TO_ONE = "it must be a number above 0 and at most 1"
 SIDE = "it must be a whole number from 300 to 11584"
 ONE_SIDE = "but it is one number, the side in pixels of the square that images are resized to"
@@ -11,19 +12,29 @@ STEPS = (
     "and larger than the one before"
 )
 WRONG = [
-    ("num_classes", "", "num_classes is required: a whole number, 1 or more"),
-    ("num_classes", "None", "num_classes is required: a whole number, 1 or more"),
+    ("num_classes", "", "num_classes is required: a whole number from 1 to 38835"),
+    ("num_classes", "None", "num_classes is required: a whole number from 1 to 38835"),
     ("num_training_samples", None, "num_training_samples is required: a whole number, 1 or more"),
-    ("num_classes", "0", f"num_classes is '0'; {WHOLE}"),
-    ("num_classes", "-3", f"num_classes is '-3'; {WHOLE}"),
-    ("num_classes", 0, f"num_classes is '0'; {WHOLE}"),
-    ("num_classes", True, f"num_classes is 'true'; {WHOLE}"),
-    ("num_classes", "three", f"num_classes is 'three'; {WHOLE}"),
+    ("num_classes", "0", f"num_classes is '0'; {CLASSES}"),
+    ("num_classes", "-3", f"num_classes is '-3'; {CLASSES}"),
+    ("num_classes", 0, f"num_classes is '0'; {CLASSES}"),
+    ("num_classes", True, f"num_classes is 'true'; {CLASSES}"),
+    ("num_classes", "three", f"num_classes is 'three'; {CLASSES}"),
     ("num_classes", {"a": 1}, 'num_classes is {"a": 1}; write the value as a text in quotes'),
+    *(
+        (
+            "num_classes",
+            text,
+            f"num_classes is '{text}', which no network can be built for: from 38836 on the weights that predict the "
+            "classes on one feature map are more numbers than an array of MXNet can hold (2^31); "
+            "it must be a whole number from 1 to 38835",
+        )
+        for text in ("38836", "9999999999", "1e300")
+    ),
     (
-        "num_classes",
+        "mini_batch_size",
         "9999999999",
-        "num_classes is '9999999999', which is too large; the largest whole number is 2147483647",
+        "mini_batch_size is '9999999999', which is too large; the largest whole number is 2147483647",
     ),
     ("num_training_samples", "1,000", "num_training_samples is '1,000', which is not a number; write 1000"),
     ("num_training_samples", "1_000", "num_training_samples is '1_000', which is not a number; write 1000"),
@@ -157,10 +168,22 @@ def test_a_wrong_hyperparameter(tree, name, value, text):
     assert tree.faults() == [f"hyperparameters.json: {text}"]
 
 
+def test_more_classes_than_the_chosen_network_can_be_built_for(tree):
+    tree.hyperparameters |= {"num_classes": "19418", "base_network": "resnet-50"}
+    assert tree.faults() == [
+        "hyperparameters.json: base_network is 'resnet-50', which cannot be built for num_classes 19418: from 19418 "
+        "classes on the weights that predict the classes on one feature map are more numbers than an array of MXNet "
+        "can hold (2^31); it must be vgg-16, or num_classes at most 19417"
+    ]
+    for num_classes, base_network in (("19417", "resnet-50"), ("38835", "vgg-16")):
+        tree.hyperparameters |= {"num_classes": num_classes, "base_network": base_network}
+        assert tree.read().hyperparameters.num_classes == int(num_classes)
+
+
 def test_what_is_left_out_is_told(tree):
     tree.hyperparameters = {}
     assert tree.faults() == [
-        "hyperparameters.json: num_classes is required: a whole number, 1 or more",
+        "hyperparameters.json: num_classes is required: a whole number from 1 to 38835",
         "hyperparameters.json: num_training_samples is required: a whole number, 1 or more",
     ]
 
@@ -170,7 +193,7 @@ def test_faults_of_all_hyperparameters_are_told_together(tree):
     assert tree.faults() == [
         'hyperparameters.json: seed is [1, "a"]; write the value as a text in quotes',
         "hyperparameters.json: epoch is not a hyperparameter; did you mean epochs?",
-        f"hyperparameters.json: num_classes is 'x'; {WHOLE}",
+        f"hyperparameters.json: num_classes is 'x'; {CLASSES}",
         f"hyperparameters.json: epochs is '0'; {WHOLE}",
         "hyperparameters.json: momentum is '2'; it must be a number from 0 to 1",
     ]

@@ -77,6 +77,6 @@ def test_all_faults_of_several_hosts_are_told_with_the_others(pair):
     pair.channels["validation"] = {"S3DistributionType": "ShardedByS3Key"}
     # kv_store cannot be judged where the hyperparameters could not be read.
     assert pair.faults() == [
-        "hyperparameters.json: num_classes is 'x'; it must be a whole number, 1 or more",
+        "hyperparameters.json: num_classes is 'x'; it must be a whole number from 1 to 38835",
         VALIDATION,
     ]

@@ -1,6 +1,8 @@
 """`convert coco` on what tools export: ids, types, crowds, outlines, rotated boxes, fractions, names of images."""
 
+import gzip
 import json
+import unicodedata
 
 import pytest
 
@@ -156,6 +158,8 @@ def test_fractions_by_choice(coco, write, tmp_path, capsys, all_boxes):
         ({"attributes": {"occluded": False, "rotation": 90.0}}, (45, 15, 10, 20)),
         ({"attributes": {"rotation": "-90"}}, (45, 15, 10, 20)),
         ({"rotation": 270}, (45, 15, 10, 20)),
+        ({"attributes": [{"name": "occluded", "value": 1}, {"name": "Rotation", "value": "90°"}]}, (45, 15, 10, 20)),
+        ({"attributes": {"Rotation": "90 deg"}}, (45, 15, 10, 20)),
         # Half of 20 x 10 at 30 degrees: 10 cos + 5 sin, 10 sin + 5 cos.
         ({"attributes": {"rotation": 30}}, (38.8397, 15.6699, 22.3205, 18.6603)),
         ({"attributes": {"rotation": 360.0}}, (40, 20, 20, 10)),
@@ -170,6 +174,15 @@ def test_a_rotated_box_becomes_the_one_around_it(coco, write, tmp_path, capsys, 
     assert found == pytest.approx((0, *expected), abs=1e-3)
     turned = expected != (40, 20, 20, 10)
     assert ("rotated boxes: 1, first" in capsys.readouterr().out) == turned
+
+
+def test_an_angle_of_unknown_unit_is_told(coco, write, tmp_path, capsys, all_boxes):
+    assert coco.run(tmp_path / "out", "--train", write("train.json", [box(angle=1.57), box(angle=0)])) == 0
+    assert all_boxes()["0"] == [(0, *CORNERS)]
+    assert (
+        "annotations with an 'angle', which is not read: 1, first annotation 0 (id 0) of 0.jpg"
+        in capsys.readouterr().out
+    )
 
 
 def test_rotated_boxes_at_the_border(coco, write, tmp_path, capsys, all_boxes):
@@ -261,7 +274,9 @@ POLYGON = [[10, 5, 60, 5, 60, 45], [10, 45, 20, 20]]
 RUNS = [505, *([40, 10] * 49), 40, 50 * 100 - 505 - 50 * 49 - 40]
 
 
-@pytest.mark.parametrize("bbox", [None, [], {"x": 1}, [0, 0, 0, 0], "missing"])
+@pytest.mark.parametrize(
+    "bbox", [None, [], {"x": 1}, [0, 0, 0, 0], "missing", [7, 7, 0, 0], [60, 5, -50, 40], [float("nan")] * 4]
+)
 @pytest.mark.parametrize("segmentation", [POLYGON, [POLYGON[0] + POLYGON[1]], {"size": [50, 100], "counts": RUNS}])
 def test_a_box_is_computed_from_an_outline(coco, write, tmp_path, capsys, all_boxes, bbox, segmentation):
     odd = {"segmentation": segmentation, **({} if bbox == "missing" else {"bbox": bbox})}
@@ -292,6 +307,61 @@ def test_broken_outlines(coco, write, tmp_path, convert, segmentation):
     assert "Traceback" not in done.stderr
 
 
+def test_a_category_that_stands_there_twice(coco, write, tmp_path, capsys):
+    train = write("train.json", [box(), box()], [*CELLS, CELLS[0]])
+    assert coco.run(tmp_path / "out", "--train", train) == 0
+    train = write("other.json", [box(), box()], [*CELLS, {"id": 1, "name": "cell"}])
+    capsys.readouterr()
+    assert coco.run(tmp_path / "bad", "--train", train) == 1
+    assert "category 2 (id 1) has an id that another category has, 'RBC'" in capsys.readouterr().err
+
+
+def test_images_that_no_file_names(coco, write, tmp_path, capsys):
+    train = write("train.json", [box(), box(iscrowd=1), box()])
+    for name in ("more/x.jpg", "y.png", "@eaDir/0.jpg/SYNOPHOTO_THUMB_S.jpg"):
+        coco.draw(coco.images / name, (100, 50))
+    assert coco.run(tmp_path / "out", "--train", train) == 0
+    printed = capsys.readouterr().out
+    assert f"images that no file names, left out: 2, first {coco.images}/more/x.jpg" in printed
+
+
+def test_an_image_without_a_name_is_one_fault(coco, write, tmp_path, capsys):
+    content = json.loads(write("train.json", [box(), box(), box()]).read_text())
+    del content["images"][1]["file_name"]
+    assert coco.run(tmp_path / "out", "--train", coco.write_json("train.json", content)) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("train.json: image 1 (id 1) has no file_name")
+    assert lines[1].startswith("1 image of 3 cannot be used")
+
+
+def test_boxes_that_may_be_per_cent(coco, tmp_path, capsys):
+    for count, noted in ((10, True), (9, False)):
+        for number in range(count):
+            coco.draw(coco.images / f"{number}.jpg", (300, 200))
+        content = {
+            "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(count)],
+            "annotations": [
+                {"image_id": number, "category_id": 1, "bbox": [number, 20, 90 - number, 80]} for number in range(count)
+            ],
+            "categories": CELLS,
+        }
+        train = coco.write_json("train.json", content)
+        assert coco.run(tmp_path / f"out{count}", "--train", train) == 0
+        assert ("all 10 boxes lie within 0 to 100, although" in capsys.readouterr().out) == noted
+    # One of them in the rest of an image.
+    content["annotations"].append({"image_id": 0, "category_id": 1, "bbox": [100, 20, 80, 80]})
+    assert coco.run(tmp_path / "pixels", "--train", coco.write_json("train.json", content)) == 0
+    assert "within 0 to 100" not in capsys.readouterr().out
+
+
+def test_compressed_files_are_called_by_their_name(coco, write, tmp_path, capsys):
+    train = write("train.json", [box(), box()])
+    packed = train.with_suffix(".json.gz")
+    packed.write_bytes(gzip.compress(train.read_bytes()))
+    assert coco.run(tmp_path / "out", "--train", packed) == 1
+    assert capsys.readouterr().err == f"{packed} is compressed (gzip): unpack it\n"
+
+
 @pytest.mark.parametrize(
     "name",
     ["images\\sub\\a.jpg", "../../a.jpg", "/abs/a.jpg", "https://host/x/a.jpg?sig=1", "s3://bucket/b%20c/a.jpg", "a",
@@ -310,6 +380,22 @@ def test_an_image_is_found_by_the_end_of_its_path(coco, tmp_path, capsys, name):
     found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")}
     assert {path.partition("/")[2] for path in found} == {"sub/a.jpg", "b.jpg"}
     assert "images found by the end of their path: 1, first" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_taken_apart_and_blanks_around_names(coco, tmp_path, all_boxes, form):
+    """As macOS writes them into files' names, and other systems do not."""
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    coco.draw(coco.images / unicodedata.normalize(form, "caf\u00e9.jpg"), (100, 50))
+    coco.draw(coco.images / "b.jpg", (100, 50))
+    names = [unicodedata.normalize(other, "x/caf\u00e9.jpg"), " b.jpg "]
+    content = {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names)],
+        "annotations": [{"image_id": number, "category_id": 1, "bbox": BOX} for number in range(2)],
+        "categories": CELLS,
+    }
+    assert coco.run(tmp_path / "out", "--train", coco.write_json("train.json", content)) == 0
+    assert list(all_boxes().values()) == [[(0, *CORNERS)]] * 2
 
 
 def test_names_that_mean_no_image_or_several(coco, tmp_path, capsys):

@@ -149,3 +149,9 @@ def test_an_image_that_disappears_is_named(pair, tmp_path, convert):
 
 def test_border_is_the_training_jobs():
     assert BORDER_PIXELS == boxes.BORDER_PIXELS
+
+
+def test_it_says_what_it_does(pair, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("sagemaker_ssd.convert.__main__._FIRST_LINE_SECONDS", 0.0)
+    assert main([str(word) for word in pair.arguments("--as", "images", "--output", tmp_path / "out")]) == 0
+    assert "The data set is being read and checked, for 0:00:00 so far" in caplog.messages

@@ -1,5 +1,6 @@
 """`convert voc` on what tools export: marks, images without XML, hidden files, polygons, encodings, names, folders."""
 
+import gzip
 import os
 import shutil
 
@@ -272,3 +273,47 @@ def test_names_that_the_terminal_cannot_show(voc, tmp_path, convert, monkeypatch
     assert (done.returncode, done.stderr) == (0, "")
     assert "boxes without area: 1, first in caf\\udce9.jpg" in done.stdout
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 2
+
+
+POLYGON = "<polygon><x1>10</x1><y1>5</y1><x2>60</x2><y2>45</y2></polygon>"
+
+
+@pytest.mark.parametrize("corners", [("nan", 5, 60, 45), (10, 5, 10, 5), (60, 45, 10, 5)])
+def test_a_polygon_counts_where_the_box_is_none(voc, tmp_path, capsys, all_boxes, corners):
+    voc.add("0.jpg", [("dog", *corners)])
+    voc.add("1.jpg", [DOG])
+    path = voc.annotations / "0.xml"
+    path.write_text(path.read_text().replace("<bndbox>", f"{POLYGON}<bndbox>"))
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes()["0"] == [(0, 10, 5, 50, 40)]
+    assert "polygons without a box: 1" in capsys.readouterr().out
+
+
+def test_an_angle_of_unknown_unit_is_told(voc, tmp_path, capsys):
+    for number in range(3):
+        voc.add(f"{number}.jpg", [DOG])
+    path = voc.annotations / "0.xml"
+    path.write_text(path.read_text().replace("<bndbox>", "<angle>1.57</angle><bndbox>"))
+    assert run(voc, tmp_path / "out") == 0
+    assert "objects with an <angle>, which is not read: 1, first in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("content", "kind"), [(gzip.compress(b"<annotation/>"), "gzip"), (b"PK\3\4rest", "ZIP")])
+def test_compressed_files_are_called_by_their_name(voc, tmp_path, capsys, content, kind):
+    for number in range(3):
+        voc.add(f"{number}.jpg", [DOG])
+    (voc.annotations / "0.xml").write_bytes(content)
+    assert run(voc, tmp_path / "out") == 1
+    assert f"0.xml: is compressed ({kind}): unpack it" in capsys.readouterr().err
+    voc.add("0.jpg", [DOG])
+    (voc.root / "list.txt").write_bytes(content)
+    assert run(voc, tmp_path / "list", "--train", voc.root / "list.txt") == 1
+    assert f"list.txt cannot be read: it is compressed ({kind}): unpack it" in capsys.readouterr().err
+
+
+def test_thumbnails_of_a_system_are_no_negatives(voc, tmp_path):
+    for number in range(3):
+        voc.add(f"{number}.jpg", [DOG])
+    voc.draw("@eaDir/0.jpg/SYNOPHOTO_THUMB_S.jpg")
+    assert run(voc, tmp_path / "out", "--negatives") == 0
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 3

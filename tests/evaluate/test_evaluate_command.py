@@ -1,6 +1,7 @@
 """`python -m sagemaker_ssd.evaluate` on a model and a channel of drawn images."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command_runner import progress_of, run_command
 from drawn_channels import encoded, json_box, noise, write_annotation, write_image, write_rec
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS
@@ -25,13 +27,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.endswith("_pred_conv_weight"):
             array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
     folder = tmp_path_factory.mktemp("model")
-    write_model(folder, saved_graph(NETWORK), values.arguments, values.states, {"image_shape": "300"})
+    write_model(folder, saved_graph(NETWORK), values, {"image_shape": "300"})
     return folder
 
 
 def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sagemaker_ssd.evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return run_command("evaluate", *arguments)
 
 
 def test_images_with_json(model: Path, tmp_path: Path) -> None:
@@ -125,3 +126,28 @@ def test_an_overlap_threshold_of_the_model_that_means_nothing_is_told(model: Pat
     )
     done = evaluate(tmp_path, file, "--output", tmp_path / "out", "--overlap-threshold", "0.5")
     assert done.returncode == 0, done.stderr
+
+
+OFTEN = """
+import sys
+from sagemaker_ssd.scoring import command
+command._FIRST_LINE_SECONDS = command._LINE_SECONDS = 0.1
+from sagemaker_ssd.channels import findings
+findings._SECONDS_BETWEEN_LINES = 0
+from sagemaker_ssd.evaluate import main
+sys.exit(main())
+"""
+
+
+def test_it_says_how_far_it_is(model: Path, tmp_path: Path) -> None:
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(number))) for number in range(12)])
+    arguments = [str(word) for word in (model, file, "--output", tmp_path / "out", "--batch-size", 1)]
+    command = [sys.executable, "-P", "-c", OFTEN, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+    lines = progress_of(done.stderr)
+    assert done.stderr.splitlines() == lines
+    assert done.stdout.startswith("12 images, 12 objects, ")
+    assert lines[0] == "The command is under way, for 0:00:00 so far"
+    assert "a: 12 images checked so far" in lines
+    far = r"Detection: \d+ of 12 images in 0:00:\d\d, \d+\.\d images/s; about 0:00:\d\d left"
+    assert any(re.fullmatch(far, line) for line in lines)

@@ -22,6 +22,7 @@ from mutations import json_objects, labels, mutated, with_checksums
 from PIL import Image
 
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -254,7 +255,7 @@ def _check_rec(content: bytes, folder: Path) -> RecordFile | None:
     folder.mkdir(parents=True)
     (folder / "train.rec").write_bytes(content)
     try:
-        return check_recordio(folder / "train.rec", scratch=folder / "scratch", **SETTINGS)
+        return check_recordio(folder / "train.rec", CheckOptions(scratch=folder / "scratch", **SETTINGS))
     except (UserError, PlatformError) as error:
         check_sentence(error.sentence, "train/train.rec: ", "train: ")
         return None
@@ -291,7 +292,7 @@ def pack(content: bytes, folder: Path) -> RecordFile | None:
     (jsons / "a.json").write_text(json.dumps({**ANNOTATION, "file": "a.jpg"}))
     (jsons / "b.json").write_bytes(content)
     try:
-        return pack_images(images, jsons, scratch=folder / "scratch", **SETTINGS)
+        return pack_images(images, jsons, CheckOptions(scratch=folder / "scratch", **SETTINGS))
     except (UserError, PlatformError) as error:
         check_sentence(error.sentence, "train_annotation/b.json: ", "train: ")
         return None
@@ -303,7 +304,10 @@ def _check_stream(content: bytes, folder: Path) -> RecordFile | None:
     (folder / "train_0").write_bytes(content)
     try:
         return check_stream(
-            folder / "train_0", scratch=folder / "scratch", patience=5, patience_variable="PATIENCE", **SETTINGS
+            folder / "train_0",
+            CheckOptions(scratch=folder / "scratch", **SETTINGS),
+            patience=5,
+            patience_variable="PATIENCE",
         )
     except (UserError, PlatformError) as error:
         check_sentence(error.sentence, "train's stream", "train: ")

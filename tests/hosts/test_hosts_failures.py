@@ -58,14 +58,17 @@ def test_a_host_that_is_cut_off_is_missed_and_ends_too(make_hosts: Callable[...,
 
 def test_a_fault_in_the_data_of_one_host_is_every_hosts_failure(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2)
-    label = next((own_data(hosts[1]) / "train_annotation").rglob("*.json"))
-    content = json.loads(label.read_text())
-    content["annotations"] = [{"class_id": 7, "left": 1, "top": 1, "width": 50, "height": 50}]
-    label.write_text(json.dumps(content))
+    label, other = sorted((own_data(hosts[1]) / "train_annotation").rglob("*.json"))[:2]
+    for path, class_id, side in ((label, 7, 50), (other, 0, 0.5)):
+        content = json.loads(path.read_text())
+        content["annotations"] = [{"class_id": class_id, "left": 0, "top": 0, "width": side, "height": side}]
+        path.write_text(json.dumps(content))
     first, second = hosts.run()
     assert (first.code, second.code) == (1, 1)
     assert second.failure is not None
-    assert label.name in second.failure
+    assert f"{label.name}: box 0 has class_id 7" in second.failure
+    assert "1 JSON with boxes that all lie within 0 to 1" in second.failure
+    assert f"{other.name}: box 0 (left 0, top 0, width 0.5" in second.failure
     assert first.failure == f"host {SECOND}: {second.failure}"
 
 

@@ -76,7 +76,7 @@ def records(*names: str, content: str = "x") -> Callable[[Job], None]:
 
 # Each row: what is wrong, and parts of the text that the person sees.
 ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
-    "required missing": (hyper(num_classes=None), ["num_classes is required: a whole number, 1 or more"]),
+    "required missing": (hyper(num_classes=None), ["num_classes is required: a whole number from 1 to 38835"]),
     "required empty": (hyper(num_training_samples=""), ["num_training_samples is required"]),
     "decimal comma": (
         hyper(learning_rate="0,001"),

@@ -8,6 +8,7 @@ import pytest
 from feeding import Feeders
 
 from drawn_channels import BOX, write_rec
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import JobError, UserError
@@ -33,13 +34,12 @@ class Channel:
         """Feed `data` and check the stream; None feeds nothing."""
         if data is not None:
             self.feeders.start(self.fifo, data, **(feeder or {}))
-        chosen = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, "patience": self.patience, **more}
+        chosen: dict[str, Any] = {"num_classes": 3, "max_bad_images": 0.0, "label_width": 350, **more}
         return check_stream(
             self.fifo.with_name("train_0"),
-            name="train",
-            scratch=self.scratch,
+            CheckOptions(name="train", scratch=self.scratch, **chosen),
             patience_variable="SAGEMAKER_SSD_PIPE_SECONDS",
-            **chosen,
+            patience=self.patience,
         )
 
     def failure(self, data: bytes | Sequence[Path] | None, kind: type[JobError] = UserError, **more: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 from feeding import Feeders, manifest, wait_for, wrapped
 from stream_channel import Channel
 
-from drawn_channels import BOX, encoded, json_box, noise, png, write_rec
+from drawn_channels import BOX, encoded, json_box, noise, png, read_rec, write_rec
 from sagemaker_ssd.channels.recordio import MAGIC
 from sagemaker_ssd.errors import PlatformError
 
@@ -149,7 +149,10 @@ def test_attributes_out_of_turn(channel: Channel, payloads: list[bytes], said: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b'{"frames": [{"frame-no": "0", "annotations": []}]}', 'has no list "annotations"; for an image without'),
+        (
+            b'{"frames": [{"frame-no": "0", "annotations": []}]}',
+            """has no list "annotations", but 'frames': if""",
+        ),
         (b'{"class-name": "dog"}', 'has no list "annotations"'),
         (b'"dog"', "holds no JSON object"),
         (b"0", "holds no JSON object"),
@@ -172,6 +175,21 @@ def test_faults_of_boxes_name_record_and_pair(channel: Channel) -> None:
         "- train's stream: record 5 (pair 2): box 0 (left 70, top 1, width 13, height 2) is 3 px past the border of "
         "80x40",
     ]
+
+
+def test_fractions_are_not_read_as_pixels(channel: Channel) -> None:
+    fractions = [json_box(1, 0.25, 0.25, 0.25, 0.5)]
+    pairs = [(png(number), fractions) for number in range(3)]
+    said = channel.failure(manifest(pairs))
+    assert said.startswith(
+        "train: 3 of 3 boxes lie within 0 to 1, such as train's stream: record 1 (pair 0): box 0 (left 0.25, top 0.25, "
+        "width 0.25, height 0.5). These are fractions of the image, and pixels are read. Multiply left and width by "
+    )
+    channel.fifo = channel.fifo.with_name("b") / "train"
+    file = channel.check(
+        manifest(((png(number), fractions) for number in range(3)), image_size={"width": 1, "height": 1})
+    )
+    assert [label for label, _ in read_rec(file.path)] == [BOX] * 3
 
 
 def test_faults_of_image_records(channel: Channel) -> None:
@@ -203,14 +221,17 @@ def test_a_feeder_is_not_left_waiting_for_a_reader_that_failed(channel: Channel)
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.errors import UserError
 root = Path(sys.argv[1])
 # A limit on the size of files stands for the full disk: it needs no rights, and fails at the same call.
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
-    check_stream(root / "train_0", name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0,
-                 label_width=350, patience=20, patience_variable="PATIENCE")
+    options = CheckOptions(
+        name="train", num_classes=2, scratch=root / "scratch", max_bad_images=0, label_width=350
+    )
+    check_stream(root / "train_0", options, patience=20, patience_variable="PATIENCE")
 except UserError as error:
     print(error.sentence)
 """

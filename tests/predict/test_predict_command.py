@@ -1,6 +1,7 @@
 """`python -m sagemaker_ssd.predict` as a user calls it, on models in the built-in's form."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from command_runner import progress_of, run_command, without_progress
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.scoring.detector import Detector, Weights
@@ -37,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, values: Parameters) -> Path
     folder = tmp_path_factory.mktemp("model") / "files"
     folder.mkdir()
     settings = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": "resnet-50"}
-    write_model(folder, saved_graph(NETWORK), values.arguments, values.states, settings)
+    write_model(folder, saved_graph(NETWORK), values, settings)
     with tarfile.open(folder.parent / "model.tar.gz", "w:gz") as archive:
         for name in (SYMBOL, PARAMETERS, CONFIGURATION):
             archive.add(folder / name, name)
@@ -52,8 +54,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def predict(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sagemaker_ssd.predict", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return run_command("predict", *arguments)
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "parameters"])
@@ -155,7 +156,29 @@ def test_nobody_reads_on(folder: Path, image: Path) -> None:
         assert running.stdout.readline().startswith('{"file"')
         running.stdout.close()
         said = running.stderr.read()
-    assert (running.returncode, said) == (141, "")
+    assert (running.returncode, without_progress(said)) == (141, "")
+
+
+# The command as it is, but with lines every tenth of a second.
+OFTEN = """
+import sys
+from sagemaker_ssd.scoring import command
+command._FIRST_LINE_SECONDS = command._LINE_SECONDS = 0.1
+from sagemaker_ssd.{name} import main
+sys.exit(main())
+"""
+
+
+def test_it_says_how_far_it_is(folder: Path, image: Path) -> None:
+    command = [sys.executable, "-P", "-c", OFTEN.format(name="predict"), str(folder), *[str(image)] * 20]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+    lines = progress_of(done.stderr)
+    assert done.stderr.splitlines() == lines
+    assert len(done.stdout.splitlines()) == 20
+    assert lines[0] == "The command is under way, for 0:00:00 so far"
+    assert any(re.fullmatch(r"The model is being loaded, for 0:00:\d\d so far", line) for line in lines)
+    far = r"Prediction: \d+ of 20 images in 0:00:\d\d, \d+\.\d images/s; about 0:00:\d\d left"
+    assert any(re.fullmatch(far, line) for line in lines)
 
 
 def test_pictures_that_cannot_be_written_are_named_and_stop_nothing(folder: Path, image: Path, tmp_path: Path) -> None:
@@ -163,25 +186,10 @@ def test_pictures_that_cannot_be_written_are_named_and_stop_nothing(folder: Path
     other = tmp_path / "small.png"
     cv2.imwrite(str(other), np.zeros((16, 16, 3), np.uint8))
     drawn = tmp_path / "drawn"
-    command = [
-        sys.executable,
-        "-m",
-        "sagemaker_ssd.predict",
-        folder,
-        image,
-        other,
-        "--draw",
-        drawn,
-        "--draw-confidence",
-        "1",
-    ]
-    done = subprocess.run(
-        [str(word) for word in command],
+    done = run_command(
+        "predict",
+        *(folder, image, other, "--draw", drawn, "--draw-confidence", "1"),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

@@ -16,16 +16,24 @@ from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.coco import (
     GROUND_TRUTH_FILE,
     RESULTS_FILE,
+    Detections,
     coco_results,
     figures,
     from_coco_bbox,
-    read_results,
     to_coco_bbox,
     to_coco_rows,
 )
 from sagemaker_ssd.scoring.evaluate import Evaluation
 
 CLASSES, IMAGES = 4, 40
+
+
+def read_results(results: list[dict[str, Any]], ground_truth: dict[str, Any]) -> Detections:
+    """Read COCO's results as detections (D, 6) of each image of a ground truth."""
+    rows: dict[int, list[list[float]]] = {image["id"]: [] for image in ground_truth["images"]}
+    for one in results:
+        rows[one["image_id"]].append([one["category_id"], one["score"], *one["bbox"]])
+    return {image_id: np.array(found, np.float64).reshape(-1, 6) for image_id, found in rows.items()}
 
 
 def drawn(seed: int, *, difficult: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:

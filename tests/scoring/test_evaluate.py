@@ -9,6 +9,7 @@ import pytest
 from drawn_channels import encoded, noise, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.scoring.detector import Weights
 from sagemaker_ssd.scoring.evaluate import anchor_fit, evaluate, evaluate_model
@@ -23,9 +24,8 @@ def checked(path: Path, labels: list[list[float]], scratch: Path) -> RecordFile:
     """A checked channel of a noisy image for each label."""
     records = [(label, encoded(noise(number))) for number, label in enumerate(labels)]
     file = write_rec(path, records)
-    return check_recordio(
-        [file], name="validation", num_classes=2, scratch=scratch, max_bad_images=0, label_width=1 << 20
-    )
+    options = CheckOptions(name="validation", num_classes=2, scratch=scratch, max_bad_images=0, label_width=1 << 20)
+    return check_recordio([file], options)
 
 
 def test_figures_of_the_saved_model_are_those_of_the_epoch(tmp_path: Path):

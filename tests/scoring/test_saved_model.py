@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 from drawn_channels import BOX, encoded, noise, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.coco import coco_ground_truth
@@ -34,7 +35,8 @@ IMAGES = {
 @pytest.mark.parametrize("size", [48, 300])
 def test_the_network_sees_what_it_sees_in_an_evaluation(tmp_path: Path, image: bytes, size: int) -> None:
     path = write_rec(tmp_path / "one.rec", [(BOX, image)])
-    file = check_recordio(path, name="one", num_classes=3, scratch=tmp_path / "s", max_bad_images=0, label_width=7)
+    options = CheckOptions(name="one", num_classes=3, scratch=tmp_path / "s", max_bad_images=0, label_width=7)
+    file = check_recordio(path, options)
     (batch,) = evaluation_batches(file, LoaderOptions(1, size, MEAN, threads=1))
     pixels = decoded(image, "one")
     np.testing.assert_array_equal(network_input(pixels, size, MEAN), batch.data[0].asnumpy())
@@ -65,7 +67,7 @@ def test_a_picture_of_a_channel_is_as_its_boxes_see_it(tmp_path: Path) -> None:
     file = pack_images(
         tmp_path / "train",
         tmp_path / "train_annotation",
-        **{"name": "train", "num_classes": 1, "scratch": tmp_path / "s", "max_bad_images": 0, "label_width": 7},
+        CheckOptions(name="train", num_classes=1, scratch=tmp_path / "s", max_bad_images=0, label_width=7),
     )
     truth = coco_ground_truth(file, ["cat"])
     assert (truth["images"][0]["width"], truth["images"][0]["height"]) == (160, 90)

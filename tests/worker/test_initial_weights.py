@@ -86,7 +86,7 @@ def test_a_model_gives_its_trunk_to_one_with_one_more_class(tmp_path: Path, form
     files, channel, scratch = tmp_path / "files", tmp_path / "pretrained", tmp_path / "scratch"
     for folder in (files, channel, scratch):
         folder.mkdir()
-    write_model(files, saved_graph(earlier), values.arguments, values.states, {"image_shape": "300"})
+    write_model(files, saved_graph(earlier), values, {"image_shape": "300"})
     if form == "model.tar.gz":
         with tarfile.open(channel / form, "w:gz") as archive:
             for file in files.iterdir():

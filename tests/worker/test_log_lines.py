@@ -4,12 +4,11 @@ import logging
 import re
 import time
 
-import mxnet as mx
 import pytest
 
 from sagemaker_ssd.training.loop import EpochProgress
 from sagemaker_ssd.worker import log_lines
-from sagemaker_ssd.worker.log_lines import batch_reporter, epoch_progress_line, phase, progress_lines
+from sagemaker_ssd.worker.log_lines import batch_reporter, epoch_progress_line
 
 # Copied from the console page of a real job of the built-in algorithm.
 PUBLISHED = {
@@ -88,10 +87,6 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-def test_a_line_comes_within_a_minute():
-    assert log_lines.SECONDS_BETWEEN_LINES < 60
-
-
 def test_an_epoch_is_never_silent(caplog: pytest.LogCaptureFixture):
     """Not even where the first batch takes longer than the time between lines."""
     with caplog.at_level(logging.INFO), batch_reporter(2, 73, bar=False, later_epochs=1, every=0.2) as report:
@@ -133,44 +128,3 @@ def test_what_a_line_tells_of_an_epoch():
     assert epoch_progress_line(0, 1, EpochProgress(1, 8, 0.1), 60.0, 0, 0.0) == (
         "Epoch 0: none of 1 batches is done after 0:01:00"
     )
-
-
-def test_a_line_comes_while_mxnet_is_waited_for(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.INFO), progress_lines(lambda seconds: "still at it", every=0.05):
-        product = mx.nd.ones((3000, 3000))
-        for _ in range(4):
-            product = mx.nd.dot(product, product) / 3000
-        product.wait_to_read()
-    assert messages(caplog)[:2] == ["still at it"] * 2
-
-
-def test_the_innermost_tells_and_only_into_silence(caplog: pytest.LogCaptureFixture):
-    with (
-        caplog.at_level(logging.INFO),
-        progress_lines(lambda seconds: "outer", every=0.2),
-        progress_lines(lambda seconds: "inner", every=0.2),
-    ):
-        time.sleep(0.7)
-        assert set(messages(caplog)) == {"inner"}
-        assert 2 <= len(caplog.records) <= 3
-        caplog.clear()
-        for _ in range(10):
-            logging.getLogger("another").info("news")
-            time.sleep(0.05)
-    assert set(messages(caplog)) == {"news"}
-
-
-def test_silence_that_begins_in_one_block_ends_in_the_next(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.INFO), progress_lines(lambda seconds: "the job", every=0.3):
-        for name in "abcdefgh":
-            with progress_lines(lambda seconds, name=name: name):
-                time.sleep(0.1)
-    assert len(caplog.records) >= 2
-    assert set(messages(caplog)) <= set("abcdefgh") | {"the job"}
-
-
-def test_a_failure_passes_and_ends_the_lines(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.INFO), pytest.raises(OSError, match="gone"), phase("The model is being loaded"):
-        raise OSError("gone")
-    assert log_lines._under_way == []
-    assert logging.getLogger().handlers.count(caplog.handler) == 1

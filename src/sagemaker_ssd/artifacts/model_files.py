@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import mxnet as mx
 
@@ -14,31 +15,31 @@ from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBO
 _log = logging.getLogger(__name__)
 
 
-def save_model(
-    folder: Path,
-    graph: mx.sym.Symbol,
-    arguments: Mapping[str, mx.nd.NDArray],
-    states: Mapping[str, mx.nd.NDArray],
-    configuration: Mapping[str, str],
-) -> None:
+class Parameters(Protocol):
+    """The values of a network: its parameters by name, and the states of BatchNorm."""
+
+    @property
+    def arguments(self) -> Mapping[str, mx.nd.NDArray]:
+        """The parameters by name."""
+
+    @property
+    def states(self) -> Mapping[str, mx.nd.NDArray]:
+        """BatchNorm's running mean and variance by name."""
+
+
+def save_model(folder: Path, graph: mx.sym.Symbol, values: Parameters, configuration: Mapping[str, str]) -> None:
     """Replace the model in a folder at once; raises OSError or MXNetError when the disk is full."""
-    write_model(staging_folder(folder), graph, arguments, states, configuration)
+    write_model(staging_folder(folder), graph, values, configuration)
     publish(folder)
     _log.info('Saved checkpoint to "%s"', folder / PARAMETERS)
 
 
-def write_model(
-    folder: Path,
-    graph: mx.sym.Symbol,
-    arguments: Mapping[str, mx.nd.NDArray],
-    states: Mapping[str, mx.nd.NDArray],
-    configuration: Mapping[str, str],
-) -> None:
+def write_model(folder: Path, graph: mx.sym.Symbol, values: Parameters, configuration: Mapping[str, str]) -> None:
     """Write symbol, parameters and hyperparameters as MXNet's model loaders and the built-in's tools read them.
 
     Raises OSError or MXNetError when the disk is full.
     """
-    save_arrays(folder / PARAMETERS, named_parameters(arguments, states))
+    save_arrays(folder / PARAMETERS, named_parameters(values.arguments, values.states))
     (folder / SYMBOL).write_text(graph.tojson())
     (folder / CONFIGURATION).write_text(json.dumps(configuration))
 

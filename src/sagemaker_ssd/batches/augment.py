@@ -126,9 +126,10 @@ def _draw_geometry(
             left, top, width, height = -right_of, -below, scale, scale
             objects[:, 1:5] = _seen_from((left, top, width, height), objects[:, 1:5])
     if generator.random() < augmentation.crop_probability:
-        crop = _draw_crop(generator, objects[:, 1:5], aspect_ratio, augmentation)
-        if crop is not None:
-            objects = objects[_holds_centres(np.array([crop]), objects[:, 1:5])[0]]
+        drawn = _draw_crop(generator, objects[:, 1:5], aspect_ratio, augmentation)
+        if drawn is not None:
+            crop, shown = drawn
+            objects = objects[shown]
             objects[:, 1:5] = _seen_from(crop, objects[:, 1:5])
             left, top = left + crop[0] * width, top + crop[1] * height
             width, height = crop[2] * width, crop[3] * height
@@ -137,9 +138,10 @@ def _draw_geometry(
 
 def _draw_crop(
     generator: np.random.Generator, boxes: Boxes, aspect_ratio: float, augmentation: Augmentation
-) -> Window | None:
+) -> tuple[Window, NDArray[np.bool_]] | None:
     """Draw crops of a picture until one fits its boxes (n, 4), or any at all where there is no box; None if none fits.
 
+    Returns the crop and which boxes' centres it holds, (n,).
     With the scale s the square of a crop's aspect ratio, in fractions of the picture, is uniform between the wider of
     s^2 and the least ratio and the narrower of 1 / s^2 and the largest one.
     """
@@ -152,15 +154,16 @@ def _draw_crop(
         sides = np.minimum(1, np.stack([scale * ratio, scale / ratio], axis=1))
         corner = numbers[:, 2:] * (1 - sides)
         crops = np.concatenate([corner, sides], axis=1)
+        holds = _holds_centres(crops, boxes)
         if len(boxes):
             overlap = box_iou(np.concatenate([corner, corner + sides], axis=1), boxes.astype(np.float64))
-            fits = _holds_centres(crops, boxes).any(axis=1) & (overlap >= least_overlap).any(axis=1)
+            fits = holds.any(axis=1) & (overlap >= least_overlap).any(axis=1)
         else:
             fits = np.ones(len(crops), np.bool_)
         first = int(fits.argmax())
         if fits[first]:
             left, top, width, height = crops[first].tolist()
-            return left, top, width, height
+            return (left, top, width, height), holds[first]
     return None
 
 

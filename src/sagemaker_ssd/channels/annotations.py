@@ -8,6 +8,8 @@ import json
 import math
 import os
 import posixpath
+import sys
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.boxes import id_range, valid_class_ids
+from sagemaker_ssd.errors import listed, shown
 
 _KEYS: Final = ("class_id", "left", "top", "width", "height")
+_LITTER: Final = frozenset({"@eaDir", "__MACOSX"})
 # Names of classes stand in every JSON; a few thousand show all that there are.
 _READ_FOR_NAMES: Final = 2000
 
@@ -29,12 +33,14 @@ class Annotation:
     """One JSON: its `path` below the channel, the image's name `file` ("" if it has none), the size of the image.
 
     `boxes` (boxes, 5) holds class_id, left, top, width, height in pixels of `size`; `size` None means the image's.
+    `names` are those that it gives to class ids.
     """
 
     path: str
     file: str
     size: tuple[float, float] | None
     boxes: NDArray[np.float64]
+    names: tuple[tuple[int, str], ...] = ()
 
 
 _CONVERT: Final = "python -m sagemaker_ssd.convert"
@@ -65,8 +71,23 @@ _OTHER_TOOLS: Final = (
     ({"items", "categories"}, "Datumaro's JSON", _EXPORT),
     ({"item", "annotations"}, "V7 Darwin's JSON", _EXPORT_COCO),
     ({"data_row"}, "Labelbox's JSON", _EXPORT_COCO),
+    ({"metadata", "instances"}, "SuperAnnotate's JSON", _EXPORT_COCO),
+    ({"name", "labels"}, "Scalabel's or BDD100K's JSON", _EXPORT_COCO),
+    ({"image_url", "label"}, "a line of an Azure Machine Learning data set", _EXPORT_COCO),
+    ({"image_id", "category_id", "bbox"}, "COCO's annotations without their images", _EXPORT_COCO),
     ({"imageGcsUri"}, "a line of a Vertex AI data set", _EXPORT),
 )
+
+
+_COMPRESSED: Final = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"(\xb5/\xfd", "zstd"),
+)
+# What a JSON of this job may have at its top, and what its images and their labels are often given beside it.
+_OWN_KEYS: Final = frozenset({"file", "image_size", "annotations", "categories"})
 
 
 class _FaultError(ValueError):
@@ -96,14 +117,21 @@ def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annot
         boxes, faults = _boxes(_annotations(content), num_classes)
     except _FaultError as fault:
         return Annotation(path, file, None, no_boxes), [str(fault)]
-    return Annotation(path, file, size, no_boxes if faults else boxes), faults
+    return Annotation(path, file, size, no_boxes if faults else boxes, _names(content)), faults
 
 
 def _no_boxes() -> NDArray[np.float64]:
     return np.empty((0, len(_KEYS)))
 
 
+def compression(content: bytes) -> str:
+    """Return what a file is compressed with, by its first bytes; "" for nothing."""
+    return next((name for beginning, name in _COMPRESSED if content.startswith(beginning)), "")
+
+
 def _load(text: bytes) -> dict[str, Any]:
+    if compressed := compression(text):
+        raise _FaultError(f"is compressed ({compressed}): unpack it")
     if not text.strip():
         raise _FaultError('is empty; for an image without objects write {"annotations": []}')
     try:
@@ -156,9 +184,14 @@ def _file(content: dict[str, Any]) -> str:
 
 def _annotations(content: dict[str, Any]) -> Sequence[Any]:
     annotations = content.get("annotations")
-    if not isinstance(annotations, list):
-        raise _FaultError('has no list "annotations"; for an image without objects write "annotations": []')
-    return annotations
+    if isinstance(annotations, list):
+        return annotations
+    others = [key for key in content if key not in _OWN_KEYS]
+    # Its objects may be there: who wrote an empty list would lose them.
+    if others and annotations is None:
+        there = listed([shown(key) for key in others[:5]], "and")
+        raise _FaultError(f'has no list "annotations", but {there}: if another tool wrote it, {_EXPORT}')
+    raise _FaultError('has no list "annotations"; for an image without objects write "annotations": []')
 
 
 def _size(image_size: Any) -> tuple[float, float] | None:
@@ -170,7 +203,7 @@ def _size(image_size: Any) -> tuple[float, float] | None:
     if not isinstance(image_size, dict):
         example = '[{"width": 500, "height": 400, "depth": 3}]'
         raise _FaultError(f'has the "image_size" {_short(image_size)}; write {example}')
-    sides = [_number(image_size.get(side)) for side in ("width", "height")]
+    sides = [read_number(image_size.get(side)) for side in ("width", "height")]
     if not all(side is not None and side > 0 for side in sides):
         raise _FaultError(f'has an "image_size" without a width and height above 0: {_short(image_size)}')
     return float(sides[0] or 0), float(sides[1] or 0)
@@ -192,7 +225,7 @@ def _box(box: Any, num_classes: int) -> list[float]:
     missing = [key for key in _KEYS if key not in box]
     if missing:
         raise _FaultError(f"has no {', '.join(missing)}")
-    values = [_number(box[key]) for key in _KEYS]
+    values = [read_number(box[key]) for key in _KEYS]
     wrong = [f"{key} {_short(box[key])}" for key, value in zip(_KEYS, values, strict=True) if value is None]
     if wrong:
         raise _FaultError(f"has {', '.join(wrong)}, not a number")
@@ -202,7 +235,7 @@ def _box(box: Any, num_classes: int) -> list[float]:
     return numbers
 
 
-def _number(value: Any) -> float | None:
+def read_number(value: object) -> float | None:
     """Read a number, or a string that is one; None for anything else and for what is not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -222,7 +255,10 @@ def _short(value: Any) -> str:
 
 
 def find_files(root: Path, endings: Collection[str]) -> list[str]:
-    """List the files below `root` that end so, in any case: sorted paths with `/`, without hidden ones."""
+    """List the files below `root` that end so, in any case: sorted paths with `/`, without hidden ones.
+
+    What a system keeps for itself is hidden too: Synology's thumbnails, what macOS puts into archives.
+    """
     found: list[str] = []
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -231,7 +267,7 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _LITTER]
         below = Path(folder).relative_to(root)
         for name in files:
             if not name.startswith(".") and name.lower().endswith(tuple(endings)):
@@ -257,23 +293,23 @@ def pair_images(images: Sequence[str], annotations: Sequence[Annotation]) -> Pai
 
     Where two JSONs mean one image, it goes to the one that is named like it.
     """
-    paths = frozenset(images)
+    paths = {composed(image): image for image in images}
     by_stem: dict[str, list[str]] = defaultdict(list)
     by_name: dict[str, list[str]] = defaultdict(list)
-    for image in images:
-        by_stem[_stem(image)].append(image)
-        by_name[posixpath.basename(image)].append(image)
+    for path, image in paths.items():
+        by_stem[_stem(path)].append(image)
+        by_name[posixpath.basename(path)].append(image)
 
     def candidates(annotation: Annotation) -> Iterator[str]:
         """Yield the images that an annotation may mean, the likeliest first."""
-        file = annotation.file.replace("\\", "/")
+        file = composed(annotation.file.replace("\\", "/"))
         file = posixpath.normpath(file).lstrip("/") if file else ""
         name = posixpath.basename(file)
         if file in paths:
-            yield file
+            yield paths[file]
         # dog.jpg and dog.png: `file` says which.
-        namesakes = by_stem.get(_stem(annotation.path), [])
-        yield from sorted(namesakes, key=lambda image: posixpath.basename(image) != name)[:1]
+        namesakes = by_stem.get(_stem(composed(annotation.path)), [])
+        yield from sorted(namesakes, key=lambda image: posixpath.basename(composed(image)) != name)[:1]
         if len(by_name.get(name, [])) == 1:
             yield by_name[name][0]
 
@@ -299,6 +335,11 @@ def pair_images(images: Sequence[str], annotations: Sequence[Annotation]) -> Pai
     )
 
 
+def composed(name: str) -> str:
+    """Return a name with each letter and its accents as one character; macOS takes them apart in files' names."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _stem(path: str) -> str:
     return posixpath.splitext(path)[0]
 
@@ -308,16 +349,26 @@ def class_names(annotations: Path | None, num_classes: int) -> list[str]:
     names: dict[int, str] = {}
     if annotations is not None:
         for path in find_files(annotations, (".json",))[:_READ_FOR_NAMES]:
-            names |= {number: name for number, name in _named(annotations / path) if number not in names}
+            names |= {number: name for number, name in _names_in(annotations / path) if number not in names}
             if len(names) == num_classes:
                 break
     return [names.get(number, str(number)) for number in range(num_classes)]
 
 
-def _named(path: Path) -> list[tuple[int, str]]:
-    """Read what a JSON that has been checked names; nothing of what is no name."""
+def _names_in(path: Path) -> tuple[tuple[int, str], ...]:
     try:
-        categories = json.loads(path.read_bytes()).get("categories", [])
-        return [(int(one["class_id"]), str(one["name"])) for one in categories if str(one["name"]).strip()]
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
-        return []
+        return _names(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return ()
+
+
+def _names(content: Any) -> tuple[tuple[int, str], ...]:
+    """Return what a JSON calls class ids; nothing of what is no name."""
+    try:
+        categories = content.get("categories", [])
+        # The same few names stand in every JSON.
+        return tuple(
+            (int(one["class_id"]), sys.intern(str(one["name"]))) for one in categories if str(one["name"]).strip()
+        )
+    except (ValueError, AttributeError, TypeError, KeyError, OverflowError, RecursionError):
+        return ()

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
-from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings
+from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
 from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import (
@@ -37,41 +36,24 @@ _FRACTIONS: Final = "Coordinates are fractions of the image's width and height, 
 _log = logging.getLogger(__name__)
 
 
-def check_recordio(
-    files: Path | Sequence[Path],
-    *,
-    name: str,
-    num_classes: int,
-    scratch: Path,
-    max_bad_images: float,
-    label_width: int,
-    copy: bool = False,
-    examiner: Examiner | None = None,
-    keep_names: bool = False,
-) -> RecordFile:
-    """Read the .rec files of the channel `name` once, count and check them, and return the file to train on.
+def check_recordio(files: Path | Sequence[Path], options: CheckOptions, *, copy: bool = False) -> RecordFile:
+    """Read a channel's .rec files once, count and check them, and return the file to train on.
 
     One file alone is used in place unless a record has to change; `copy`: it is copied in every case, so that it is
-    never read again. Several become one, in the order given. examiner: None for a channel that this host alone
-    examines. Raises UserError with the first ten faults and their number.
+    never read again. Several become one, in the order given. Raises UserError with the first ten faults and their
+    number.
     """
     paths = [files] if isinstance(files, Path) else list(files)
     in_place = paths[0] if len(paths) == 1 and not copy else None
     corrected = f"a corrected copy of {paths[0].name}"
-    findings = ChannelFindings(name)
-    with RecordFileWriter(
-        scratch / f"{name}.rec",
-        what=corrected if in_place else f"a copy of {in_words(len(paths), '.rec file', '.rec files')}",
-        needed=sum(file_size(path) for path in paths),
-        num_classes=num_classes,
-        keep_names=keep_names,
-        in_place=in_place,
-    ) as writer:
-        records = _read_all(paths, findings)
-        check_records(records, writer, findings, num_classes=num_classes, examiner=examiner or LocalExaminer())
-        findings.conclude(writer, max_bad_images=max_bad_images, label_width=label_width)
+    copied = f"a copy of {in_words(len(paths), '.rec file', '.rec files')}"
+    findings = ChannelFindings(options)
+    needed = sum(file_size(path) for path in paths)
+    with options.writer(corrected if in_place else copied, needed=needed, in_place=in_place) as writer:
+        check_records(_read_all(paths, findings), writer, findings, options)
+        findings.conclude(writer)
         file = writer.finish()
-    _log.info("%s", file.summary(name))
+    _log.info("%s", file.summary(options.name))
     return file
 
 
@@ -98,20 +80,15 @@ class _ExaminedRecord:
 
 
 def check_records(
-    records: Iterable[Record],
-    writer: RecordFileWriter,
-    findings: ChannelFindings,
-    *,
-    num_classes: int,
-    examiner: Examiner,
+    records: Iterable[Record], writer: RecordFileWriter, findings: ChannelFindings, options: CheckOptions
 ) -> None:
     """Check image records one by one: put what is kept into `writer`, and note what is wrong."""
-    for record, examined in examiner.map(_examine, records, lambda record: record.payload):
+    for record, examined in options.examiner.map(_examine, records, lambda record: record.payload):
         findings.count_image()
         if isinstance(examined, LabelError):
             findings.fault(f"{record.where} {examined}", NO_LABEL_HINT)
             continue
-        kept = _check(record, examined, findings, num_classes)
+        kept = _check(record, examined, findings, options.num_classes)
         if findings.faulty:
             continue  # only to find the other faults
         if kept is None:

@@ -3,13 +3,16 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
+from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
 from sagemaker_ssd.channels.images import ExaminedImage
 from sagemaker_ssd.channels.record_file import RecordFileWriter
 from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
@@ -18,22 +21,66 @@ _NAMED: Final = 10
 _SECONDS_BETWEEN_LINES = 10
 # A hint: numbers of records, pairs and boxes are those of a program, not of a person.
 COUNTED_FROM_0: Final = "Counting starts at 0"
+_HOW_TO_SAY_FRACTIONS: Final = (
+    "Multiply left and width by the image's width, top and height by its height; or, if all boxes of a JSON are "
+    'fractions, leave them as they are and write "image_size": [{"width": 1, "height": 1}] into it. If they are pixels '
+    "all the same, leave these boxes out: nothing so small can be learned"
+)
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """How a channel is checked, whatever it comes as.
+
+    name: the channel's in sentences. scratch: the folder for the file of its records. max_bad_images: the fraction of
+    its images that may be left out because they cannot be used. label_width: the hyperparameter. examiner: who decodes
+    the images, this host alone unless given. keep_names: whether the images' names are kept in memory.
+    """
+
+    name: str
+    num_classes: int
+    scratch: Path
+    max_bad_images: float
+    label_width: int
+    examiner: Examiner = field(default_factory=LocalExaminer)
+    keep_names: bool = False
+
+    def writer(self, what: str, *, needed: int | None, in_place: Path | None = None) -> RecordFileWriter:
+        """Return what puts the channel's records into one file; the arguments are `RecordFileWriter`'s."""
+        return RecordFileWriter(
+            self.scratch / f"{self.name}.rec",
+            what=what,
+            needed=needed,
+            num_classes=self.num_classes,
+            keep_names=self.keep_names,
+            in_place=in_place,
+        )
+
+
+def same_name(one: str, other: str) -> bool:
+    """Return whether two names of a class are the same but for capital letters and blanks."""
+    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
+
+
 class ChannelFindings:
-    """Faults and warnings of the channel `name`, collected while it is read, with a log line about it now and then.
+    """Faults and warnings of a channel, collected while it is read, with a log line about it now and then.
 
     bytes_read: for a stream, whose images alone do not say how far it is.
     """
 
-    def __init__(self, name: str, bytes_read: Callable[[], int] | None = None) -> None:
-        self.name = name
+    def __init__(self, options: CheckOptions, bytes_read: Callable[[], int] | None = None) -> None:
+        self.name = options.name
         self.images = 0
+        self.class_names: dict[int, str] = {}
+        self._options = options
         self._faults = _Sample()
         self._hints: list[str] = []
         self._warnings: dict[str, _Sample] = {}
         self._bad_images = _Sample()
+        self._fractions = boxes.FractionCount()
+        self._fraction_files = _Sample()
+        self._first_fraction = ""
         self._bytes_read = bytes_read
         self._last_line = time.monotonic()
 
@@ -92,11 +139,63 @@ class ChannelFindings:
         self.warn(boxes.ONLY_NO_AREA, where)
         return None
 
-    def conclude(self, writer: RecordFileWriter, *, max_bad_images: float, label_width: int) -> None:
-        """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job.
+    def note_class_names(self, names: Sequence[tuple[int, str]], where: str) -> None:
+        """Keep what an annotation calls class ids, the first name of each, and warn of others."""
+        for class_id, name in names:
+            known = self.class_names.setdefault(class_id, name)
+            if not same_name(known, name):
+                self.warn("class_id that has another name elsewhere", f"{where} (class_id {class_id}: {name}, {known})")
 
-        More bad images than the fraction `max_bad_images` of all are a fault, fewer a warning.
+    def count_fractions(
+        self, corners: NDArray[np.float64], size: tuple[float, float], where: str, describe: Callable[[int], str]
+    ) -> None:
+        """Count the boxes of an image that are read as pixels and may be fractions of it: (n, 4) corners as they stand.
+
+        size: the image's. where: the annotation's name; describe: gives a box as it stands there, by its number.
         """
+        count = boxes.FractionCount.of_image(corners, size)
+        self._fractions += count
+        if not count.within:
+            return
+        numbers = [number for number in range(len(corners)) if boxes.FractionCount.of_image(corners[[number]]).within]
+        first = f"{where}: box {numbers[0]} ({describe(numbers[0])})"
+        self._first_fraction = self._first_fraction or first
+        if count.all_within and count.broken:
+            self._fraction_files.add(first)
+        elif not count.broken:
+            for number in numbers:
+                self.warn(boxes.ONE_PIXEL, f"{where} box {number}")
+
+    def _conclude_fractions(self) -> None:
+        """Make boxes that are fractions where pixels are read a fault: those of the channel, else those of a file."""
+        count, files = self._fractions, self._fraction_files
+        if count.are_fractions:
+            # Of these the fault tells.
+            self._warnings.pop(boxes.ONE_PIXEL, None)
+            self.fault(
+                f"{self.name}: {count.within:,} of {in_words(count.boxes, 'box lies', 'boxes lie')} within 0 to 1, such "
+                f"as {self._first_fraction}. These are fractions of the image, and pixels are read",
+                _HOW_TO_SAY_FRACTIONS,
+                COUNTED_FROM_0,
+            )
+        elif files.count:
+            self.fault(
+                f"{self.name}: {in_words(files.count, 'JSON', 'JSONs')} with boxes that all lie within 0 to 1, as "
+                f"fractions of the image do, while pixels are read: {files}",
+                _HOW_TO_SAY_FRACTIONS,
+                COUNTED_FROM_0,
+            )
+        elif count.may_be_percent:
+            _log.warning(
+                "%s: all %s boxes lie within 0 to 100, although the images are larger. They are read as pixels; if "
+                "they are per cent of the image, multiply them by its width and height and divide them by 100",
+                *(self.name, f"{count.boxes:,}"),
+            )
+
+    def conclude(self, writer: RecordFileWriter) -> None:
+        """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job."""
+        max_bad_images, label_width = self._options.max_bad_images, self._options.label_width
+        self._conclude_fractions()
         bad = self._bad_images.count
         if bad > max_bad_images * self.images:
             self.fault(

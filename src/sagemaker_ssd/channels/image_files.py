@@ -7,20 +7,27 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
-from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image
+from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image, has_sides_swapped
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
 from sagemaker_ssd.errors import bytes_in_words, in_words
 from sagemaker_ssd.files import file_size
 
+_SIZE_SCALED: Final = "image_size is not the image's own size, boxes are scaled by image_size"
+_SIZE_SWAPPED: Final = "image_size has width and height the wrong way round, read as swapped"
+_WAS_TURNED: Final = (
+    "Its image_size has width and height the wrong way round: was the image turned after it was labelled?"
+)
+# The image_size by which boxes are fractions of the image, and not pixels.
+_FRACTIONS: Final = (1.0, 1.0)
 _log = logging.getLogger(__name__)
 
 
@@ -47,40 +54,23 @@ class AnnotatedImage:
     image: ExaminedImage
 
 
-def pack_images(
-    images: Path,
-    annotations: Path,
-    *,
-    name: str,
-    num_classes: int,
-    scratch: Path,
-    max_bad_images: float,
-    label_width: int,
-    examiner: Examiner | None = None,
-    keep_names: bool = False,
-) -> RecordFile:
-    """Pack the images of the channel `name`, with the JSONs of `<name>_annotation`, in the order of their paths.
+def pack_images(images: Path, annotations: Path, options: CheckOptions) -> RecordFile:
+    """Pack the images of a channel, with the JSONs of its annotation channel, in the order of their paths.
 
-    examiner: None for a channel that this host alone examines. Raises UserError with the first ten faults and their
-    number.
+    Raises UserError with the first ten faults and their number.
     """
-    findings = ChannelFindings(name)
-    pairing = _pair(images, annotations, findings, num_classes)
+    name = options.name
+    findings = ChannelFindings(options)
+    pairing = _pair(images, annotations, findings, options.num_classes)
     needed = sum(file_size(images / path) for path in pairing.annotations)
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
-    with RecordFileWriter(
-        scratch / f"{name}.rec",
-        what=f"{name}'s images in one file",
-        needed=needed,
-        num_classes=num_classes,
-        keep_names=keep_names,
-    ) as writer:
+    with options.writer(f"{name}'s images in one file", needed=needed) as writer:
         read = _read_all(images, pairing, findings)
-        examined = (examiner or LocalExaminer()).map(_examine, read, lambda image: image.content)
+        examined = options.examiner.map(_examine, read, lambda image: image.content)
         pack_annotated(examined, writer, findings)
-        findings.conclude(writer, max_bad_images=max_bad_images, label_width=label_width)
-        file = writer.finish()
+        findings.conclude(writer)
+        file = writer.finish(findings.class_names)
     _log.info("%s", file.summary(name))
     return file
 
@@ -128,6 +118,7 @@ def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, f
     """Write the images as records in the order they come, and note what is wrong."""
     for each in images:
         findings.count_image()
+        findings.note_class_names(each.annotation.names, each.annotation.path)
         label = _check(each, findings)
         if label is None or findings.faulty:
             continue
@@ -142,28 +133,39 @@ def _check(each: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float3
         return None
     own_size = float(image.width), float(image.height)
     size = annotation.size or own_size
-    if size != own_size:
+    fractions, swapped = size == _FRACTIONS, has_sides_swapped(size, own_size)
+    if size != own_size and not fractions:
         findings.warn(
-            "image_size is not the image's own size, boxes are scaled by image_size",
+            _SIZE_SWAPPED if swapped else _SIZE_SCALED,
             f"{annotation.path} ({size[0]:g}x{size[1]:g} for {image.width}x{image.height} px)",
         )
+    if swapped:
+        size = size[::-1]
     if not len(annotation.boxes):
         return label_of(annotation.boxes.astype(np.float32))
     left_top, sides = annotation.boxes[:, 1:3], annotation.boxes[:, 3:5]
-    corners = np.hstack([left_top, left_top + sides]) / (*size, *size)
-    outside = boxes.pixels_outside(corners, *size)
+    drawn = np.hstack([left_top, left_top + sides])
+
+    def describe(number: int) -> str:
+        _, left, top, width, height = annotation.boxes[number]
+        return f"left {left:g}, top {top:g}, width {width:g}, height {height:g}"
+
+    if not fractions:
+        findings.count_fractions(drawn, size, each.where, describe)
+    corners = drawn / (*size, *size)
+    outside = boxes.pixels_outside(corners, *(own_size if fractions else size))
     far = np.flatnonzero(boxes.too_far_outside(outside))
     for number in far:
-        _, left, top, width, height = annotation.boxes[number]
+        of = f"{own_size[0]:g}x{own_size[1]:g}, in fractions of it" if fractions else f"{size[0]:g}x{size[1]:g}"
         findings.fault(
-            f"{each.where}: box {number} (left {left:g}, top {top:g}, width "
-            f"{width:g}, height {height:g}) is {outside[number]:,.0f} px past the border of {size[0]:g}x{size[1]:g}",
+            f"{each.where}: box {number} ({describe(number)}) is {outside[number]:,.0f} px past the border of {of}",
+            *([_WAS_TURNED] if swapped else []),
             COUNTED_FROM_0,
         )
     if len(far):
         return None
-    fractions = corners.clip(0, 1).astype(np.float32)
-    with_area = findings.usable_boxes(fractions, np.arange(len(fractions)), outside > 0, annotation.path)
+    within = corners.clip(0, 1).astype(np.float32)
+    with_area = findings.usable_boxes(within, np.arange(len(within)), outside > 0, annotation.path)
     if with_area is None:
         return None
-    return label_of(np.hstack([annotation.boxes[:, :1].astype(np.float32), fractions])[with_area])
+    return label_of(np.hstack([annotation.boxes[:, :1].astype(np.float32), within])[with_area])

@@ -18,6 +18,8 @@ Pixels = NDArray[np.uint8]
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
+# TIFF's number of a type of four bytes.
+_LONG: Final = 4
 # A RecordIO record holds 512 MB; the rest of it is for the label.
 MAX_BYTES = 500_000_000
 # Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
@@ -85,6 +87,16 @@ class ImageHeader:
 def swaps_sides(orientation: int) -> bool:
     """Return whether an image of this EXIF orientation, 1 to 8, is upright only with width and height swapped."""
     return orientation >= 5
+
+
+def in_proportion(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether two sizes, each width and height, are, give or take what rounding a side to a pixel does."""
+    return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other) / 2
+
+
+def has_sides_swapped(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether a size is in proportion to another one only once its sides are swapped."""
+    return in_proportion(size[::-1], other) and not in_proportion(size, other)
 
 
 def read_header(image: bytes) -> ImageHeader | None:
@@ -170,9 +182,12 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
         (directory,) = struct.unpack_from(f"{order}I", exif, 4)
         (count,) = struct.unpack_from(f"{order}H", exif, directory)
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            # A SHORT by the standard; some programs write a LONG, whose last two bytes are then the number.
+            place = entry + 10 if kind == _LONG and order == ">" else entry + 8
+            (value,) = struct.unpack_from(f"{order}H", exif, place)
             if tag == ORIENTATION_TAG and 1 <= value <= 8:
-                return int(value), entry + 8
+                return int(value), place
     except struct.error:
         pass
     return 1, 0
@@ -282,7 +297,8 @@ def examine_image(
         return ExaminedImage(image, fault=_describe_undecodable(image) if rare else "damaged or cut off")
     truncated = result is DecodeResult.TRUNCATED
     stored = header.width, header.height
-    if header.upright_size != stored and drawn_size == stored:
+    swaps = header.upright_size != stored
+    if swaps and drawn_size is not None and has_sides_swapped(drawn_size, header.upright_size):
         # Its boxes were drawn on the pixels as they are stored.
         if header.coding == "png":
             return _as_drawn(image)
@@ -299,7 +315,7 @@ def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None
     if fault := _size_fault(width, height):
         return ExaminedImage(image, fault=fault)
     if swaps_sides(webp_orientation(image)) and width != height:
-        if drawn_size == (width, height):
+        if drawn_size is not None and has_sides_swapped(drawn_size, (height, width)):
             return _as_drawn(image)
         return ExaminedImage(image, height, width)
     return ExaminedImage(image, width, height)

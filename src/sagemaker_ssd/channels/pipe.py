@@ -17,8 +17,7 @@ from typing import Final, Literal, Self
 
 from sagemaker_ssd.channels.annotations import parse_annotation
 from sagemaker_ssd.channels.check import check_records
-from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings
+from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
 from sagemaker_ssd.channels.image_files import AnnotatedImage, pack_annotated
 from sagemaker_ssd.channels.images import Decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
@@ -145,44 +144,33 @@ class Stream:
 
 def check_stream(
     path: Path,
+    options: CheckOptions,
     *,
-    name: str,
-    num_classes: int,
-    scratch: Path,
-    max_bad_images: float,
-    label_width: int,
     patience: float,
     patience_variable: str,
     if_empty: str = "look at its S3Uri",
-    examiner: Examiner | None = None,
-    keep_names: bool = False,
 ) -> RecordFile:
-    """Read the FIFO of the channel `name` once, count and check it, and return the file to train on.
+    """Read a channel's FIFO once, count and check it, and return the file to train on.
 
     It holds image records, or image and JSON by turns: its first two records show which. patience: the seconds until
     the FIFO, its feeder or the next byte must come. patience_variable: the environment variable that sets them.
-    if_empty: what to do about a stream without a byte. examiner: None for a channel that this host alone examines.
+    if_empty: what to do about a stream without a byte.
     Raises UserError with the first ten faults and their number, and PlatformError when nothing comes.
     """
-    with RecordFileWriter(
-        scratch / f"{name}.rec",
-        what=f"the stream of {name}",
-        needed=None,
-        num_classes=num_classes,
-        keep_names=keep_names,
-    ) as writer:
-        free = bytes_in_words(shutil.disk_usage(scratch).free)
-        _log.info("%s: reading %s once, into %s, where %s are free", name, path, scratch, free)
+    name = options.name
+    with options.writer(f"the stream of {name}", needed=None) as writer:
+        free = bytes_in_words(shutil.disk_usage(options.scratch).free)
+        _log.info("%s: reading %s once, into %s, where %s are free", name, path, options.scratch, free)
         with Stream(path, name=name, patience=patience, variable=patience_variable) as stream:
-            findings = ChannelFindings(name, bytes_read=lambda: stream.count)
+            findings = ChannelFindings(options, bytes_read=lambda: stream.count)
             begin, rest = _begin(stream, name, if_empty)
             records = _until_broken(itertools.chain(begin, rest), findings)
             # An image that is damaged has its JSON all the same.
             annotated = any(_kind_of(record.payload) in ("image", "JSON") for record in begin)
             check = _pack_pairs if annotated else check_records
-            check(records, writer, findings, num_classes=num_classes, examiner=examiner or LocalExaminer())
-            findings.conclude(writer, max_bad_images=max_bad_images, label_width=label_width)
-        file = writer.finish()
+            check(records, writer, findings, options)
+            findings.conclude(writer)
+        file = writer.finish(findings.class_names)
     found = in_words(stream.records, "record", "records")
     _log.info("%s: the stream is read, %s in %s", name, bytes_in_words(stream.count), found)
     _log.info("%s", file.summary(name))
@@ -243,19 +231,14 @@ def _kind_of(payload: bytes) -> _Kind:
 
 
 def _pack_pairs(
-    records: Iterable[Record],
-    writer: RecordFileWriter,
-    findings: ChannelFindings,
-    *,
-    num_classes: int,
-    examiner: Examiner,
+    records: Iterable[Record], writer: RecordFileWriter, findings: ChannelFindings, options: CheckOptions
 ) -> None:
     """Pack the images of a stream in which each is followed by its JSON, in the order they come.
 
     What is out of turn is a fault, after which nothing more is read.
     """
-    examined = examiner.map(
-        lambda pair, decode: _examine(*pair, num_classes, decode),
+    examined = options.examiner.map(
+        lambda pair, decode: _examine(*pair, options.num_classes, decode),
         _in_pairs(records, findings),
         lambda pair: pair[0].payload,
     )

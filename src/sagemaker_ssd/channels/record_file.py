@@ -1,7 +1,8 @@
 """A checked channel: one RecordIO file with only records that can be trained on, how it comes about, what is in it."""
 
 from array import array
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,8 @@ class RecordFile:
 
     `path` is the user's own file when nothing had to change, else one in scratch. `offsets` (images + 1,) holds
     the byte offset of each record's first frame, then the file's end. `max_objects` is the most boxes of one
-    image. `names` are the images' own where they were kept, else there are none.
+    image. `names` are the images' own where they were kept, else there are none. `class_names` are those that the
+    channel's annotations give to class ids, as far as they do.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class RecordFile:
     images_without_objects: int
     max_objects: int
     names: tuple[str, ...] = ()
+    class_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -108,8 +111,8 @@ class RecordFileWriter:
         """Do without a record of a source."""
         self._open_file(record)
 
-    def finish(self) -> RecordFile:
-        """Return the checked file."""
+    def finish(self, class_names: Mapping[int, str] | None = None) -> RecordFile:
+        """Return the checked file; class_names: what its annotations call class ids."""
         if self._file is not None:
             path, end = self._file.path, self._file.length
         else:
@@ -123,6 +126,7 @@ class RecordFileWriter:
             images_without_objects=self._without_objects,
             max_objects=self._max_objects,
             names=tuple(self._names or ()),
+            class_names=dict(class_names or {}),
         )
 
     def _open_file(self, changing: Record | None = None) -> ScratchFile:

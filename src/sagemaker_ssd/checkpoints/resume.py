@@ -87,7 +87,7 @@ class Checkpoint:
         _log.info("Putting the best model so far back, of epoch %d with validation-mAP=%s", best, score)
         arrays = read_parameters(self.folder / self.manifest.best_parameters)
         configuration = job.hyperparameters.artifact_configuration()
-        save_model(job.paths.model, graph, arrays.arguments, arrays.states, configuration)
+        save_model(job.paths.model, graph, arrays, configuration)
 
 
 def find_checkpoint(job: Job, group: ProcessGroup) -> Checkpoint | None:

@@ -24,14 +24,15 @@ from sagemaker_ssd.checkpoints.format import (
 _log = logging.getLogger(__name__)
 # The newest, and one to go on from where the newest turns out to be broken.
 _KEPT: Final = 2
-# With those that wait for an upload.
-_MOST: Final = 5
+# The most of the others that may wait for an upload, 1 or more: S3's newest, and some that are on their way.
+_WAITING: Final = 3
 
 
-def remove_superseded(folder: Path, epoch: int) -> None:
+def remove_superseded(folder: Path, epoch: int, *, kept: int = _KEPT, waiting: int = _WAITING) -> None:
     """Remove what the checkpoint of `epoch`, just written, has made superfluous; raises OSError.
 
-    That includes checkpoints of later epochs: they could not be used, or the job would have gone on from them.
+    That includes checkpoints of later epochs: they could not be used, or the job would have gone on from them. kept:
+    how many stay in every case; waiting: how many more at the most, which wait for an upload.
     """
     manifests = manifest_files(folder)
     earlier = [number for number in manifests if number < epoch]
@@ -41,24 +42,25 @@ def remove_superseded(folder: Path, epoch: int) -> None:
     uploads = has_uploads(folder)
     in_s3 = [number for number in order if _is_in_s3(manifests[number], needed[number])]
     # With more than these, uploads have stalled. The best that S3 has is then all that S3 will have.
-    valuable = [*order[:_KEPT], *(number for number in in_s3[:1] if number not in order[:_KEPT])]
-    most = {*valuable, *[number for number in order if number not in valuable][: _MOST - len(valuable)]}
-    kept = {epoch, *earlier[: _KEPT - 1]}
+    valuable = [*order[:kept], *(number for number in in_s3[:1] if number not in order[:kept])]
+    others = [number for number in order if number not in valuable]
+    most = {*valuable, *others[: kept + waiting - len(valuable)]}
+    stay = {epoch, *earlier[: kept - 1]}
     for place, number in enumerate(order):
-        if number in kept:
+        if number in stay:
             continue
         safe = not uploads or any(better in in_s3 for better in order[:place])
-        stays = number in most and (not safe or is_uploading(manifests[number]))
+        waits = number in most and (not safe or is_uploading(manifests[number]))
         # The manifest first: arrays without one are no checkpoint, a manifest without arrays would be a broken one.
-        if stays or not _removed(manifests[number]):
-            kept.add(number)
-    _remove_unnamed_arrays(folder, set().union(*(needed[number] for number in kept)))
+        if waits or not _removed(manifests[number]):
+            stay.add(number)
+    _remove_unnamed_arrays(folder, set().union(*(needed[number] for number in stay)), most=kept + waiting)
 
 
-def _remove_unnamed_arrays(folder: Path, named: set[Path]) -> None:
-    """Remove the arrays that no manifest names; of those that are being uploaded the newest may stay."""
+def _remove_unnamed_arrays(folder: Path, named: set[Path], *, most: int) -> None:
+    """Remove the arrays that no manifest names; of those that are being uploaded the newest of `most` in all stay."""
     arrays = parameter_files(folder)
-    room = _MOST - sum(path in named for path in arrays.values())
+    room = most - sum(path in named for path in arrays.values())
     for _, path in sorted(arrays.items(), reverse=True):
         if path in named:
             continue

@@ -20,6 +20,13 @@ INT32_MAX: Final = 2**31 - 1
 LARGEST_IMAGE_SHAPES: Final = {"vgg-16": 5792, "resnet-50": 11584}
 SMALLEST_IMAGE_SHAPE: Final = 300
 LARGEST_IMAGE_SHAPE: Final = max(LARGEST_IMAGE_SHAPES.values())
+# For the same reason: the weights that predict the classes on the widest feature map have for each class, and for the
+# background, 6 x 1024 x 3 x 3 numbers with vgg-16 and 6 x 2048 x 3 x 3 with resnet-50.
+LARGEST_NUM_CLASSES: Final = {"vgg-16": 38_835, "resnet-50": 19_417}
+LARGEST_NUMBER_OF_CLASSES: Final = max(LARGEST_NUM_CLASSES.values())
+_TOO_MANY_CLASSES: Final = (
+    "the weights that predict the classes on one feature map are more numbers than an array of MXNet can hold (2^31)"
+)
 _SIDE: Final = "the side in pixels of the square that images are resized to"
 BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -59,6 +66,28 @@ def parse_int(value: object) -> object:
     if abs(number) > INT32_MAX:
         raise ExplainedError(f"which is too large; the largest whole number is {INT32_MAX}")
     return int(number)
+
+
+def parse_num_classes(value: object) -> object:
+    """Parse num_classes; raises ExplainedError for more classes than a network can be built for."""
+    number = parse_float(value)
+    if isinstance(number, float) and number.is_integer() and number > LARGEST_NUMBER_OF_CLASSES:
+        raise ExplainedError(
+            f"which no network can be built for: from {LARGEST_NUMBER_OF_CLASSES + 1} on {_TOO_MANY_CLASSES}; it must "
+            f"be a whole number from 1 to {LARGEST_NUMBER_OF_CLASSES}"
+        )
+    return parse_int(value)
+
+
+def check_classes_of_network(base_network: str, num_classes: int) -> None:
+    """Raise ExplainedError for a network that cannot be built for so many classes."""
+    largest = LARGEST_NUM_CLASSES[base_network]
+    if num_classes > largest:
+        others = [name for name, most in LARGEST_NUM_CLASSES.items() if most >= num_classes]
+        raise ExplainedError(
+            f"which cannot be built for num_classes {num_classes}: from {largest + 1} classes on {_TOO_MANY_CLASSES}; "
+            f"it must be {' or '.join(others)}, or num_classes at most {largest}"
+        )
 
 
 def parse_image_shape(value: object) -> object:

@@ -22,7 +22,9 @@ from sagemaker_ssd.contract.hyperparameter_text import Spelling, allowed_values,
 from sagemaker_ssd.contract.hyperparameter_values import (
     INT32_MAX,
     LARGEST_IMAGE_SHAPE,
+    LARGEST_NUMBER_OF_CLASSES,
     SMALLEST_IMAGE_SHAPE,
+    check_classes_of_network,
     check_image_shape,
     check_increasing,
     check_pattern,
@@ -33,6 +35,7 @@ from sagemaker_ssd.contract.hyperparameter_values import (
     parse_int,
     parse_ints,
     parse_kv_store,
+    parse_num_classes,
 )
 
 Int = Annotated[int, BeforeValidator(parse_int)]
@@ -42,6 +45,7 @@ Fraction = Annotated[Float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[Float, Field(gt=0, le=1)]
 Bool = Annotated[bool, BeforeValidator(parse_bool)]
 ImageShape = Annotated[int, BeforeValidator(parse_image_shape), Field(ge=SMALLEST_IMAGE_SHAPE, le=LARGEST_IMAGE_SHAPE)]
+NumClasses = Annotated[int, BeforeValidator(parse_num_classes), Field(ge=1, le=LARGEST_NUMBER_OF_CLASSES)]
 ZeroOrOne = Annotated[bool, BeforeValidator(parse_bool), Spelling(true="1", false="0")]
 Steps = Annotated[tuple[PositiveInt, ...], BeforeValidator(parse_ints), AfterValidator(check_increasing)]
 Pattern = Annotated[str, AfterValidator(check_pattern)]
@@ -57,7 +61,9 @@ class SpecifiedHyperparameters(BaseModel):
     Names, ranges and defaults: AWS developer guide, "Object Detection Hyperparameters".
     """
 
-    num_classes: PositiveInt = Field(description="classes in the data, background not counted")
+    num_classes: NumClasses = Field(
+        description="classes in the data, background not counted; with resnet-50 at most 19417 are possible"
+    )
     num_training_samples: PositiveInt = Field(
         description="training images in the data; compared with the count, which is what the job uses"
     )
@@ -109,6 +115,13 @@ class SpecifiedHyperparameters(BaseModel):
     weight_decay: Annotated[Float, Field(ge=0, lt=1)] = Field(
         0.0005, description="weight decay of sgd and rmsprop; the other optimizers ignore it"
     )
+
+    @field_validator("base_network")
+    @classmethod
+    def _holds_classes(cls, value: str, info: ValidationInfo) -> str:
+        # A number of classes that is none has a fault of its own.
+        check_classes_of_network(value, info.data.get("num_classes", 1))
+        return value
 
     @field_validator("image_shape", mode="before")
     @classmethod

@@ -3,20 +3,25 @@
 import argparse
 import contextlib
 import io
+import logging
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sagemaker_ssd.convert.coco import read_coco
-from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset
+from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset, Splits
 from sagemaker_ssd.convert.findings import Findings
 from sagemaker_ssd.convert.output import summarise, write_class_names, write_images, write_recordio
 from sagemaker_ssd.convert.voc import read_voc
 from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.progress import phase
 
 DEFAULT_FRACTION = 0.2
 # That of the training job's hyperparameter of this name.
 DEFAULT_MAX_BAD_IMAGES = 0.01
+_FIRST_LINE_SECONDS = 10.0
+_LINE_SECONDS = 30.0
 _DESCRIPTION = """Turn a data set into the channels of a training job.
 Images are copied byte for byte; images without objects stay, as examples of background."""
 _VOC = """XML files in PASCAL VOC's format.
@@ -39,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _check_folders(options)
-        dataset = _read(options)
-        _write(dataset, options)
+        with _progress("The data set is being read and checked"):
+            dataset = _read(options)
+        with _progress("The channels are being written"):
+            _write(dataset, options)
     except UserError as error:
         print(error.sentence, file=sys.stderr)
         return error.exit_code
@@ -51,6 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(BrokenPipeError):  # whoever reads need not read on
         print(summarise(dataset, options.form, options.output), flush=True)
     return 0
+
+
+def _progress(activity: str) -> AbstractContextManager[None]:
+    """Log on stderr how long something takes; on a terminal bars show it."""
+    if sys.stderr.isatty():
+        return contextlib.nullcontext()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger(phase.__module__).setLevel(logging.INFO)
+    return phase(activity, first=_FIRST_LINE_SECONDS, every=_LINE_SECONDS)
 
 
 def _check_folders(options: argparse.Namespace) -> None:
@@ -71,38 +87,29 @@ def _check_folders(options: argparse.Namespace) -> None:
 
 
 def _read(options: argparse.Namespace) -> Dataset:
-    fraction = DEFAULT_FRACTION if options.validation_fraction is None else options.validation_fraction
-    validation_images = options.validation_images or options.images
-    findings = Findings(options.max_bad_images)
+    given = Splits(
+        images=options.images,
+        validation_images=options.validation_images or options.images,
+        train=options.train,
+        validation=options.validation,
+        fraction=DEFAULT_FRACTION if options.validation_fraction is None else options.validation_fraction,
+        seed=options.seed,
+    )
     choices = Choices(
         classes=options.classes or options.only_classes,
         only=options.only_classes is not None,
         coordinates=None if options.coordinates is None else Coordinates(options.coordinates),
     )
+    findings = Findings(options.max_bad_images)
     if options.source == "coco":
-        return read_coco(
-            images=options.images,
-            validation_images=validation_images,
-            train=options.train,
-            validation=options.validation,
-            fraction=fraction,
-            seed=options.seed,
-            keep_crowds=options.keep_crowds,
-            choices=choices,
-            findings=findings,
-        )
+        return read_coco(given, choices, findings, keep_crowds=options.keep_crowds)
     return read_voc(
-        images=options.images,
-        validation_images=validation_images,
+        given,
+        choices,
+        findings,
         annotations=options.annotations,
         validation_annotations=options.validation_annotations,
-        train=options.train,
-        validation=options.validation,
-        fraction=fraction,
-        seed=options.seed,
         negatives=options.negatives,
-        choices=choices,
-        findings=findings,
     )
 
 

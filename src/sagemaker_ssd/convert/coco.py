@@ -3,18 +3,20 @@
 Source: cocodataset.org, data format; for rotated boxes, the attribute `rotation` that CVAT writes, in degrees.
 """
 
+import contextlib
 import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, make_dataset, split_off
+from sagemaker_ssd.channels.annotations import compression
+from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import ImageFolder, read_side
-from sagemaker_ssd.convert.shapes import Corners, Size, around_segmentation, is_number, read_corners
+from sagemaker_ssd.convert.shapes import Corners, Size, around_segmentation, is_number, read_corners, read_degrees
 from sagemaker_ssd.errors import UserError, shown
 
 
@@ -59,6 +61,8 @@ class CocoFile:
         self.categories: dict[int, Category] = {}
         self._findings = findings
         self._images: dict[str, CocoImage] = {}
+        # Of images that cannot be used, whose annotations are no faults of their own.
+        self._unusable: set[str] = set()
         content = _load(path)
         for title, entry in _entries(content, "categories", path):
             try:
@@ -70,8 +74,13 @@ class CocoFile:
                 self._read_image(entry, title)
             except UserError as fault:
                 findings.bad_image((path, title), kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
+                if identity := _identity(entry.get("id")):
+                    self._unusable.add(identity)
+        self._unusable -= self._images.keys()
         for title, entry in _entries(content, "annotations", path):
             identity = _identity(entry.get("image_id"))
+            if identity in self._unusable:
+                continue
             try:
                 self._read_annotation(entry, title, identity)
             except UserError as fault:
@@ -85,10 +94,13 @@ class CocoFile:
 
     def _read_category(self, entry: dict[str, Any]) -> None:
         category, name = _whole(entry, "id"), _name(entry.get("name"))
-        if category in self.categories:
-            raise UserError("has an id that another category has")
         if not name:
             raise UserError("has no name")
+        if category in self.categories:
+            # Files that were merged may have an entry twice.
+            if self.categories[category].name == name:
+                return
+            raise UserError(f"has an id that another category has, '{self.categories[category].name}'")
         if not _is_text(name):
             raise UserError(f"has the name {shown(name)}, which is not text: half of a character is missing")
         self.categories[category] = Category(name, _name(entry.get("supercategory")))
@@ -111,7 +123,7 @@ class CocoFile:
                 f"of {title} in {self.path}, {shown(list(stated))}",
                 "the image's own is taken",
             )
-        self._images[identity] = CocoImage(title, identity, file, size)
+        self._images[identity] = CocoImage(title, identity, file.strip(), size)
 
     def _read_annotation(self, entry: dict[str, Any], title: str, identity: str | None) -> None:
         image = self._images.get(identity or "")
@@ -122,14 +134,18 @@ class CocoFile:
             raise UserError(f"has the category_id {category}, which no category has")
         title = f"{title} of {image.file}"
         corners = self._read_box(entry, title)
+        if is_number(entry.get("angle")) and entry["angle"]:
+            self._findings.note(
+                "annotations with an 'angle', which is not read",
+                f"{title} in {self.path}",
+                "their boxes were taken as they stand",
+            )
         image.annotations.append(CocoAnnotation(title, category, corners, _rotation(entry), _is_crowd(entry)))
 
     def _read_box(self, entry: dict[str, Any], title: str) -> Corners:
         box = _four_numbers(entry.get("bbox"))
-        # A few tools write zeros beside a polygon.
-        if box is not None and any(box):
-            left, top, width, height = read_corners(box)
-            return left, top, left + width, top + height
+        if _tells(box):
+            return _corners_of(box)
         outline = around_segmentation(entry.get("segmentation"))
         if outline is not None:
             self._findings.note(
@@ -142,12 +158,15 @@ class CocoFile:
             raise UserError(
                 f"has the bbox {shown(entry.get('bbox'))}, which has to be four numbers: x, y, width, height"
             )
-        return box
+        return _corners_of(box)
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            if compressed := compression(file.read(8)):
+                raise UserError(f"{path} is compressed ({compressed}): unpack it")
+            file.seek(0)
             content = json.load(file, object_hook=_without_outline)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
@@ -164,7 +183,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
     """Drop what is by far the largest part of COCO's own files as soon as it is read, where a box makes it needless."""
-    if "segmentation" in entry and any(_four_numbers(entry.get("bbox")) or ()):
+    if "segmentation" in entry and _tells(_four_numbers(entry.get("bbox"))):
         del entry["segmentation"]
     return entry
 
@@ -220,15 +239,27 @@ def _is_crowd(entry: dict[str, Any]) -> bool:
 
 
 def _rotation(entry: dict[str, Any]) -> float:
-    """Return by how many degrees a box is turned: what CVAT calls its attribute `rotation`."""
+    """Return by how many degrees a box is turned: what CVAT calls its attribute `rotation`.
+
+    Attributes are an object, or a list of objects with name and value.
+    """
     attributes = entry.get("attributes")
-    value = attributes.get("rotation") if isinstance(attributes, dict) else None
-    value = entry.get("rotation") if value is None else value
-    try:
-        degrees = float(value) if isinstance(value, str) or is_number(value) else 0.0  # type: ignore[arg-type]
-    except (ValueError, OverflowError):  # an attribute of the person's own, in words
-        return 0.0
-    return degrees % 360 if math.isfinite(degrees) else 0.0
+    named = dict(attributes) if isinstance(attributes, dict) else {}
+    for one in attributes if isinstance(attributes, list) else []:
+        if isinstance(one, dict):
+            named[one.get("name")] = one.get("value")
+    values = [value for name, value in named.items() if str(name).lower() == "rotation"]
+    return read_degrees(next((value for value in [*values, entry.get("rotation")] if value is not None), None))
+
+
+def _tells(box: Corners | None) -> TypeGuard[Corners]:
+    """Whether a bbox has an area; a few tools write zeros or NaN beside a polygon."""
+    return box is not None and box[2] > 0 and box[3] > 0 and all(map(math.isfinite, box))
+
+
+def _corners_of(box: Corners) -> Corners:
+    left, top, width, height = read_corners(box)
+    return left, top, left + width, top + height
 
 
 def _four_numbers(bbox: object) -> tuple[float, float, float, float] | None:
@@ -244,26 +275,15 @@ def _four_numbers(bbox: object) -> tuple[float, float, float, float] | None:
     return left, top, width, height
 
 
-def read_coco(
-    *,
-    images: Path,
-    validation_images: Path,
-    train: Path,
-    validation: Path | None,
-    fraction: float,
-    seed: int,
-    keep_crowds: bool,
-    choices: Choices,
-    findings: Findings,
-) -> Dataset:
+def read_coco(given: Splits, choices: Choices, findings: Findings, *, keep_crowds: bool) -> Dataset:
     """Read both splits; classes are joined by name, with ids in the order of the categories' ids.
 
-    Crowds are left out unless `keep_crowds`, or where a class has nothing else. Without `validation`, `fraction` of
-    the images of `train` is split off for it. Raises UserError with everything that is wrong.
+    Crowds are left out unless `keep_crowds`, or where a class has nothing else. Without a file for validation a part
+    of the images of the first is split off for it. Raises UserError with everything that is wrong.
     """
-    folder = ImageFolder(images)
-    folders = folder, folder if validation_images == images else ImageFolder(validation_images)
-    files = [CocoFile(path, findings) for path in (train, validation) if path]
+    folder = ImageFolder(given.images)
+    folders = folder, folder if given.validation_images == given.images else ImageFolder(given.validation_images)
+    files = [CocoFile(path, findings) for path in (given.train, given.validation) if path]
     names = _join_categories(files, findings)
     why_empty = {}
     splits = []
@@ -274,12 +294,13 @@ def read_coco(
             why_empty[name] = f": all images of {file.path} show nothing but crowds (iscrowd); see --keep-crowds"
         splits.append(split)
     if len(splits) == 1:
-        splits = list(split_off(splits[0], fraction, seed))
+        splits = list(split_off(splits[0], given.fraction, given.seed))
         why_empty = dict.fromkeys(("train", "validation"), why_empty.get("train", ""))
     drawn = [
         _draw(split, file, folder, findings)
         for split, file, folder in zip(splits, (files[0], files[-1]), folders, strict=True)
     ]
+    _note_unlisted(files, folders, drawn, findings)
     with_boxes = {each.name for split in drawn for image in split for each in image.objects}
     if choices.classes is None and (empty := [name for name in names if name not in with_boxes]):
         listed = ", ".join(f"'{name}'" for name in empty[:10]) + (
@@ -288,6 +309,27 @@ def read_coco(
         findings.say(f"categories without a box, left out: {listed}; --classes or --only-classes gives them ids")
     names = [name for name in names if name in with_boxes]
     return make_dataset(*drawn, names=names, choices=choices, findings=findings, empty_because=why_empty)
+
+
+def _note_unlisted(
+    files: Sequence[CocoFile],
+    folders: Sequence[ImageFolder],
+    drawn: Sequence[Sequence[DrawnImage]],
+    findings: Findings,
+) -> None:
+    """Say which images of the folders are named by no file, as images without objects are in what some tools export."""
+    named = {(image.folder, image.found.file) for images in drawn for image in images}
+    keys = {image.key for images in drawn for image in images}
+    # Those that were left out for another reason are named all the same.
+    for file, folder in zip(files, folders, strict=False):
+        for image in file.images:
+            if (file.path, image.identity) not in keys:
+                with contextlib.suppress(UserError):
+                    named.add((folder.root, folder.named(image.file).file))
+    for folder in dict.fromkeys(folders):
+        for path in folder.files:
+            if (folder.root, path) not in named:
+                findings.note("images that no file names, left out", folder.root / path)
 
 
 def _join_categories(files: Sequence[CocoFile], findings: Findings) -> list[str]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+import numpy as np
 from tqdm import tqdm
 
+from sagemaker_ssd.boxes import FractionCount
 from sagemaker_ssd.convert.findings import Findings
 from sagemaker_ssd.convert.images import FoundImage, Frame, find_frame
 from sagemaker_ssd.convert.shapes import (
@@ -19,16 +21,11 @@ from sagemaker_ssd.convert.shapes import (
     around_rotated,
     check_border,
     from_fractions,
-    has_area,
-    look_like_fractions,
     turned_upright,
 )
 from sagemaker_ssd.errors import UserError, in_words, shown
 
 Item = TypeVar("Item")
-# Fewer boxes than this within 0 to 1 can be an accident; from this share of a channel's boxes on they are none.
-_FEWEST_FRACTIONS: Final = 10
-_SHARE_OF_FRACTIONS: Final = 0.9
 _MEANING: Final = {
     "scaled": "boxes are scaled from the size stated",
     "swapped": "read as width and height swapped",
@@ -144,6 +141,23 @@ class Choices:
     coordinates: Coordinates | None = None
 
 
+@dataclass(frozen=True)
+class Splits:
+    """Where both splits come from, whatever the format.
+
+    images, validation_images: folders, perhaps the same. train, validation: what names the images of each, where that
+    is given. fraction, seed: the share of `train`'s images that is split off for a validation that nothing names, and
+    what chooses it.
+    """
+
+    images: Path
+    validation_images: Path
+    train: Path | None
+    validation: Path | None
+    fraction: float
+    seed: int
+
+
 def split_off(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
     """Put `fraction` of the items, at least one, chosen by `seed`, into the second list; both stay in order."""
     count = max(1, round(len(items) * fraction))
@@ -184,6 +198,7 @@ def make_dataset(
         if not findings.faulty and not any(example.boxes for split in examples.values() for example in split):
             findings.fault("nothing", "not one object in the images")
     findings.conclude(images)
+    _note_percent(examples, choices, findings)
     _note_classes(classes, examples, findings)
     return Dataset(classes, examples["train"], examples["validation"], findings.notes())
 
@@ -330,37 +345,47 @@ class _Reader:
 
 def _find_fractions(train: Sequence[DrawnImage], validation: Sequence[DrawnImage], findings: Findings) -> None:
     """Find boxes whose numbers are fractions of the image, which would pass for tiny ones in pixels."""
-    for images, of in (((*train, *validation), ""), (train, "train: "), (validation, "validation: ")):
-        boxes = [(image, each) for image in images for each in image.objects if has_area(each.corners)]
-        suspect = [(image, each) for image, each in boxes if look_like_fractions(each.corners)]
-        many = len(suspect) >= max(_FEWEST_FRACTIONS, _SHARE_OF_FRACTIONS * len(boxes))
-        # The few boxes of a split may be a pixel in the corner each; those of a whole data set are not.
-        certain = not of or any(not _whole(each.corners) for _, each in suspect)
-        if suspect and (many or (len(suspect) == len(boxes) and certain)):
-            image, each = suspect[0]
+    counted = [[(image, _count_fractions(image)) for image in images] for images in (train, validation)]
+    for images, of in ((counted[0] + counted[1], ""), (counted[0], "train: "), (counted[1], "validation: ")):
+        count = sum((each for _, each in images), FractionCount())
+        # A whole data set of nothing but one pixel each is none, however few they are.
+        if count.are_fractions or (count.all_within and not of):
+            image = next(image for image, each in images if each.within)
             findings.fault(
                 "fractions",
-                f"{of}{len(suspect):,} of {in_words(len(boxes), 'box', 'boxes')} within 0 to 1, such as "
-                f"{image.place}: {each.title} (xmin, ymin, xmax, ymax {_in_numbers(each.corners)}). These look like "
-                "fractions of the image, and pixels are read; give --coordinates fractions, or --coordinates pixels "
-                "if they are pixels",
+                f"{of}{count.within:,} of {in_words(count.boxes, 'box', 'boxes')} within 0 to 1, such as "
+                f"{_first_within(image)}. These look like fractions of the image, and pixels are read; give "
+                "--coordinates fractions, or --coordinates pixels if they are pixels",
             )
             return
-    for image in (*train, *validation):
-        drawn = [each for each in image.objects if has_area(each.corners)]
-        # Whole numbers alone may be a pixel in the corner.
-        if all(look_like_fractions(each.corners) for each in drawn) and not all(_whole(each.corners) for each in drawn):
+    for image, each in counted[0] + counted[1]:
+        if each.all_within and each.broken:
             findings.bad_image(
                 image.key,
                 "fractions",
-                f"{image.place}: all its boxes lie within 0 to 1, such as {drawn[0].title} (xmin, ymin, xmax, ymax "
-                f"{_in_numbers(drawn[0].corners)}), which look like fractions of the image among pixels: write pixels",
+                f"{image.place}: all its boxes lie within 0 to 1, such as {_first_within(image, place=False)}, which "
+                "look like fractions of the image among pixels: write pixels",
             )
 
 
-def _whole(corners: Corners) -> bool:
-    return all(value.is_integer() for value in corners)
+def _note_percent(examples: dict[str, tuple[Example, ...]], choices: Choices, findings: Findings) -> None:
+    count = FractionCount()
+    for each in (each for split in examples.values() for each in split):
+        corners = [(box.xmin, box.ymin, box.xmax, box.ymax) for box in each.boxes]
+        count += FractionCount.of_image(np.array(corners, np.float64).reshape(-1, 4), (each.width, each.height))
+    if count.may_be_percent and choices.coordinates is None:
+        findings.say(
+            f"all {count.boxes:,} boxes lie within 0 to 100, although the images are larger: are they per cent of the "
+            "image? They are read as pixels"
+        )
 
 
-def _in_numbers(corners: Corners) -> str:
-    return ", ".join(f"{value:g}" for value in corners)
+def _count_fractions(image: DrawnImage) -> FractionCount:
+    return FractionCount.of_image(np.array([each.corners for each in image.objects], np.float64).reshape(-1, 4))
+
+
+def _first_within(image: DrawnImage, *, place: bool = True) -> str:
+    """Name the first box of an image that may be fractions."""
+    first = next(each for each in image.objects if FractionCount.of_image(np.array([each.corners])).within)
+    corners = ", ".join(f"{value:g}" for value in first.corners)
+    return f"{image.place + ': ' if place else ''}{first.title} (xmin, ymin, xmax, ymax {corners})"

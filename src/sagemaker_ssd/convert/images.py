@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from sagemaker_ssd.channels.annotations import find_files
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, read_header, swaps_sides, webp_orientation
+from sagemaker_ssd.channels.annotations import composed, find_files, read_number
+from sagemaker_ssd.channels.images import IMAGE_ENDINGS, has_sides_swapped, read_header, swaps_sides, webp_orientation
 from sagemaker_ssd.convert.shapes import Size
 from sagemaker_ssd.errors import UserError, listed
 
@@ -69,7 +69,7 @@ class ImageFolder:
 
         One of the same path goes first, then `filename`, then one of the same name in any folder. Raises UserError.
         """
-        same = self._listing.by_path.get(posixpath.normpath(stem), [])
+        same = self._listing.by_path.get(composed(posixpath.normpath(stem)), [])
         if len(same) > 1:
             same = [file for file in same if posixpath.basename(file) == _base(filename)] or same
         if len(same) > 1:
@@ -111,14 +111,14 @@ class _Listing:
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for file in files:
             name = posixpath.basename(file)
-            self.by_path[_stem(file)].append(file)
-            self._by_name[name.lower()].append(file)
-            self._by_stem[_stem(name).lower()].append(file)
+            self.by_path[composed(_stem(file))].append(file)
+            self._by_name[composed(name).lower()].append(file)
+            self._by_stem[composed(_stem(name)).lower()].append(file)
 
     def like(self, name: str) -> list[str]:
         """Return the images that `name` may mean: of the same name, else of another ending; the nearest paths."""
         for wanted in dict.fromkeys((name, _path(name))):
-            base = posixpath.basename(wanted)
+            base = composed(posixpath.basename(wanted))
             found = self._by_name.get(base.lower()) or self._by_stem.get(_stem(base).lower())
             if found:
                 return _nearest(found, wanted)
@@ -127,10 +127,10 @@ class _Listing:
 
 def _nearest(files: list[str], wanted: str) -> list[str]:
     """Keep the files that agree with most of the end of a path, folder by folder, and then in upper and lower case."""
-    parts = wanted.split("/")[:-1]
+    parts = composed(wanted).split("/")[:-1]
 
     def agreeing(file: str) -> int:
-        folders = file.split("/")[:-1]
+        folders = composed(file).split("/")[:-1]
         count = 0
         while count < min(len(folders), len(parts)) and folders[-1 - count] == parts[-1 - count]:
             count += 1
@@ -138,8 +138,8 @@ def _nearest(files: list[str], wanted: str) -> list[str]:
 
     most = max(map(agreeing, files))
     nearest = [file for file in files if agreeing(file) == most]
-    base = posixpath.basename(wanted)
-    same_case = [file for file in nearest if posixpath.basename(file) in (base, _stem(base))]
+    base = composed(posixpath.basename(wanted))
+    same_case = [file for file in nearest if composed(posixpath.basename(file)) in (base, _stem(base))]
     return same_case or nearest
 
 
@@ -200,16 +200,11 @@ def find_frame(image: Path, stated: Size | None) -> Frame:
     if stated is None or stated == upright:
         return Frame(upright, turned=turned)
     difference = f"{image} ({stated[0]}x{stated[1]} stated, {upright[0]}x{upright[1]} found)"
-    if not _in_proportion(stated, upright) and _in_proportion(stated, upright[::-1]):
+    if has_sides_swapped(stated, upright):
         if swaps:
             return Frame(stated, orientation, turned, "stored", difference)
         return Frame(stated[::-1], 1, turned, "swapped", difference)
     return Frame(stated, 1, turned, "scaled", difference)
-
-
-def _in_proportion(size: Size, other: Size) -> bool:
-    """Whether two sizes are, give or take what rounding a side to a pixel does."""
-    return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other) / 2
 
 
 def _read_size(path: Path) -> tuple[Size, int]:
@@ -231,10 +226,5 @@ def _read_size(path: Path) -> tuple[Size, int]:
 
 def read_side(value: object) -> int | None:
     """Read a side of a size that is stated: a whole number above 0, however it is written; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        side = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return int(side) if 0 < side <= _LONGEST_SIDE and side.is_integer() else None
+    side = read_number(value)
+    return int(side) if side is not None and 0 < side <= _LONGEST_SIDE and side.is_integer() else None

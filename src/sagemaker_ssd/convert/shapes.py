@@ -11,8 +11,6 @@ from sagemaker_ssd.errors import UserError
 
 Corners = tuple[float, float, float, float]
 Size = tuple[int, int]
-# Room for what rounding adds to a fraction.
-_ROUNDING: Final = 1e-3
 # Where a point (x, y) of the pixels as stored, w x h, lies in the upright image, by EXIF's orientation.
 _UPRIGHT: Final[dict[int, Callable[[float, float, float, float], tuple[float, float]]]] = {
     1: lambda x, y, w, h: (x, y),
@@ -57,11 +55,6 @@ def has_area(corners: Corners) -> bool:
     return corners[2] > corners[0] and corners[3] > corners[1]
 
 
-def look_like_fractions(corners: Corners) -> bool:
-    """Whether all corners lie within 0 to 1, which as pixels hardly any box does."""
-    return min(corners) >= -_ROUNDING and max(corners) <= 1 + _ROUNDING
-
-
 def from_fractions(corners: Corners, size: Size) -> Corners:
     """Return corners in pixels of `size`."""
     return corners[0] * size[0], corners[1] * size[1], corners[2] * size[0], corners[3] * size[1]
@@ -85,6 +78,16 @@ def around_rotated(corners: Corners, degrees: float, size: Size) -> Corners:
     along = half_width * sine + half_height * cosine
     # Its own corners may lie outside without the object doing so.
     return max(x - across, 0), max(y - along, 0), min(x + across, width), min(y + along, height)
+
+
+def read_degrees(value: object) -> float:
+    """Read an angle in degrees, 0 to 360, as a number or a text, perhaps with its unit; 0 for anything else."""
+    text = str(value).strip().lower().removesuffix("degrees").removesuffix("deg").removesuffix("°")
+    try:
+        degrees = float(text) if isinstance(value, str) or is_number(value) else 0.0
+    except (ValueError, OverflowError):  # an attribute of the person's own, in words
+        return 0.0
+    return degrees % 360 if math.isfinite(degrees) else 0.0
 
 
 def turned_upright(corners: Corners, size: Size, orientation: int) -> Corners:

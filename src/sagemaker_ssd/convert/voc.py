@@ -10,19 +10,19 @@ import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.channels.annotations import find_files
+from sagemaker_ssd.channels.annotations import compression, find_files
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
-from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, make_dataset, split_off
+from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import FoundImage, ImageFolder, read_side
-from sagemaker_ssd.convert.shapes import Corners, Size, around_points, read_corners
+from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
 from sagemaker_ssd.errors import UserError
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -104,6 +104,8 @@ def _parse(path: Path) -> ElementTree.Element:
 
 def _decode(content: bytes) -> str:
     """Decode XML or a list by its byte order mark, else as its declaration says, else as UTF-8; raises UserError."""
+    if compressed := compression(content):
+        raise UserError(f"is compressed ({compressed}): unpack it")
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return _decode_as(content.removeprefix(mark), encoding, f"begins with the mark of {encoding.upper()}")
@@ -145,6 +147,8 @@ def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[st
     if not name:
         raise UserError("has no <name>")
     corners, degrees = _read_box(name, element, notes)
+    if element.find("robndbox") is None and (_text(element, "angle") or _text(element, "bndbox/angle")):
+        notes.append(("objects with an <angle>, which is not read", "their boxes were taken as they stand"))
     difficult = _DIFFICULT.get(_text(element, "difficult").lower())
     if difficult is None:
         notes.append(("marks <difficult> that are neither 0 nor 1", "they count as 0"))
@@ -156,7 +160,7 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
     texts = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
     missing = [f"<{corner}>" for corner, text in zip(_CORNERS, texts, strict=True) if not text]
     try:
-        if not missing:
+        if not missing and _encloses_area(texts):
             return read_corners(texts), _rotation(element)
         if element.find("robndbox") is not None:
             x, y, width, height, angle = _numbers(
@@ -164,6 +168,8 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
             )
             return (x - width / 2, y - height / 2, x + width / 2, y + height / 2), math.degrees(angle)
         polygon = _around_polygon(element)
+        if polygon is None and not missing:
+            return read_corners(texts), _rotation(element)
     except UserError as fault:
         raise UserError(f"({name}) {fault.sentence}") from fault
     if polygon is None:
@@ -172,14 +178,17 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
     return polygon, 0.0
 
 
+def _encloses_area(texts: Sequence[str]) -> bool:
+    try:
+        return has_area(read_corners(texts))
+    except UserError:
+        return False
+
+
 def _rotation(element: ElementTree.Element) -> float:
     for attribute in element.iter("attribute"):
         if _text(attribute, "name").lower() == "rotation":
-            try:
-                degrees = float(_text(attribute, "value"))
-            except ValueError:  # an attribute of the person's own, in words
-                return 0.0
-            return degrees % 360 if math.isfinite(degrees) else 0.0
+            return read_degrees(_text(attribute, "value"))
     return 0.0
 
 
@@ -270,12 +279,14 @@ class _Reader:
     def read_list(self, path: Path, source: _Source) -> list[_Listed]:
         """Read a list of images, one a line."""
         try:
-            lines = _decode(path.read_bytes()).splitlines()
+            content = path.read_bytes()
+            lines = _decode(content).splitlines()
         except OSError as error:
             self._findings.fault("list", f"{path} cannot be read: {error.strerror}")
             return []
-        except UserError:
-            self._findings.fault("list", f"{path} cannot be read: it is not UTF-8 text")
+        except UserError as fault:
+            reason = fault.sentence if compression(content) else "is not UTF-8 text"
+            self._findings.fault("list", f"{path} cannot be read: it {reason}")
             return []
         listed: dict[_Listed, None] = {}
         for number, line in enumerate(lines, start=1):
@@ -360,55 +371,50 @@ def _without_objects(file: str, source: _Source) -> DrawnImage:
 
 
 def read_voc(
-    *,
-    images: Path,
-    validation_images: Path,
-    annotations: Path,
-    validation_annotations: Path | None,
-    train: Path | None,
-    validation: Path | None,
-    fraction: float,
-    seed: int,
-    negatives: bool,
+    given: Splits,
     choices: Choices,
     findings: Findings,
+    *,
+    annotations: Path,
+    validation_annotations: Path | None,
+    negatives: bool,
 ) -> Dataset:
     """Read both splits, corners as they stand; raises UserError with everything that is wrong.
 
-    No list for `train` means all XML files that the other list does not name; none for `validation` means all of
-    `validation_annotations`, or without that folder that `fraction` of the first is split off. negatives: images
-    without an XML are images without objects.
+    No list for training means all XML files that the other list does not name; none for validation means all of
+    `validation_annotations`, or without that folder a part of the first that is split off. negatives: images without an
+    XML are images without objects.
     """
-    folder = ImageFolder(images)
-    own_folder = validation_images != images
+    folder = ImageFolder(given.images)
+    own_folder = given.validation_images != given.images
     source = _Source(annotations, folder)
     validation_source = _Source(
-        validation_annotations or annotations, ImageFolder(validation_images) if own_folder else folder
+        validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
     )
     reader = _Reader(findings, negatives=negatives)
-    split_later = validation is None and validation_annotations is None
+    split_later = given.validation is None and validation_annotations is None
 
-    if validation:
-        chosen = reader.read_list(validation, validation_source)
+    if given.validation:
+        chosen = reader.read_list(given.validation, validation_source)
     else:
         chosen = [] if split_later else [_Listed(file) for file in validation_source.files]
-    if train:
-        stems = reader.read_list(train, source)
+    if given.train:
+        stems = reader.read_list(given.train, source)
     else:
         others = set(chosen) if validation_annotations is None else set()
         stems = [each for each in map(_Listed, source.files) if each not in others]
     drawn, drawn_for_validation = reader.draw(stems, source), reader.draw(chosen, validation_source)
     everything = [*drawn.values(), *drawn_for_validation.values()]
-    if not train:
+    if not given.train:
         rest = reader.without_xml(source, everything)
         stems += rest
         drawn |= rest
-    if not validation and not split_later and own_folder:
+    if not given.validation and not split_later and own_folder:
         rest = reader.without_xml(validation_source, everything)
         chosen += rest
         drawn_for_validation |= rest
     if split_later:
-        stems, chosen = split_off(stems, fraction, seed)
+        stems, chosen = split_off(stems, given.fraction, given.seed)
         drawn_for_validation = drawn
     splits = (
         [drawn[each] for each in stems if each in drawn],

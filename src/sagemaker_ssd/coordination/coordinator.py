@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.contract.environment import PORT_VARIABLE, Deadlines
@@ -35,11 +36,18 @@ _LATE_HOSTS_SECONDS: Final = 3.0
 
 
 class Coordinator:
-    """All methods run in the link's thread."""
+    """All methods run in the link's thread; deliver: takes a name and all hosts' values of it, in their order."""
 
-    def __init__(self, handshake: Handshake, deadlines: Deadlines, port: int, state: LinkState) -> None:
+    def __init__(
+        self,
+        handshake: Handshake,
+        deadlines: Deadlines,
+        port: int,
+        state: LinkState,
+        deliver: Callable[[str, list[object]], None],
+    ) -> None:
         self._here, self._hosts, self._port = handshake.host, handshake.hosts, port
-        self._deadlines, self._state = deadlines, state
+        self._deadlines, self._state, self._deliver = deadlines, state, deliver
         self._participants: dict[str, Connection] = {}
         # Hosts that have been here, or were told why they could not come, and are gone.
         self._gone: set[str] = set()
@@ -207,7 +215,7 @@ class Coordinator:
             del self._gathers[name]
         values = [current[other] for other in self._hosts]
         self._broadcast(encode(MessageKind.GATHERED, name=name, values=values))
-        self._state.deliver_values(name, values)
+        self._deliver(name, values)
 
     def _publish(self) -> None:
         """Tell this host and all others of a stop and of the verdict, once each."""

@@ -9,15 +9,18 @@ import contextlib
 import json
 import logging
 import threading
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.coordinator import Coordinator
 from sagemaker_ssd.coordination.participant import Participant
 from sagemaker_ssd.coordination.protocol import LONGEST_VALUE, Handshake, Outcome
-from sagemaker_ssd.coordination.state import GatherCallback, LinkState, Rendezvous
+from sagemaker_ssd.coordination.state import LinkState, Rendezvous
 from sagemaker_ssd.errors import internal_error
 
+GatherCallback = Callable[[list[object]], None]
 _log = logging.getLogger(__name__)
 _LAST_SECONDS: Final = 5.0
 
@@ -32,7 +35,9 @@ class Link:
         self._here, self._deadlines = handshake.host, deadlines
         self._state = LinkState()
         side = Coordinator if handshake.host == handshake.hosts[0] else Participant
-        self._side: Coordinator | Participant = side(handshake, deadlines, port, self._state)
+        self._side: Coordinator | Participant = side(handshake, deadlines, port, self._state, self._deliver_values)
+        # By name the calls of `all_gather` on this host that wait for the values of all hosts.
+        self._gathers: dict[str, deque[GatherCallback]] = {}
         self._loop = asyncio.new_event_loop()
         self._leave = asyncio.Event()
         self._leave_seconds = 0.0
@@ -83,9 +88,21 @@ class Link:
         text = json.dumps(value)
         if len(text) > LONGEST_VALUE:
             raise ValueError(f"the value of {name} takes {len(text)} characters; at most {LONGEST_VALUE} are allowed")
-        self._call(self._state.expect_values, name, callback)
         # All hosts, this one too, get values as JSON gives them back.
-        self._call(self._side.all_gather, name, json.loads(text))
+        self._call(self._give_value, name, json.loads(text), callback)
+
+    def _give_value(self, name: str, value: object, callback: GatherCallback) -> None:
+        self._gathers.setdefault(name, deque()).append(callback)
+        self._side.all_gather(name, value)
+
+    def _deliver_values(self, name: str, values: list[object]) -> None:
+        """Hand the values of all hosts to the call that has waited longest for `name`."""
+        waiting = self._gathers[name]
+        callback = waiting.popleft()
+        if not waiting:
+            del self._gathers[name]
+        # By way of the loop, so that what the callback raises is the link's failure and not the connection's.
+        self._loop.call_soon(callback, values)
 
     def leave(self, seconds: float = 5) -> None:
         """Begin to leave: once the verdict is with the others, or after so long; without a verdict at once.

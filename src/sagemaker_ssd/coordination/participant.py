@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.contract.environment import Deadlines
@@ -31,12 +32,19 @@ _STOPPING_SECONDS: Final = 5.0
 
 
 class Participant:
-    """All methods run in the link's thread."""
+    """All methods run in the link's thread; deliver: takes a name and all hosts' values of it, in their order."""
 
-    def __init__(self, handshake: Handshake, deadlines: Deadlines, port: int, state: LinkState) -> None:
+    def __init__(
+        self,
+        handshake: Handshake,
+        deadlines: Deadlines,
+        port: int,
+        state: LinkState,
+        deliver: Callable[[str, list[object]], None],
+    ) -> None:
         self._handshake, self._port = handshake, port
         self._here, self._first = handshake.host, handshake.hosts[0]
-        self._deadlines, self._state = deadlines, state
+        self._deadlines, self._state, self._deliver = deadlines, state, deliver
         self._connection: Connection | None = None
         # Why there is no connection yet, "" once there was one.
         self._problem = f"{self._first} has not been looked for yet"
@@ -165,7 +173,7 @@ class Participant:
         elif kind == MessageKind.STOP:
             self._state.set_stopping()
         elif kind == MessageKind.GATHERED:
-            self._state.deliver_values(message["name"], message["values"])
+            self._deliver(message["name"], message["values"])
         elif kind == MessageKind.VERDICT:
             self._first_has_decided = True
             self._state.set_verdict(decode_outcome(message))

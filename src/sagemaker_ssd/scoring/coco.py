@@ -4,7 +4,7 @@ The figures are computed from the very numbers that are written to files, so tha
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from sagemaker_ssd.boxes import box_iou
 from sagemaker_ssd.channels.images import upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
+from sagemaker_ssd.progress import images_line, progress_lines
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector
 
@@ -101,10 +102,11 @@ def detect_channel(
     """
     detections: Detections = {}
     images = iter(ground_truth["images"])
-    for batch in evaluation_batches(file, options):
-        for found in detector.detect(batch.data):
-            image = next(images)
-            detections[image["id"]] = to_coco_rows(found, image["width"], image["height"])
+    with progress_lines(lambda seconds: images_line("Detection", len(detections), file.images, seconds)):
+        for batch in evaluation_batches(file, options):
+            for found in detector.detect(batch.data):
+                image = next(images)
+                detections[image["id"]] = to_coco_rows(found, image["width"], image["height"])
     return detections
 
 
@@ -134,14 +136,6 @@ def coco_results(detections: Detections, most: int = MAX_RESULTS) -> list[dict[s
         for class_id, score, *bbox in rows.tolist()
         if next(chosen)
     ]
-
-
-def read_results(results: Sequence[Mapping[str, Any]], ground_truth: dict[str, Any]) -> Detections:
-    """Return COCO's results of the images of a ground truth as `detect_channel` does."""
-    rows: dict[int, list[list[float]]] = defaultdict(list)
-    for one in results:
-        rows[one["image_id"]].append([one["category_id"], one["score"], *one["bbox"]])
-    return {image["id"]: _rows(rows[image["id"]]) for image in ground_truth["images"]}
 
 
 _COCO_AP = f"as pycocotools computes it from {GROUND_TRUTH_FILE} and {RESULTS_FILE}"

@@ -6,25 +6,37 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.files import is_disk_full
+from sagemaker_ssd.progress import phase
 
 # As a shell has it for a program whose output nobody reads any more.
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+_FIRST_LINE_SECONDS: Final = 5.0
+_LINE_SECONDS: Final = 30.0
+# Whose lines say how far a command is.
+_TELL_PROGRESS: Final = ("sagemaker_ssd.progress", "sagemaker_ssd.channels.findings")
 
 
 def run(work: Callable[[], int]) -> int:
-    """Do the work and return its exit code or that of its failure; MXNet must not have been imported before it."""
+    """Do the work and return its exit code or that of its failure; MXNet must not have been imported before it.
+
+    While it takes long, lines on stderr say how far it is: results alone go to stdout.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in _TELL_PROGRESS:
+        logging.getLogger(name).setLevel(logging.INFO)
     # MXNet would announce every graph, and take one thread for every two processors.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     try:
-        exit_code = work()
+        with phase("The command is under way", first=_FIRST_LINE_SECONDS, every=_LINE_SECONDS):
+            exit_code = work()
         sys.stdout.flush()
         return exit_code
     except JobError as error:
@@ -49,8 +61,16 @@ def system_fault(error: OSError, of: object = None) -> str:
     return reason if of is None else f"{of}: {reason}"
 
 
-def image_shape(text: str) -> int:
-    """Read --image-shape: the side in pixels of the square that a network takes, of a size that networks have."""
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model and what its files may not tell."""
+    parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
+    parser.add_argument(
+        "--image-shape", type=_image_shape, help="for a model without its hyperparams.json: pixels a side"
+    )
+
+
+def _image_shape(text: str) -> int:
+    """Read the side in pixels of the square that a network takes, of a size that networks have."""
     if not text.isdecimal() or not SMALLEST_IMAGE_SHAPE <= int(text) <= LARGEST_IMAGE_SHAPE:
         raise argparse.ArgumentTypeError(
             f"'{text}' is not a whole number from {SMALLEST_IMAGE_SHAPE} to {LARGEST_IMAGE_SHAPE}"

@@ -14,6 +14,7 @@ from sagemaker_ssd.batches.reader import LoaderOptions
 from sagemaker_ssd.boxes import box_area, box_iou
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.files import atomic_write
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.scoring.average_precision import AveragePrecision, Scores
 from sagemaker_ssd.scoring.coco import (
     GROUND_TRUTH_FILE,
@@ -91,7 +92,8 @@ def evaluate_model(
     threads: int,
 ) -> Evaluation:
     """Detect on every image of a checked channel and compare what is found with its objects."""
-    ground_truth = coco_ground_truth(file, class_names)
+    with phase("The channel's objects are being read"):
+        ground_truth = coco_ground_truth(file, class_names)
     batch_size = min(batch_size, file.images)
     image_shape = model.network.image_shape
     detections = detect_channel(
@@ -100,13 +102,14 @@ def evaluate_model(
         ground_truth,
         LoaderOptions(batch_size, image_shape, model.network.mean, threads),
     )
-    labels = list(ground_truth_arrays(ground_truth).values())
-    return Evaluation(
-        ground_truth,
-        coco_results(detections),
-        figures(ground_truth, detections, overlap_threshold),
-        anchor_fit(labels, anchor_boxes(model.network), image_shape),
-    )
+    with phase("The figures are being computed"):
+        labels = list(ground_truth_arrays(ground_truth).values())
+        return Evaluation(
+            ground_truth,
+            coco_results(detections),
+            figures(ground_truth, detections, overlap_threshold),
+            anchor_fit(labels, anchor_boxes(model.network), image_shape),
+        )
 
 
 def anchor_fit(

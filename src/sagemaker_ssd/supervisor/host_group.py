@@ -10,9 +10,8 @@ from typing import Final, TypeVar
 
 from sagemaker_ssd.contract.cluster import Cluster
 from sagemaker_ssd.contract.environment import DEFAULT_PORT, FINALIZE_SECONDS, Deadlines, read_deadlines, read_port
-from sagemaker_ssd.coordination.link import Link
+from sagemaker_ssd.coordination.link import GatherCallback, Link
 from sagemaker_ssd.coordination.protocol import Handshake, Kind, Outcome
-from sagemaker_ssd.coordination.state import GatherCallback
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer
 from sagemaker_ssd.supervisor.stop_flag import StopFlag, StoppedEarlyError

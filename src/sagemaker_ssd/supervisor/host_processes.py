@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, PROGRESS_VARIABLE, stop_budget
 from sagemaker_ssd.contract.job import Job
-from sagemaker_ssd.coordination.state import GatherCallback
+from sagemaker_ssd.coordination.link import GatherCallback
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, unexpected_error
 from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans

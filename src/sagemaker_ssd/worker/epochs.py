@@ -23,6 +23,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import model_state
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.progress import images_line, phase, progress_lines
 from sagemaker_ssd.scoring.average_precision import Scores
 from sagemaker_ssd.scoring.detector import Detector
 from sagemaker_ssd.scoring.evaluate import evaluate
@@ -157,7 +158,7 @@ class EpochRunner:
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
             self._group.report_progress(f"the end of epoch {epoch}")
-        with log_lines.phase(f"The last updates of epoch {epoch} are being computed"):
+        with phase(f"The last updates of epoch {epoch} are being computed"):
             self.trainer.synchronize()
             self.trainer.broadcast_states()
         self._group.report_progress(f"the training of epoch {epoch}", alone=True)
@@ -195,11 +196,10 @@ class EpochRunner:
             self._group.report_progress(f"the evaluation after epoch {epoch}", alone=True)
 
         def describe(seconds: float) -> str:
-            took = log_lines.duration(seconds)
-            return f"Evaluation after epoch {epoch}: {done:,} of {validation.images:,} images in {took}"
+            return images_line(f"Evaluation after epoch {epoch}", done, validation.images, seconds)
 
         try:
-            with log_lines.progress_lines(describe):
+            with progress_lines(describe):
                 scores = evaluate(
                     detector,
                     counted(),
@@ -220,7 +220,7 @@ class EpochRunner:
     def save_model(self, state: TrainingState) -> None:
         """Put the network, as it was at some moment of this training, into the model folder."""
         configuration = self._job.hyperparameters.artifact_configuration()
-        save_model(self._job.paths.model, self._graph, state.arguments, state.states, configuration)
+        save_model(self._job.paths.model, self._graph, state, configuration)
 
 
 class BackgroundTask:
@@ -373,7 +373,7 @@ def run_epochs(
             _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
             _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
             _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
-            with log_lines.phase(f"Epoch {epoch} is being evaluated, written and compared over the hosts"):
+            with phase(f"Epoch {epoch} is being evaluated, written and compared over the hosts"):
                 losses = _losses_of_all_hosts(epoch, losses, runner, group)
                 ends = recorder.record(epoch, losses, writing) if recorder else None
                 if ends or epoch + 1 == epochs:

@@ -20,11 +20,11 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.export.deploy import write_deploy
 from sagemaker_ssd.export.onnx import write_onnx
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.report.write import write_report
 from sagemaker_ssd.scoring.coco import DEFINITIONS
 from sagemaker_ssd.scoring.evaluate import Evaluation, evaluate_model
 from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model, read_picture
-from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
 def _attempt(missing: str, under_way: str, part: Callable[[], _Result]) -> _Result | None:
     """Do a part; missing: what to say when it fails. under_way: what to say while it takes long."""
     try:
-        with log_lines.phase(under_way):
+        with phase(under_way):
             return part()
     except Exception as error:
         _log.warning("The training is done and its model is whole, but %s: %s", missing, error, exc_info=True)

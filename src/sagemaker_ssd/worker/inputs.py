@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,7 @@ from typing import Any, Final
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
+from sagemaker_ssd.channels.findings import CheckOptions, same_name
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import RecordFile
@@ -18,8 +19,8 @@ from sagemaker_ssd.contract.channel_files import NO_SHARE
 from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
 from sagemaker_ssd.contract.job import Job
-from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
-from sagemaker_ssd.worker import log_lines
+from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words, shown
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.worker.metrics import channel_figures
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def check_channels(job: Job, scratch: Path, group: ProcessGroup) -> CheckedChann
         try:
             # The check itself counts the images that it has seen; this is for what comes before, and for an image, a
             # stream or a host that is waited for.
-            with log_lines.phase(f"The channel {channel.name} is being checked"):
+            with phase(f"The channel {channel.name} is being checked"):
                 files.append(_checked(channel, job, scratch, examiner))
         except UserError as error:
             faults.append(error.sentence)
@@ -98,47 +99,28 @@ def _examiner(train: DataChannel, group: ProcessGroup) -> Examiner:
 
 
 def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:
-    hyperparameters = job.hyperparameters
-    # For the files of the evaluation.
-    keep_names = channel.name == "validation"
+    options = CheckOptions(
+        name=channel.name,
+        num_classes=job.hyperparameters.num_classes,
+        scratch=scratch,
+        max_bad_images=job.hyperparameters.max_bad_images,
+        label_width=job.hyperparameters.label_width,
+        examiner=examiner,
+        # For the files of the evaluation.
+        keep_names=channel.name == "validation",
+    )
     if channel.mode == "Pipe":
         return check_stream(
             channel.stream,
-            name=channel.name,
-            num_classes=hyperparameters.num_classes,
-            scratch=scratch,
-            max_bad_images=hyperparameters.max_bad_images,
-            label_width=hyperparameters.label_width,
+            options,
             patience=channel.pipe_seconds,
             patience_variable=PIPE_VARIABLE,
             if_empty=NO_SHARE if channel.sharded else "look at its S3Uri",
-            examiner=examiner,
-            keep_names=keep_names,
         )
     if channel.annotations is not None:
-        return pack_images(
-            channel.folder,
-            channel.annotations,
-            name=channel.name,
-            num_classes=hyperparameters.num_classes,
-            scratch=scratch,
-            max_bad_images=hyperparameters.max_bad_images,
-            label_width=hyperparameters.label_width,
-            examiner=examiner,
-            keep_names=keep_names,
-        )
+        return pack_images(channel.folder, channel.annotations, options)
     files = channel.record_files().found
-    return check_recordio(
-        files,
-        name=channel.name,
-        num_classes=hyperparameters.num_classes,
-        scratch=scratch,
-        max_bad_images=hyperparameters.max_bad_images,
-        label_width=hyperparameters.label_width,
-        copy=_is_copied(channel, files),
-        examiner=examiner,
-        keep_names=keep_names,
-    )
+    return check_recordio(files, options, copy=_is_copied(channel, files))
 
 
 def warn_of_unlearnable_classes(train: Sequence[int], validation: Sequence[int]) -> None:
@@ -154,6 +136,22 @@ def warn_of_unlearnable_classes(train: Sequence[int], validation: Sequence[int])
             "%s%s. Were the class ids given anew in one of the two?",
             named,
             more,
+        )
+
+
+def warn_of_differing_names(train: Mapping[int, str], validation: Mapping[int, str]) -> None:
+    """Log which class ids have another name in `validation` than in `train`; both: what annotations call them."""
+    different = [
+        f"class_id {number} ({shown(train[number])} and {shown(validation[number])})"
+        for number in sorted(train.keys() & validation.keys())
+        if not same_name(train[number], validation[number])
+    ]
+    if different:
+        _log.warning(
+            "train and validation call class ids by different names, so that the mAP may compare different classes: "
+            "%s%s. Were the class ids given anew in one of the two?",
+            ", ".join(different[:_MOST_NAMED]),
+            f" and {len(different) - _MOST_NAMED:,} more" if len(different) > _MOST_NAMED else "",
         )
 
 

@@ -1,27 +1,24 @@
 """The lines that SageMaker's metric definitions and the users of the built-in read, letter for letter.
 
 Source of every format: logs of real jobs of the built-in algorithm. On a terminal a progress bar stands for the lines
-of an epoch's batches. Beside them are this program's own progress lines, so that no log is silent for a minute.
+of an epoch's batches. Beside them is this program's own line on how far an epoch is.
 """
 
 import datetime
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sagemaker_ssd.progress import SECONDS_BETWEEN_LINES, duration, progress_lines
 from sagemaker_ssd.training.loop import EpochProgress
 
 _log = logging.getLogger(__name__)
 _BATCHES_BETWEEN_LINES: Final = 100
-# Less than a minute by what a busy machine may be late.
-SECONDS_BETWEEN_LINES: Final = 50.0
 
 
 def cross_entropy(host: str, epoch: int, batches: int, value: float) -> str:
@@ -56,91 +53,6 @@ def batches_line(epoch: int, count: int, images: int, seconds: float, left: floa
         f"Epoch: {epoch:4d}, batches: {count:6d}, num_examples: {images:6d}, {images / seconds:.1f} samples/sec, "
         f"epoch time so far:  {passed}, epoch time left: {remaining}"
     )
-
-
-class _Silence(logging.Handler):
-    """Since when nothing has been logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.since = time.monotonic()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note that something is logged."""
-        self.since = time.monotonic()
-
-
-@dataclass(frozen=True)
-class _UnderWay:
-    """What a block does: gives its line, from the seconds since it began."""
-
-    describe: Callable[[float], str]
-    begin: float
-
-    def log(self) -> None:
-        _log.info("%s", self.describe(time.monotonic() - self.begin))
-
-
-# The innermost last.
-_under_way: list[_UnderWay] = []
-
-
-@contextmanager
-def progress_lines(describe: Callable[[float], str], *, every: float = SECONDS_BETWEEN_LINES) -> Iterator[None]:
-    """Log a line whenever nothing else has been logged for so many seconds, until the block ends.
-
-    describe: gives the line, from the seconds since the block began; it is called in a thread of its own, so that
-    lines come whatever the program waits for. Of blocks within one another the innermost tells, and the outermost's
-    `every` counts, since silence can begin in one block and go on in the next.
-    """
-    block = _UnderWay(describe, time.monotonic())
-    _under_way.append(block)
-    try:
-        if len(_under_way) == 1:
-            with _logged_silence(every):
-                yield
-        else:
-            yield
-    finally:
-        _under_way.remove(block)
-
-
-@contextmanager
-def _logged_silence(every: float) -> Iterator[None]:
-    silence, ended = _Silence(), threading.Event()
-
-    def log_when_due() -> None:
-        # Counted here too, since no handler sees the line where the log's level is above it.
-        last = silence.since
-        while not ended.wait(max(last + every - time.monotonic(), 0)):
-            last = max(last, silence.since)
-            # The end of a block in the other thread leaves the one around it.
-            blocks = _under_way[-1:]
-            if blocks and time.monotonic() - last >= every:
-                blocks[0].log()
-                last = time.monotonic()
-
-    logging.getLogger().addHandler(silence)
-    thread = threading.Thread(target=log_when_due, name="progress lines", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        logging.getLogger().removeHandler(silence)
-
-
-@contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Log a line whenever nothing else is logged for most of a minute; name: `The channel train is being checked`."""
-    with progress_lines(lambda seconds: f"{name}, for {duration(seconds)} so far"):
-        yield
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as hours, minutes and seconds: 0:12:30."""
-    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def epoch_progress_line(

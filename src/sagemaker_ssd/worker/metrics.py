@@ -161,16 +161,10 @@ class EpochFigures(_Part):
     validation: ValidationFigures
 
 
-class BestClassFigures(_Part):
+class BestClassFigures(EpochClassFigures):
     """A class of the saved model."""
 
-    class_id: int
     name: str
-    boxes: int
-    detections: int
-    average_precision: float | None
-    all_points: float | None
-    coco: float | None
     recall: float | None
 
 

@@ -13,16 +13,21 @@ from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_c
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
-from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
 from sagemaker_ssd.worker.initial_weights import initial_weights
-from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels, warn_of_unlearnable_classes
+from sagemaker_ssd.worker.inputs import (
+    agree_on_shares,
+    check_channels,
+    warn_of_differing_names,
+    warn_of_unlearnable_classes,
+)
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 from sagemaker_ssd.worker.progress_page import ProgressPage
@@ -32,7 +37,7 @@ from sagemaker_ssd.worker.tensorboard import TensorBoard
 _log = logging.getLogger(__name__)
 
 
-@log_lines.phase("The job is under way")
+@phase("The job is under way")
 def train_job(
     job: Job,
     group: ProcessGroup,
@@ -57,7 +62,7 @@ def train_job(
     # Where the training starts: a checkpoint, or a model, weights or random values. Before the channels, whose check
     # can take minutes.
     parameters: Parameters | None = None
-    with log_lines.phase("The model, the weights or the checkpoint to start from is being loaded"):
+    with phase("The model, the weights or the checkpoint to start from is being loaded"):
         checkpoint = find_checkpoint(job, group)
         if checkpoint is None:
             parameters, start = initial_weights(job, saved_graph(network), scratch)
@@ -69,20 +74,21 @@ def train_job(
             start, history = checkpoint.manifest.start, checkpoint.history()
     # What it trains on.
     begin = time.monotonic()
-    with log_lines.phase("The channels are being checked, on several hosts together"):
+    with phase("The channels are being checked, on several hosts together"):
         channels = check_channels(job, scratch, group)
         shares, train_figures = agree_on_shares(job, channels.train, group)
     data = {"train": train_figures}
     if channels.validation is not None:
         data["validation"] = channel_figures(channels.validation)
         warn_of_unlearnable_classes(train_figures["boxes_per_class"], channels.validation.boxes_per_class)
+        warn_of_differing_names(channels.train.class_names, channels.validation.class_names)
     metrics = Metrics(job, start if checkpoint is None else checkpoint.start, data)
     metrics.add_seconds("checking the data", time.monotonic() - begin)
     devices = training_devices(gpus, hyperparameters.mini_batch_size)
     # The training.
     if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
         first_epoch = len(history.epochs)
-        with log_lines.phase("The network and the first epoch's images are being made ready"):
+        with phase("The network and the first epoch's images are being made ready"):
             runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
             if checkpoint is not None:
                 runner.resume(checkpoint)
@@ -103,7 +109,7 @@ def train_job(
             progress = ProgressPage(job.paths.output_data, job.checkpoints, names)
             tensorboard = TensorBoard(job.paths.tensorboard, names, hyperparameters.overlap_threshold)
             recorder = EpochRecorder(job, runner, history, metrics, writer, progress, tensorboard, sigterm)
-        with log_lines.phase("The hosts are comparing the weights that they start from"):
+        with phase("The hosts are comparing the weights that they start from"):
             check_starting_weights(group, runner.trainer.digest)
         _log.info("Start training.")
         if recorder is not None and checkpoint is None:
