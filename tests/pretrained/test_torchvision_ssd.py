@@ -1,5 +1,6 @@
 """torchvision's ssd300_vgg16: which of its values become which of ours. What it computes: `make test-weights`."""
 
+import sys
 from pathlib import Path
 
 import mxnet as mx
@@ -12,6 +13,7 @@ from sagemaker_ssd.pretrained.merge import merged
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network, layers
+from sagemaker_ssd.weights.check import compare
 from written_torch_files import write_old_file, write_torch_file
 
 # Written down from a state dictionary of torchvision 0.29.1; the classes are those of COCO, with the background.
@@ -130,3 +132,14 @@ def test_files_of_mxnet_are_told_by_their_content_too(tmp_path: Path):
     mx.nd.save(str(path), {"a": mx.nd.zeros((2,))})
     with pytest.raises(UserError, match=r"^given: is of an unknown layout\."):
         converted_file(path, "vgg-16", "given", tmp_path)
+
+
+def test_a_check_where_torchvision_is_not(tmp_path: Path):
+    path = write_torch_file(tmp_path / "given.pth", state())
+    with pytest.raises(UserError) as caught:
+        compare(path, "vgg-16", None, sys.executable, tmp_path)
+    assert caught.value.sentence == (
+        f"the conversion could be made, but {sys.executable} did not run the file itself: ModuleNotFoundError: No "
+        "module named 'torch'. Name a Python that has torchvision: --python .venv-torchvision/bin/python, after `make "
+        ".venv-torchvision/.complete`"
+    )
