@@ -74,7 +74,7 @@ def fault(folder: Path, *addresses: str, seconds: float = 2) -> str:
     sentence = caught.value.sentence
     assert sentence.startswith("could not download Gluon's resnet50_v2 of the ONNX model zoo, resnet50-v2-7.onnx: ")
     remedy = (
-        f"get the file elsewhere ({' or '.join(addresses)}; its sha256 is {SHA256[7:]}) and install it by `python -m "
+        f"Where the network is closed, get x.onnx elsewhere (its sha256 is {SHA256[7:]}), and install it by `python -m "
         "sagemaker_ssd.weights fetch resnet-50 --source onnx-zoo --file FILE`"
     )
     assert sentence.endswith(remedy)

@@ -278,5 +278,5 @@ def test_a_closed_network_says_how_to_go_on(tmp_path: Path, network: str, file: 
     assert file in text
     assert find_source(network, source).checksum.partition(":")[2] in text
     assert text.endswith(
-        f"and install it by `python -m sagemaker_ssd.weights fetch {network} --source {source} --file FILE`"
+        f", and install it by `python -m sagemaker_ssd.weights fetch {network} --source {source} --file FILE`"
     )
