@@ -62,8 +62,12 @@ class OnnxTrunk:
 
 def find_trunk(model: onnx.ModelProto, base_network: str) -> OnnxTrunk:
     """Walk a graph as the trunk of `base_network` ("vgg-16" or "resnet-50") is; raises OtherStructureError."""
-    walk = _Walk(model.graph)
-    return walk.resnet50() if base_network == "resnet-50" else walk.vgg16()
+    try:
+        walk = _Walk(model.graph)
+        return walk.resnet50() if base_network == "resnet-50" else walk.vgg16()
+    # What nodes without outputs and attributes of another kind lead to.
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise OtherStructureError(f"a node of it is not as its kind must be ({error})") from error
 
 
 def from_onnx(model: onnx.ModelProto, base_network: str, shown_as: str) -> tuple[Values, list[str], list[str]]:
@@ -122,17 +126,22 @@ class _Walk:
         self._stored = _constants(graph)
         self._readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         self._makers: dict[str, onnx.NodeProto] = {}
-        for node in graph.node:
-            if node.domain not in ("", "ai.onnx"):
-                raise OtherStructureError(f"{_name(node)} is no standard operator")
-            for name in dict.fromkeys(node.input):
-                self._readers[name].append(node)
-            self._makers |= dict.fromkeys(node.output, node)
         # Before version 4 of the format, initialisers are listed among the inputs.
         inputs = [entry.name for entry in graph.input if entry.name not in self._stored]
         if len(inputs) != 1:
             raise OtherStructureError(f"it has {len(inputs)} inputs instead of one, the pixels")
         self.found = OnnxTrunk(inputs[0])
+        there = {"", inputs[0], *self._stored}
+        for node in graph.node:
+            if node.domain not in ("", "ai.onnx"):
+                raise OtherStructureError(f"{_name(node)} is no standard operator")
+            # As the format wants it; so no walk goes in a circle.
+            if not there.issuperset(node.input):
+                raise OtherStructureError(f"{_name(node)} reads what no node before it makes")
+            there.update(node.output)
+            for name in dict.fromkeys(node.input):
+                self._readers[name].append(node)
+            self._makers |= dict.fromkeys(node.output, node)
 
     def vgg16(self) -> OnnxTrunk:
         tensor, group = self.found.input, "1"
