@@ -1,5 +1,6 @@
 """Networks with random values in ONNX, as the ONNX model zoo's files are."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,20 @@ class Zoo:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 7)], producer_name="a zoo")
         model.ir_version = 3
         return model
+
+
+@functools.cache
+def resnet50() -> tuple[onnx.ModelProto, list[str]]:
+    """Draw the network once; return its file's content, and the tensors of our _plus12 and _plus15."""
+    zoo = Zoo().resnet50()
+    return zoo.model(), zoo.maps
+
+
+@functools.cache
+def vgg16() -> tuple[onnx.ModelProto, list[str]]:
+    """Draw the network once; return its file's content, and the tensors of our relu4_3 and relu5_3."""
+    zoo = Zoo().vgg16()
+    return zoo.model(), zoo.maps
 
 
 def saved(model: onnx.ModelProto, folder: Path) -> Path:

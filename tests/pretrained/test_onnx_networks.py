@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.conversion import Converted, converted_file
 from sagemaker_ssd.pretrained.onnx_networks import OtherStructureError, find_trunk
-from zoo_files import Zoo, saved
+from zoo_files import Zoo, resnet50, saved, vgg16
 
 MAPS = {"resnet-50": ["_plus12", "_plus15"], "vgg-16": ["relu4_3", "relu5_3"]}
 
@@ -48,9 +48,9 @@ def assert_close(base_network: str, found: Converted, expected: list[np.ndarray]
 
 
 def test_resnet50_of_the_zoos_kind(tmp_path: Path):
-    zoo = Zoo().resnet50()
-    found = converted_file(saved(zoo.model(), tmp_path), "resnet-50", "given", tmp_path)
-    assert_close("resnet-50", found, run(zoo.model(), zoo.maps, frame=False))
+    model, maps = resnet50()
+    found = converted_file(saved(model, tmp_path), "resnet-50", "given", tmp_path)
+    assert_close("resnet-50", found, run(model, maps, frame=False))
     assert found.layout == "ONNX resnet50_v2"
     # What is behind the last sum: one BatchNorm.
     assert len(found.left_out) == 4
@@ -58,9 +58,9 @@ def test_resnet50_of_the_zoos_kind(tmp_path: Path):
 
 
 def test_vgg16_of_the_zoos_kind(tmp_path: Path):
-    zoo = Zoo().vgg16()
-    found = converted_file(saved(zoo.model(), tmp_path), "vgg-16", "given", tmp_path)
-    assert_close("vgg-16", found, run(zoo.model(), zoo.maps, frame=True))
+    model, maps = vgg16()
+    found = converted_file(saved(model, tmp_path), "vgg-16", "given", tmp_path)
+    assert_close("vgg-16", found, run(model, maps, frame=True))
     assert (found.layout, found.left_out, len(found.parameters.arguments)) == ("ONNX vgg16", (), 26)
 
 
@@ -196,11 +196,9 @@ def change_order(model: onnx.ModelProto) -> None:
         (change_domain, "^Conv 'n7' is no standard operator$"),
     ],
 )
-def test_what_computes_something_else_is_refused(
-    change: Callable[[onnx.ModelProto], None], text: str, resnet: onnx.ModelProto
-):
+def test_what_computes_something_else_is_refused(change: Callable[[onnx.ModelProto], None], text: str):
     model = onnx.ModelProto()
-    model.CopyFrom(resnet)
+    model.CopyFrom(resnet50()[0])
     find_trunk(model, "resnet-50")
     change(model)
     with pytest.raises(OtherStructureError, match=text):
@@ -217,28 +215,21 @@ def test_what_computes_something_else_is_refused(
         (change_domain, "is no resnet50_v2 in ONNX: .+ is no standard operator. Accepted for base_network resnet-50: "),
     ],
 )
-def test_values_that_cannot_be_used_are_refused(
-    change: Callable[[onnx.ModelProto], None], text: str, resnet: onnx.ModelProto, tmp_path: Path
-):
+def test_values_that_cannot_be_used_are_refused(change: Callable[[onnx.ModelProto], None], text: str, tmp_path: Path):
     model = onnx.ModelProto()
-    model.CopyFrom(resnet)
+    model.CopyFrom(resnet50()[0])
     change(model)
     with pytest.raises(UserError, match=f"^given: {text}"):
         converted_file(saved(model, tmp_path), "resnet-50", "given", tmp_path)
 
 
-@pytest.fixture(scope="module")
-def resnet() -> onnx.ModelProto:
-    return Zoo().resnet50().model()
-
-
-def test_the_other_network_is_called_by_its_name(resnet: onnx.ModelProto, tmp_path: Path):
+def test_the_other_network_is_called_by_its_name(tmp_path: Path):
     with pytest.raises(UserError, match=r"^given: seems to be resnet-50 in ONNX, not vgg-16\. Accepted for "):
-        converted_file(saved(resnet, tmp_path), "vgg-16", "given", tmp_path)
+        converted_file(saved(resnet50()[0], tmp_path), "vgg-16", "given", tmp_path)
 
 
-def test_a_truncated_file(resnet: onnx.ModelProto, tmp_path: Path):
-    path = saved(resnet, tmp_path)
+def test_a_truncated_file(tmp_path: Path):
+    path = saved(resnet50()[0], tmp_path)
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(UserError) as caught:
         converted_file(path, "resnet-50", "given", tmp_path)
@@ -247,10 +238,10 @@ def test_a_truncated_file(resnet: onnx.ModelProto, tmp_path: Path):
     )
 
 
-def test_any_changed_byte_gives_a_sentence(resnet: onnx.ModelProto, tmp_path: Path):
+def test_any_changed_byte_gives_a_sentence(tmp_path: Path):
     """Of the file without its values, so that no change leaves one that could be used."""
     model = onnx.ModelProto()
-    model.CopyFrom(resnet)
+    model.CopyFrom(resnet50()[0])
     for tensor in model.graph.initializer:
         tensor.raw_data = b""
     path, content = tmp_path / "given", model.SerializeToString()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.pretrained.conversion import converted_file
+from sagemaker_ssd.pretrained.conversion import converted, converted_file
 from sagemaker_ssd.pretrained.merge import merged
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
@@ -16,7 +16,7 @@ from sagemaker_ssd.ssd.network import Network, layers
 from sagemaker_ssd.weights.check import compare
 from written_torch_files import write_old_file, write_torch_file
 
-# Written down from a state dictionary of torchvision 0.29.1; the classes are those of COCO, with the background.
+# Written down from a state dictionary of torchvision 0.29.1; two scores for each anchor in place of COCO's 91.
 SHAPES = {"backbone.scale_weight": (512,)}
 for place, inputs, outputs in (
     *((0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256), (14, 256, 256)),
@@ -35,7 +35,7 @@ for number, inputs, reduced, outputs in (
     SHAPES |= {f"backbone.extra.{number}.0": (reduced, inputs, 1, 1)}
     SHAPES |= {f"backbone.extra.{number}.2": (outputs, reduced, 3, 3)}
 for number, (inputs, anchors) in enumerate(((512, 4), (1024, 6), (512, 6), (256, 6), (256, 4), (256, 4))):
-    for head, each in (("classification", 91), ("regression", 4)):
+    for head, each in (("classification", 2), ("regression", 4)):
         SHAPES[f"head.{head}_head.module_list.{number}"] = (anchors * each, inputs, 3, 3)
 
 
@@ -52,6 +52,11 @@ def state(shapes: dict[str, tuple[int, ...]] = SHAPES) -> dict[str, np.ndarray]:
     return arrays
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_torch_file(tmp_path_factory.mktemp("torchvision") / "given.pth", state())
+
+
 @pytest.mark.parametrize("write", [write_torch_file, write_old_file])
 def test_every_value_is_taken_or_named(tmp_path: Path, write):
     given = state()
@@ -60,7 +65,7 @@ def test_every_value_is_taken_or_named(tmp_path: Path, write):
     assert found.layout == "torchvision ssd300_vgg16"
     heads = sorted(name for name in given if "classification_head" in name)
     assert found.left_out == tuple(heads)
-    assert "364 and 546 scores at each place, are not used" in found.notes[0]
+    assert "8 and 12 scores at each place, are not used" in found.notes[0]
     arguments = found.parameters.arguments
     theirs = {array.flat[0]: name for name, array in given.items()}
     taken = {theirs[float(array.reshape(-1)[0].asscalar())] for array in arguments.values()}
@@ -93,8 +98,8 @@ BEHIND = ("4_conv_3x3_relu_loc_pred_conv", "6_conv_1x1_conv", "6_conv_3x3_conv",
         (512, [f"multi_feat_{name}" for name in BEHIND]),
     ],
 )
-def test_what_fits_is_taken_at_any_size(tmp_path: Path, image_shape: int, anew: list[str]):
-    found = converted_file(write_torch_file(tmp_path / "given", state()), "vgg-16", "given", tmp_path)
+def test_what_fits_is_taken_at_any_size(file: Path, tmp_path: Path, image_shape: int, anew: list[str]):
+    found = converted_file(file, "vgg-16", "given", tmp_path)
     graph = saved_graph(Network("vgg-16", image_shape, num_classes=3))
     result = merged(initial_parameters(graph, image_shape, seed=1), found.parameters)
     started = layers((*result.missing, *result.other_shape))
@@ -102,11 +107,11 @@ def test_what_fits_is_taken_at_any_size(tmp_path: Path, image_shape: int, anew: 
     assert result.unused == ()
 
 
-def test_a_missing_and_a_misshapen_value(tmp_path: Path):
+def test_a_missing_and_a_misshapen_value():
     given = state(SHAPES | {"backbone.extra.2.0": (64, 512, 1, 1)})
     del given["backbone.features.5.bias"]
     with pytest.raises(UserError) as caught:
-        converted_file(write_torch_file(tmp_path / "given", given), "vgg-16", "given", tmp_path)
+        converted({name: mx.nd.array(array) for name, array in given.items()}, "vgg-16", "given")
     assert caught.value.sentence == (
         "2 problems:\n"
         "- given: missing: backbone.features.5.bias\n"
@@ -115,9 +120,9 @@ def test_a_missing_and_a_misshapen_value(tmp_path: Path):
     )
 
 
-def test_resnet50_cannot_start_from_it(tmp_path: Path):
+def test_resnet50_cannot_start_from_it(file: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"^given: seems to be torchvision ssd300_vgg16, not resnet-50\. Accepted "):
-        converted_file(write_torch_file(tmp_path / "given", state()), "resnet-50", "given", tmp_path)
+        converted_file(file, "resnet-50", "given", tmp_path)
 
 
 def test_another_state_dictionary(tmp_path: Path):
@@ -134,10 +139,9 @@ def test_files_of_mxnet_are_told_by_their_content_too(tmp_path: Path):
         converted_file(path, "vgg-16", "given", tmp_path)
 
 
-def test_a_check_where_torchvision_is_not(tmp_path: Path):
-    path = write_torch_file(tmp_path / "given.pth", state())
+def test_a_check_where_torchvision_is_not(file: Path, tmp_path: Path):
     with pytest.raises(UserError) as caught:
-        compare(path, "vgg-16", None, sys.executable, tmp_path)
+        compare(file, "vgg-16", None, sys.executable, tmp_path)
     assert caught.value.sentence == (
         f"the conversion could be made, but {sys.executable} did not run the file itself: ModuleNotFoundError: No "
         "module named 'torch'. Name a Python that has torchvision: --python .venv-torchvision/bin/python, after `make "

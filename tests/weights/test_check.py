@@ -9,7 +9,7 @@ import pytest
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.weights.check import check_conversion, compare, drawn_picture
 from sagemaker_ssd.weights.sources import find_source
-from zoo_files import Zoo, saved
+from zoo_files import resnet50, saved, vgg16
 
 
 @pytest.fixture
@@ -20,8 +20,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_a_classifier_and_its_best_classes(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]):
-    zoo = Zoo().resnet50()
-    assert compare(saved(zoo.model(), tmp_path), "resnet-50", picture, sys.executable, tmp_path) == 0
+    assert compare(saved(resnet50()[0], tmp_path), "resnet-50", picture, sys.executable, tmp_path) == 0
     layout, *maps, theirs, ours, end = capsys.readouterr().out.splitlines()
     assert layout.startswith("anything: ONNX resnet50_v2; bn_data's mean and variance fitted to pixels of 0-255; ")
     assert [line.partition(":")[0] for line in maps] == ["_plus12", "_plus15"]
@@ -34,14 +33,14 @@ def test_a_classifier_and_its_best_classes(tmp_path: Path, picture: Path, capsys
 
 
 def test_vgg16_with_our_mean_around_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert compare(saved(Zoo().vgg16().model(), tmp_path), "vgg-16", None, sys.executable, tmp_path) == 0
+    assert compare(saved(vgg16()[0], tmp_path), "vgg-16", None, sys.executable, tmp_path) == 0
     assert capsys.readouterr().out.count("largest difference") == 2
 
 
 def test_another_result_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """As if the pixels had been fitted to another mean."""
     monkeypatch.setattr("sagemaker_ssd.pretrained.onnx_networks.IMAGENET_MEAN", (120.0, 115.0, 110.0))
-    assert compare(saved(Zoo().resnet50().model(), tmp_path), "resnet-50", None, sys.executable, tmp_path) == 1
+    assert compare(saved(vgg16()[0], tmp_path), "vgg-16", None, sys.executable, tmp_path) == 1
     assert capsys.readouterr().out.endswith("The conversion computes SOMETHING ELSE.\n")
 
 
