@@ -15,7 +15,7 @@ from typing import Final
 from sagemaker_ssd.contract.environment import WEIGHTS_SOURCE_VARIABLE, WEIGHTS_VARIABLE
 from sagemaker_ssd.contract.paths import HYPERPARAMETERS_FILE
 from sagemaker_ssd.errors import UserError, listed, shown
-from sagemaker_ssd.files import sha256
+from sagemaker_ssd.files import sha256, write_json
 
 DEFAULTS: Final = "defaults.json"
 
@@ -91,6 +91,14 @@ def default_sources(folder: Path | None = None) -> dict[str, str]:
     except (OSError, ValueError, RecursionError):
         return {}
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def set_default_source(base_network: str, source: str, folder: Path) -> None:
+    """Let jobs of a network start from a source where nobody names another; raises OSError."""
+    path = folder / DEFAULTS
+    write_json(path, {**default_sources(folder), base_network: source})
+    # For whoever runs the program, whatever the installer's umask.
+    path.chmod(0o644)
 
 
 def source_to_use(base_network: str) -> str | None:

@@ -64,7 +64,7 @@ def _ensure(wanted: list[str]) -> None:
 
     Of several sources of a network the first one is what jobs use from then on.
     """
-    from sagemaker_ssd.contract.weights import default_sources, weights_folder
+    from sagemaker_ssd.contract.weights import DEFAULTS, default_sources, set_default_source, weights_folder
 
     first: dict[str, Source] = {}
     for source, exact in _wanted(wanted).items():
@@ -76,9 +76,10 @@ def _ensure(wanted: list[str]) -> None:
             first.setdefault(source.base_network, source)
     for network, source in first.items():
         if default_sources().get(network) != source.name:
-            from sagemaker_ssd.weights.install import set_default
-
-            set_default(source, weights_folder())
+            try:
+                set_default_source(network, source.name, weights_folder())
+            except OSError as error:
+                raise UserError(f"cannot write {weights_folder() / DEFAULTS}: {error.strerror}") from error
 
 
 def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:

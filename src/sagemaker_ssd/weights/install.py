@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
 from sagemaker_ssd.artifacts.onnx_file import onnx_model
-from sagemaker_ssd.contract.weights import DEFAULTS, default_sources, installed_sources
+from sagemaker_ssd.contract.weights import installed_sources, set_default_source
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import is_disk_full, sha256
 from sagemaker_ssd.pretrained.conversion import converted_file
@@ -61,16 +61,6 @@ def parameters_of(source: Source, file: Path, scratch: Path) -> Parameters:
     return keras_vgg16({tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer})
 
 
-def set_default(source: Source, store: Path) -> None:
-    """Let jobs of the source's network start from it where nobody names another; raises UserError."""
-    defaults = {**default_sources(store), source.base_network: source.name}
-    try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=store) as temporary:
-            _write_json(Path(temporary) / DEFAULTS, defaults, store)
-    except OSError as error:
-        raise UserError(f"cannot write {store / DEFAULTS}: {error.strerror}") from error
-
-
 def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> Path:
     missing = [folder for folder in (store, *store.parents) if not folder.exists()]
     store.mkdir(parents=True, exist_ok=True)
@@ -93,18 +83,15 @@ def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> 
         }
         new.chmod(_FILE_MODE)
         new.replace(path)
-        _write_json(Path(temporary) / note.name, facts, store)
+        new_note = Path(temporary) / note.name
+        new_note.write_text(json.dumps(facts, indent=1) + "\n")
+        new_note.chmod(_FILE_MODE)
+        new_note.replace(note)
     for made in missing:
         made.chmod(_FOLDER_MODE)
     _remove_earlier(source, store)
-    set_default(source, store)
+    set_default_source(source.base_network, source.name, store)
     return path
-
-
-def _write_json(new: Path, content: dict[str, str], store: Path) -> None:
-    new.write_text(json.dumps(content, indent=1) + "\n")
-    new.chmod(_FILE_MODE)
-    new.replace(store / new.name)
 
 
 def _remove_earlier(source: Source, store: Path) -> None:
