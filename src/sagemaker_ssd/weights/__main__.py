@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,18 @@ def _ensure(wanted: list[str]) -> None:
 def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
     _check_file(file)
     from sagemaker_ssd.contract.weights import weights_folder
-    from sagemaker_ssd.weights.install import install
+    from sagemaker_ssd.weights.download import check, download
 
-    print(install(source, folder or weights_folder(), file))
+    with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
+        if file is None:
+            file, origin = download(source, Path(temporary))
+        else:
+            check(source, file)
+            origin = f"the file {file.name}"
+        # MXNet is loaded only where there is something to convert.
+        from sagemaker_ssd.weights.install import install
+
+        print(install(source, folder or weights_folder(), file, origin))
     print(source.label)
 
 

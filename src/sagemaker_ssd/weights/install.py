@@ -1,4 +1,4 @@
-"""Installs a source's weights: its file downloaded or from the disk, checked, converted, noted where it came from."""
+"""Installs a source's weights: its file converted, written, and noted where it came from."""
 
 import json
 import tempfile
@@ -17,7 +17,6 @@ from sagemaker_ssd.files import is_disk_full, sha256
 from sagemaker_ssd.pretrained.conversion import converted_file
 from sagemaker_ssd.pretrained.keras import keras_vgg16
 from sagemaker_ssd.ssd.initial_values import Parameters
-from sagemaker_ssd.weights.download import check, download
 from sagemaker_ssd.weights.sources import Source
 
 # For whoever runs the program, whatever the installer's umask.
@@ -25,30 +24,25 @@ _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
 
 
-def install(source: Source, store: Path, file: Path | None = None) -> Path:
+def install(source: Source, store: Path, file: Path, origin: str) -> Path:
     """Put a source's weights into the folder `store`, beside those of others, and return the .params file.
 
-    They are what jobs of the network use from then on, unless another source is named. file: the source's file where
-    it is on this disk already. Raises UserError.
+    They are what jobs of the network use from then on, unless another source is named. file: the source's own one, its
+    checksum compared already. origin: where it came from. Raises UserError.
     """
     with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
-        if file is None:
-            file, origin = download(source, Path(temporary))
-        else:
-            origin = f"the file {file.name}"
-            check(source, file)
         parameters = parameters_of(source, file, Path(temporary))
-        try:
-            return _write(source, origin, parameters, store)
-        except (OSError, mx.base.MXNetError) as error:
-            if is_disk_full(error):
-                raise UserError(
-                    f"cannot write the weights to {store}: the disk is full, or a quota or the limit on a file's size "
-                    "(ulimit -f) is reached; make room there, or name another folder with --output"
-                ) from error
-            if isinstance(error, OSError):
-                raise UserError(f"cannot write the weights to {store}: {error.strerror}") from error
-            raise
+    try:
+        return _write(source, origin, parameters, store)
+    except (OSError, mx.base.MXNetError) as error:
+        if is_disk_full(error):
+            raise UserError(
+                f"cannot write the weights to {store}: the disk is full, or a quota or the limit on a file's size "
+                "(ulimit -f) is reached; make room there, or name another folder with --output"
+            ) from error
+        if isinstance(error, OSError):
+            raise UserError(f"cannot write the weights to {store}: {error.strerror}") from error
+        raise
 
 
 def parameters_of(source: Source, file: Path, scratch: Path) -> Parameters:
