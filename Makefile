@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-sdk test-faults bench bench-torchvision
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-weights test-sdk test-faults bench bench-torchvision
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
 # `json.py` in this folder is not taken for Python's own.
@@ -11,7 +11,9 @@ JOB := local_test/opt_ml
 SAMPLE ?=
 UV_VERSION := 0.13.9
 
-# ImageNet weights to install, NETWORK or NETWORK=SOURCE ...; `python -m sagemaker_ssd.weights list` names the sources.
+# Weights to install, NETWORK or NETWORK=SOURCE ..., of several sources of a network the one to use first;
+# `python -m sagemaker_ssd.weights list` names the sources. resnet-50's are on no package registry, so that a build
+# does not ask for them by itself: it must not fail where their addresses cannot be reached.
 WEIGHTS ?= vgg-16
 # Their checksums and licences, for the image's label; needs no more than a Python. No label is a wrong WEIGHTS, which
 # the tool has told: the image's build would find out at its end.
@@ -30,7 +32,7 @@ BUILD = $(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(or
     --build-arg WEIGHTS="$(WEIGHTS)" --build-arg WEIGHTS_LABEL="$(WEIGHTS_LABEL)" $(BUILD_OPTIONS)
 
 help:
-	@echo "make setup   make the environment in $(VENV) from the lock files, with ImageNet weights (WEIGHTS=$(WEIGHTS))"
+	@echo "make setup   make the environment in $(VENV) from the lock files, with weights (WEIGHTS=\"$(WEIGHTS)\")"
 	@echo "make train   draw a small data set and train on it, here"
 	@echo "make test    run the tests that need no Docker"
 	@echo "make lint    check style and types"
@@ -38,6 +40,7 @@ help:
 	@echo "make lock    resolve the lock files again (after a change of the dependencies in pyproject.toml)"
 	@echo "make image   build the image sagemaker-ssd:cpu; make image-gpu: sagemaker-ssd:gpu"
 	@echo "make test-long   run the tests that need minutes each: interrupted jobs, several hosts"
+	@echo "make test-weights   compare the conversion of torchvision's SSD300 with torchvision, in 6 GB of its own"
 	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
 	@echo "make test-gpu   try this machine's NVIDIA GPUs with sagemaker-ssd:gpu, in ten minutes"
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
@@ -66,11 +69,15 @@ train: setup
 	SAGEMAKER_BASE_DIR="$(CURDIR)/$(JOB)" ./train
 
 test: setup
-	$(VENV)/bin/python -P -m pytest tests -m "not long" --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(VENV)/bin/python -P -m pytest tests -m "not long" --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
 # What takes longer than `make test` may: whole jobs that are stopped, resumed or fed, and several hosts.
 test-long: setup
-	$(VENV)/bin/python -P -m pytest tests -m long --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(VENV)/bin/python -P -m pytest tests -m long --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+
+# The conversion of torchvision's SSD300 beside torchvision itself, on random values.
+test-weights: setup .venv-torchvision/.complete
+	$(VENV)/bin/python -P -m pytest tests/torchvision_weights
 
 # Takes more than an hour on two cores.
 test-faults: setup image
@@ -95,10 +102,11 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
 
-# The input compared with torchvision's, in an environment of 6 GB: torchvision's wheels bring CUDA.
+# The input compared with torchvision's.
 bench-torchvision: setup .venv-torchvision/.complete
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
 
+# 6 GB: torchvision's wheels bring CUDA.
 .venv-torchvision/.complete:
 	rm -rf .venv-torchvision
 	"$(PYTHON)" -m venv .venv-torchvision

@@ -31,7 +31,8 @@ ALLOWED = {
     "training": {"errors"},
     # The names of the model's files are the contract's.
     "artifacts": {"contract", "files", "errors"},
-    "pretrained": {"ssd", "errors"},
+    # Files from elsewhere are read and converted.
+    "pretrained": {"artifacts", "ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
     "scoring": {"batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores", "progress"},
     "report": {"scoring", "boxes", "files", "errors"},

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs ImageNet weights into ./weights for the image: fetch_weights.sh ENVIRONMENT WEIGHTS LABEL
+# Installs pre-trained weights into ./weights for the image: fetch_weights.sh ENVIRONMENT WEIGHTS LABEL
 # WEIGHTS is NETWORK or NETWORK=SOURCE ..., LABEL what the image will say about them. Run in /build.
 set -eu
 environment=$1

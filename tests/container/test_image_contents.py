@@ -28,6 +28,15 @@ def test_entry_point_environment_and_labels(engine: Engine):
     assert labels["revision"]
 
 
+def test_the_weights_are_those_of_the_label_and_nothing_else(engine: Engine):
+    label = engine.inspect()["Config"]["Labels"]["sagemaker-ssd.weights"]
+    names = [entry.partition(",")[0].replace(": ", "-") for entry in label.split("; ") if entry != "none"]
+    files = {f"{name}.{kind}" for name in names for kind in ("params", "json")} | (
+        {"defaults.json"} if names else set()
+    )
+    assert set(engine.shell("ls /opt/sagemaker-ssd/share/sagemaker-ssd/weights").split()) == files
+
+
 def test_train_on_path_is_this_programs(engine: Engine):
     assert engine.shell("command -v train; command -v python3").split() == [
         "/usr/local/bin/train",

@@ -52,6 +52,24 @@ def test_weights_of_a_model(tree, content):
     assert pretrained_file(tree.read().pretrained_channel) == archive
 
 
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        (["vgg16-7.onnx", "LICENSE"], "vgg16-7.onnx"),
+        (["deep/ssd300_vgg16_coco-b556d3b4.pth", "deep/.hidden"], "deep/ssd300_vgg16_coco-b556d3b4.pth"),
+        (["weights.PT"], "weights.PT"),
+        # By its content alone.
+        (["downloaded"], "downloaded"),
+    ],
+)
+def test_weights_of_other_programs(tree, files, chosen):
+    tree.hyperparameters["use_pretrained_model"] = "1"
+    tree.channels["pretrained"] = {}
+    for name in files:
+        tree.file(f"pretrained/{name}")
+    assert pretrained_file(tree.read().pretrained_channel) == tree.data / "pretrained" / chosen
+
+
 def test_neither(tree):
     job = tree.read()
     assert (job.model_channel, job.pretrained_channel) == (None, None)
@@ -108,10 +126,12 @@ FOLDER_FAULTS = [
     ("model", [], "the folder holds no files; the data of the model channel must be there"),
     ("pretrained", ["x.params", PARAMETERS], SEVERAL.format(f"{PARAMETERS} and x.params")),
     ("pretrained", ["model.tar.gz", "x.params"], SEVERAL.format("model.tar.gz and x.params")),
+    ("pretrained", ["resnet50-v2-7.onnx", "x.pth"], SEVERAL.format("resnet50-v2-7.onnx and x.pth")),
     (
         "pretrained",
-        ["x.pth"],
-        "there is no .params file, but 1 .pth; the channel must hold one, or the model.tar.gz of a training job",
+        ["x.h5", "x.txt"],
+        "there is no .params, .onnx or .pth file, but 1 .h5 and 1 .txt; the channel must hold one, or the model.tar.gz "
+        "of a training job",
     ),
 ]
 

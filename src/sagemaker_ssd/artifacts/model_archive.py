@@ -26,6 +26,7 @@ _PIECE: Final = 1 << 20
 # A name has at most 4,096 bytes; what else tar writes into a header is shorter.
 _LONGEST_HEADER: Final = 1 << 16
 _ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
+_GZIP_START: Final = b"\x1f\x8b"
 _NAMED: Final = 4
 _AGAIN: Final = "copy or upload it again"
 _PACK: Final = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} {CONFIGURATION}`"
@@ -48,6 +49,17 @@ def read_stored_model(file: Path, shown_as: str, scratch: Path) -> StoredModel:
     if file.suffix.lower() == ".params":
         arrays = read_parameter_file(file, shown_as)
         return StoredModel(*arguments_and_states(arrays), _configuration_of(file))
+    return read_archive(file, shown_as, scratch)
+
+
+def starts_like_archive(head: bytes) -> bool:
+    """Say whether a file that begins with these 512 bytes is a gzip file or a tar archive."""
+    # ustar stands in every header that a tar of the last decades writes.
+    return head.startswith(_GZIP_START) or head[257:262] == b"ustar"
+
+
+def read_archive(file: Path, shown_as: str, scratch: Path) -> StoredModel:
+    """Read the archive of a model, whatever its name; as `read_stored_model`."""
     with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
         model = unpack_model(file, shown_as, Path(unpacked))
         arrays = read_parameter_file(model.parameters, f"{shown_as}: {model.parameters_name}")
@@ -106,7 +118,7 @@ class BoundedArchive:
 
     def __init__(self, path: Path, *, most: int, most_headers: int) -> None:
         self._file = path.open("rb")
-        self.compressed = self._file.peek(2)[:2] == b"\x1f\x8b"
+        self.compressed = self._file.peek(2)[:2] == _GZIP_START
         self._stream = gzip.GzipFile(fileobj=self._file) if self.compressed else self._file
         self._most, self._headers_left = most, most_headers
 

@@ -19,6 +19,9 @@ IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 ANNOTATION_SUFFIXES: Final = frozenset({".json"})
 PARAMETERS_SUFFIXES: Final = frozenset({".params"})
 ARCHIVE_SUFFIXES: Final = frozenset({".gz", ".tgz", ".tar"})
+# Of what the channel `pretrained` takes beside those of a model. What a file is, its content says; the names only tell
+# it from what lies beside it.
+WEIGHTS_SUFFIXES: Final = frozenset({".onnx", ".pth", ".pt"})
 # The built-in's name, as that of the parameters. S3 has a job's output.tar.gz next to its model.tar.gz, and people put
 # deploy_model_algo_1-0000.params next to the parameters that it was made from.
 MODEL_ARCHIVE: Final = "model.tar.gz"
@@ -74,15 +77,21 @@ def list_models(folder: Path) -> FileListing:
 
 
 def list_pretrained(folder: Path) -> FileListing:
-    """List the .params file below `folder`, or the model.tar.gz; one found is the right one. Raises OSError."""
-    return _list_preferred(folder, None)
+    """List the file of weights below `folder`, or the model.tar.gz; one found is the right one. Raises OSError.
+
+    A file of any other name is one where it is the only file.
+    """
+    listing = _list_preferred(folder, None, WEIGHTS_SUFFIXES)
+    if not listing.found and listing.others.total() == 1:
+        listing.found = [Path(entry.path) for entry in _walk(folder)]
+    return listing
 
 
-def _list_preferred(folder: Path, parameters_name: str | None) -> FileListing:
-    """List archives and .params files, of several the one with its usual name."""
-    listing = list_files(folder, ARCHIVE_SUFFIXES | PARAMETERS_SUFFIXES, _SEVERAL)
+def _list_preferred(folder: Path, parameters_name: str | None, also: frozenset[str] = frozenset()) -> FileListing:
+    """List archives, .params files and those with a suffix of `also`, of several the one with its usual name."""
+    listing = list_files(folder, ARCHIVE_SUFFIXES | PARAMETERS_SUFFIXES | also, _SEVERAL)
     archives = [file for file in listing.found if file.suffix.lower() in ARCHIVE_SUFFIXES]
-    parameters = [file for file in listing.found if file.suffix.lower() in PARAMETERS_SUFFIXES]
+    parameters = [file for file in listing.found if file.suffix.lower() not in ARCHIVE_SUFFIXES]
     listing.found = _preferred(archives, MODEL_ARCHIVE) + _preferred(parameters, parameters_name)
     return listing
 
@@ -162,11 +171,11 @@ def check_model(folder: Path, base: Path, diagnostics: Diagnostics) -> None:
 
 
 def check_pretrained(folder: Path, base: Path, diagnostics: Diagnostics) -> None:
-    """Add a fault unless there is exactly one .params file, or the archive of a model."""
+    """Add a fault unless there is exactly one file of weights, or the archive of a model."""
     listing = _listed(folder, base, lambda: list_pretrained(folder), diagnostics)
     if listing is not None:
         hint = f"the channel must hold one, or the {MODEL_ARCHIVE} of a training job"
-        _check_only_one(folder, base, ".params file", listing, hint, diagnostics)
+        _check_only_one(folder, base, ".params, .onnx or .pth file", listing, hint, diagnostics)
 
 
 def _listed(

@@ -319,7 +319,7 @@ def model_file(folder: Path) -> Path:
 
 
 def pretrained_file(folder: Path) -> Path:
-    """Give the .params file or the archive of a checked pretrained channel; raises UserError when it is gone."""
+    """Give the file of weights or the archive of a checked pretrained channel; raises UserError when it is gone."""
     return _only(list_pretrained(folder), folder)
 
 

@@ -22,6 +22,8 @@ PIPE_VARIABLE: Final = "SAGEMAKER_SSD_PIPE_SECONDS"
 DEFAULT_PIPE_SECONDS: Final = 600.0
 # The folder of the installed weights, where it is not the Python environment's own.
 WEIGHTS_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS"
+# Of several installed sources of weights the one that a job starts from: SOURCE, or NETWORK=SOURCE ... as WEIGHTS has.
+WEIGHTS_SOURCE_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS_SOURCE"
 
 # What SageMaker sets where it runs a job itself. The local modes of its SDK, versions 2 and 3, set TRAINING_JOB_NAME
 # alone.

@@ -111,7 +111,9 @@ class SpecifiedHyperparameters(BaseModel):
     overlap_threshold: PositiveFraction = Field(
         0.5, description="overlap (IoU) from which a detection counts as right in validation:mAP"
     )
-    use_pretrained_model: ZeroOrOne = Field(True, description="start from ImageNet weights (1) or from random ones (0)")
+    use_pretrained_model: ZeroOrOne = Field(
+        True, description="start from pre-trained weights (1) or from random ones (0)"
+    )
     weight_decay: Annotated[Float, Field(ge=0, lt=1)] = Field(
         0.0005, description="weight decay of sgd and rmsprop; the other optimizers ignore it"
     )

@@ -1,20 +1,28 @@
-"""The pre-trained weights that are installed with the program, when the image or the .venv is made."""
+"""The pre-trained weights that are installed with the program, when the image or the .venv is made.
+
+In their folder a network has two files for each of its sources: NETWORK-SOURCE.params, and NETWORK-SOURCE.json, the
+note that says what it is. Until 0.2.0 there was one source for a network, whose files had the network's name alone.
+defaults.json says which source of a network a job starts from where nobody names one.
+"""
 
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from sagemaker_ssd.contract.environment import WEIGHTS_VARIABLE
+from sagemaker_ssd.contract.environment import WEIGHTS_SOURCE_VARIABLE, WEIGHTS_VARIABLE
 from sagemaker_ssd.contract.paths import HYPERPARAMETERS_FILE
-from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.files import sha256
+from sagemaker_ssd.errors import UserError, listed, shown
+from sagemaker_ssd.files import sha256, write_json
+
+DEFAULTS: Final = "defaults.json"
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """The installed weights of one base network.
+    """The installed weights of one source of a base network.
 
     parameters: a .params file with this program's names. facts: source, checksum, licence and the like, from the note
     that is installed with it.
@@ -38,41 +46,120 @@ def weights_folder() -> Path:
     return Path(os.environ.get(WEIGHTS_VARIABLE) or Path(sys.prefix) / "share" / "sagemaker-ssd" / "weights")
 
 
-def stored_weights(base_network: str) -> StoredWeights | None:
-    """Return the installed weights of a base network, None without any; raises UserError when their note is damaged."""
-    parameters = weights_folder() / f"{base_network}.params"
-    note = parameters.with_suffix(".json")
+def installed_sources(base_network: str, folder: Path | None = None) -> dict[str, Path]:
+    """Return the sources of which a network has both files, whole or damaged: the note of each by the source's name."""
+    notes: dict[str, Path] = {}
+    for note in sorted((folder or weights_folder()).glob(f"{base_network}*.json")):
+        # A note of an earlier version has no source in its name.
+        named = note.stem.removeprefix(base_network).removeprefix("-")
+        source = named or _source_in(note)
+        if note.with_suffix(".params").exists():
+            notes.setdefault(source, note)
+    return notes
+
+
+def _source_in(note: Path) -> str:
+    """Return the source that a note of an earlier version names, "" where it is damaged."""
+    try:
+        return _facts(note).get("source", "")
+    except UserError:
+        return ""
+
+
+def _facts(note: Path) -> dict[str, str]:
     try:
         facts = json.loads(note.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
         raise damaged(note, f"it cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):
         raise damaged(note, "it is not a JSON object")
-    if not parameters.exists():
-        return None
-    return StoredWeights(parameters, {str(name): str(value) for name, value in facts.items()})
+    return {str(name): str(value) for name, value in facts.items()}
+
+
+def stored_weights(base_network: str, source: str) -> StoredWeights | None:
+    """Return the installed weights of a source, None without any; raises UserError when their note is damaged."""
+    note = installed_sources(base_network).get(source)
+    return None if note is None else StoredWeights(note.with_suffix(".params"), _facts(note))
+
+
+def default_sources(folder: Path | None = None) -> dict[str, str]:
+    """Return network -> the source that is used where nobody names one, as installing left it; {} where unreadable."""
+    try:
+        found = json.loads(((folder or weights_folder()) / DEFAULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def set_default_source(base_network: str, source: str, folder: Path) -> None:
+    """Let jobs of a network start from a source where nobody names another; raises OSError."""
+    path = folder / DEFAULTS
+    write_json(path, {**default_sources(folder), base_network: source})
+    # For whoever runs the program, whatever the installer's umask.
+    path.chmod(0o644)
+
+
+def source_to_use(base_network: str) -> str | None:
+    """Return the installed source that a job of a network starts from, None where none is installed.
+
+    It is the one that the environment variable names, else the default, else the only one. Raises UserError, which
+    names what is installed.
+    """
+    there = list(installed_sources(base_network))
+    named = _named_source(base_network)
+    if named is not None:
+        if named not in there:
+            choice = f"{listed(there)} is" if there else "none is"
+            raise UserError(
+                f"environment variable {WEIGHTS_SOURCE_VARIABLE} names the source {shown(named)} for {base_network}, "
+                f"but in {weights_folder()} {choice} installed: name an installed one, or install it (make image "
+                f"WEIGHTS={base_network}={named}; on a laptop: python -m sagemaker_ssd.weights fetch {base_network} "
+                f"--source {named})"
+            )
+        return named
+    default = default_sources().get(base_network)
+    if default in there:
+        return default
+    if len(there) < 2:
+        return there[0] if there else None
+    raise UserError(
+        f"{weights_folder()} holds weights for {base_network} from {listed(there, 'and')}, and no {DEFAULTS} that says "
+        f"which are used: name one in the environment variable {WEIGHTS_SOURCE_VARIABLE}"
+    )
+
+
+def _named_source(base_network: str) -> str | None:
+    """Read the variable: SOURCE for whatever network, or NETWORK=SOURCE for each."""
+    found = None
+    for word in os.environ.get(WEIGHTS_SOURCE_VARIABLE, "").split():
+        network, sign, source = word.partition("=")
+        if not sign or network == base_network:
+            found = source if sign else word
+    return found
 
 
 def required_weights(base_network: str) -> StoredWeights:
-    """Return the installed weights of a base network; raises UserError, which says what to do without them."""
-    weights = stored_weights(base_network)
+    """Return the installed weights that a job starts from; raises UserError, which says what to do without them."""
+    source = source_to_use(base_network)
+    weights = None if source is None else stored_weights(base_network, source)
     if weights is None:
         raise UserError(
             f"{HYPERPARAMETERS_FILE}: use_pretrained_model is 1, but no ImageNet weights for {base_network} are "
             f"installed in {weights_folder()}: build the image with them (make image WEIGHTS={base_network}), or fetch "
             f"them on a laptop (python -m sagemaker_ssd.weights fetch {base_network}), or give a `pretrained` channel "
-            "with a .params file, or set use_pretrained_model to 0"
+            "with a file of weights, or set use_pretrained_model to 0"
         )
     return weights
 
 
 def damaged(file: Path, reason: str) -> UserError:
-    """Make the error of a damaged installed file, which is named after its network."""
+    """Make the error of a damaged installed file, which is named after its network and its source."""
+    network = next((name for name in ("vgg-16", "resnet-50") if file.stem.startswith(name)), file.stem)
+    source = file.stem.removeprefix(network).removeprefix("-")
+    option = f" --source {source}" if source else ""
     return UserError(
-        f"{file} is damaged: {reason}. Install the weights again (python -m sagemaker_ssd.weights fetch {file.stem}), "
-        "or build the image again"
+        f"{file} is damaged: {reason}. Install the weights again (python -m sagemaker_ssd.weights fetch "
+        f"{network}{option}), or build the image again"
     )

@@ -1,51 +1,121 @@
-"""From the parameters of a file, whoever wrote it, to values for one of our trunks: recognises and converts them."""
+"""From a file of parameters, whoever wrote it, to values for one of our networks: recognises and converts them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import mxnet as mx
+import onnx
 
+from sagemaker_ssd.artifacts.model_archive import read_archive, starts_like_archive
+from sagemaker_ssd.artifacts.onnx_file import read_onnx_file, starts_like_onnx
+from sagemaker_ssd.artifacts.params_file import read_parameter_file
+from sagemaker_ssd.artifacts.torch_file import read_torch_file, starts_like_torch
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.gluoncv import USABLE, from_gluoncv, recognise_gluoncv
 from sagemaker_ssd.pretrained.mxnet_ssd import from_mxnet_ssd, recognise_mxnet_ssd
-from sagemaker_ssd.pretrained.trunk import as_parameters, some
+from sagemaker_ssd.pretrained.onnx_networks import ZOO_NAMES, OtherStructureError, find_trunk, from_onnx
+from sagemaker_ssd.pretrained.torchvision_ssd import from_torchvision_ssd, recognise_torchvision_ssd
+from sagemaker_ssd.pretrained.trunk import Values, as_parameters, some
 from sagemaker_ssd.ssd.initial_values import Parameters
 
-_ACCEPTED = {
+_ACCEPTED: Final = {
     "vgg-16": "a model of this program or of the built-in algorithm with vgg-16, mxnet-ssd's vgg16_reduced, MXNet's"
-    " vgg16, GluonCV's vgg16_atrous or vgg16",
+    " vgg16, GluonCV's vgg16_atrous or vgg16, its vgg16 in ONNX, torchvision's ssd300_vgg16",
     "resnet-50": "a model of this program or of the built-in algorithm with resnet-50, MXNet's resnet-50, GluonCV's"
-    " resnet50_v2",
+    " resnet50_v2, the same in ONNX",
 }
+_DETECTOR: Final = "torchvision ssd300_vgg16"
+# As many bytes as tell a tar archive.
+_HEAD: Final = 512
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A file's values under our names: `parameters`, the `layout` they were found in, and `notes` on what changed."""
+    """A file's values under our names: `parameters`, the `layout` they were found in, and `notes` on what changed.
+
+    left_out: the file's names of the values that are not used.
+    """
 
     parameters: Parameters
     layout: str
     notes: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
-def converted(arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: str) -> Converted:
+def converted_file(file: Path, base_network: str, shown_as: str, scratch: Path) -> Converted:
+    """Return values for the network of `base_network` ("vgg-16" or "resnet-50") from a file, told by its content.
+
+    The file: .params, ONNX, a state dictionary of PyTorch, or the archive of a model. shown_as: its name in messages.
+    scratch: folder for temporary files. Raises UserError as `converted` does and for damaged files, and OSError.
+    """
+    with file.open("rb") as opened:
+        head = opened.read(_HEAD)
+    if starts_like_onnx(head):
+        return _converted_onnx(read_onnx_file(file, shown_as), base_network, shown_as)
+    if starts_like_torch(head):
+        tensors = read_torch_file(file, shown_as)
+        # Numbers of other kinds, such as counters, are no parameters.
+        arrays = {name: mx.nd.array(array) for name, array in tensors.items() if array.dtype.kind == "f"}
+        return converted(arrays, base_network, shown_as, others=[name for name in tensors if name not in arrays])
+    if starts_like_archive(head):
+        stored = read_archive(file, shown_as, scratch)
+        return converted({**stored.arguments, **stored.states}, base_network, shown_as)
+    return converted(read_parameter_file(file, shown_as), base_network, shown_as)
+
+
+def converted(
+    arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: str, others: Sequence[str] = ()
+) -> Converted:
     """Return values for the trunk of `base_network` ("vgg-16" or "resnet-50") from a file's arrays.
 
-    arrays: as the file names them, with or without `arg:` and `aux:`. shown_as: the file's name in messages.
-    Detection heads and extra layers are kept where they have our names. Raises UserError: the file is of another
-    network or of none that is known, or a parameter of the trunk is missing or has another shape.
+    arrays: as the file names them, with or without `arg:` and `aux:`. shown_as: the file's name in messages. others:
+    what else is in the file. Detection heads and extra layers are kept where they have our names, or are those of
+    torchvision's SSD300. Raises UserError: the file is of another network or of none that is known, or a parameter is
+    missing or has another shape.
     """
     bare = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in arrays.items()}
+    if recognise_torchvision_ssd(bare):
+        if base_network == "vgg-16":
+            values, notes, left_out = from_torchvision_ssd(bare, shown_as)
+            return _result(values, _DETECTOR, notes, [*left_out, *others])
+        raise UserError(_refusal(_DETECTOR, sorted(bare), base_network, shown_as))
     under_our_names = recognise_mxnet_ssd(bare)
     if under_our_names == base_network:
-        values, layout, notes = from_mxnet_ssd(bare, base_network, shown_as)
-        return Converted(as_parameters(values), layout, tuple(notes))
+        values, layout, notes, left_out = from_mxnet_ssd(bare, base_network, shown_as)
+        return _result(values, layout, notes, [*left_out, *others])
     of_zoo = None if under_our_names else recognise_gluoncv(bare)
     if of_zoo and USABLE.get(of_zoo.name) == base_network:
-        values, notes = from_gluoncv(bare, of_zoo, base_network, shown_as)
-        return Converted(as_parameters(values), f"GluonCV {of_zoo.name}", tuple(notes))
+        values, notes, left_out = from_gluoncv(bare, of_zoo, base_network, shown_as)
+        return _result(values, f"GluonCV {of_zoo.name}", notes, [*left_out, *others])
     seems = under_our_names or (f"GluonCV's {of_zoo.name}" if of_zoo else None)
     raise UserError(_refusal(seems, sorted(bare), base_network, shown_as))
+
+
+def _converted_onnx(model: onnx.ModelProto, base_network: str, shown_as: str) -> Converted:
+    try:
+        values, notes, left_out = from_onnx(model, base_network, shown_as)
+    except OtherStructureError as error:
+        accepted = f"Accepted for base_network {base_network}: {_ACCEPTED[base_network]}."
+        for other in ZOO_NAMES.keys() - {base_network}:
+            if _is_of(model, other):
+                raise UserError(f"{shown_as}: seems to be {other} in ONNX, not {base_network}. {accepted}") from error
+        raise UserError(f"{shown_as}: is no {ZOO_NAMES[base_network]} in ONNX: {error}. {accepted}") from error
+    return _result(values, f"ONNX {ZOO_NAMES[base_network]}", notes, left_out)
+
+
+def _is_of(model: onnx.ModelProto, base_network: str) -> bool:
+    try:
+        find_trunk(model, base_network)
+    except OtherStructureError:
+        return False
+    return True
+
+
+def _result(values: Values, layout: str, notes: list[str], left_out: list[str]) -> Converted:
+    told = [f"left out: {some(left_out)}"] if left_out else []
+    return Converted(as_parameters(values), layout, (*notes, *told), tuple(left_out))
 
 
 def _refusal(seems: str | None, names: list[str], base_network: str, shown_as: str) -> str:

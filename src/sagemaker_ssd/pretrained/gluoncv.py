@@ -7,20 +7,20 @@ from typing import Any
 
 import mxnet as mx
 import numpy as np
-from numpy.typing import NDArray
 
 from sagemaker_ssd.pretrained.trunk import (
     FULL_SHAPES,
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
     SUB_SAMPLED_NOTE,
     Shape,
     Values,
-    fit_pixels,
-    some,
+    fit_resnet,
+    fit_vgg,
     sub_sampled,
     take,
     trunk_shapes,
 )
-from sagemaker_ssd.ssd.resnet50 import BATCH_NORM_EPS
 
 # The networks that can be converted, and whose trunk each of them is.
 USABLE = {"vgg16_atrous": "vgg-16", "vgg16": "vgg-16", "resnet50_v2": "resnet-50"}
@@ -36,9 +36,6 @@ _ZOO = (
 # A file may lack a few parameters. The convolutions alone must not do: in the naming without a prefix, vgg16 and
 # vgg16_atrous share those 26 of 32 names and read other pixels.
 _LEAST_OVERLAP = 0.85
-# GluonCV's networks read RGB minus this mean, over this deviation (its ImageNet transform, in 0-255).
-_MEAN = np.multiply([0.485, 0.456, 0.406], 255, dtype=np.float64)
-_DEVIATION = np.multiply([0.229, 0.224, 0.225], 255, dtype=np.float64)
 # Of gluon's BatchNorm.
 _THEIR_EPS = 1e-5
 
@@ -147,38 +144,10 @@ def _resnet_parameters(network: ZooNetwork) -> dict[str, Any]:
     return named
 
 
-def _fit_vgg(values: Values, deviation: NDArray[np.float64]) -> list[str]:
-    """Change `values` in place to our pixels; return what was changed."""
-    notes = [f"conv1_1 fitted to pixels minus (123, 117, 104) instead of {tuple(_MEAN.round(3))}"]
-    if not np.allclose(deviation, 1):
-        notes = [f"{notes[0]} over {tuple(deviation.round(3))}"]
-    fit_pixels(values, tuple(_MEAN), tuple(deviation))
-    return notes
-
-
-def _fit_resnet(values: Values) -> list[str]:
-    """Change `values` in place to our pixels and to our graph's eps; return what was changed.
-
-    gamma / sqrt(variance + eps) stays what it was. bn_data has no gamma in our graph; there the variance takes it up.
-    """
-    mean, variance = (values[f"bn_data_moving_{kind}"].asnumpy().astype(np.float64) for kind in ("mean", "var"))
-    values["bn_data_gamma"] = mx.nd.ones((3,))
-    values["bn_data_moving_mean"] = mx.nd.array(_MEAN + _DEVIATION * mean)
-    values["bn_data_moving_var"] = mx.nd.array(_DEVIATION**2 * (variance + _THEIR_EPS) - BATCH_NORM_EPS)
-    for name in [name for name in values if name.endswith("_gamma") and name != "bn_data_gamma"]:
-        spread = values[f"{name.removesuffix('_gamma')}_moving_var"].asnumpy().astype(np.float64)
-        ratio = np.sqrt((spread + BATCH_NORM_EPS) / (spread + _THEIR_EPS))
-        values[name] = mx.nd.array(values[name].asnumpy() * ratio)
-    return [
-        "bn_data's mean and variance fitted to pixels of 0-255",
-        f"every other BatchNorm's gamma fitted to eps {BATCH_NORM_EPS:g} instead of {_THEIR_EPS:g}",
-    ]
-
-
 def from_gluoncv(
     arrays: Mapping[str, mx.nd.NDArray], network: ZooNetwork, base_network: str, shown_as: str
-) -> tuple[Values, list[str]]:
-    """Return the trunk's values under our names, and what was changed.
+) -> tuple[Values, list[str], list[str]]:
+    """Return the trunk's values under our names, what was changed, and the names that were left out.
 
     network: one of USABLE. relu4_3_scale comes along from vgg16_atrous. Raises UserError.
     """
@@ -190,16 +159,14 @@ def from_gluoncv(
         shapes |= FULL_SHAPES
     values = take(arrays, file_names, shapes, shown_as)
     if network.name == "resnet50_v2":
-        notes = _fit_resnet(values)
+        notes = fit_resnet(values, IMAGENET_MEAN, IMAGENET_DEVIATION, _THEIR_EPS)
     elif network.name == "vgg16":
-        notes = _fit_vgg(values, _DEVIATION)
+        notes = fit_vgg(values, IMAGENET_MEAN, IMAGENET_DEVIATION)
         if reduced := sub_sampled(values):
             values |= reduced
             notes.append(SUB_SAMPLED_NOTE)
     else:
         # The network multiplies its input by a constant that undoes the deviation.
-        scale = values.pop("init_scale", mx.nd.array(_DEVIATION)).asnumpy().reshape(3)
-        notes = _fit_vgg(values, _DEVIATION / scale)
-    if left := sorted(set(arrays) - set(file_names.values())):
-        notes.append(f"left out: {some(left)}")
-    return values, notes
+        scale = values.pop("init_scale", mx.nd.array(IMAGENET_DEVIATION)).asnumpy().reshape(3)
+        notes = fit_vgg(values, IMAGENET_MEAN, np.asarray(IMAGENET_DEVIATION) / scale)
+    return values, notes, sorted(set(arrays) - set(file_names.values()))

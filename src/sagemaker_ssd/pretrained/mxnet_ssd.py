@@ -11,7 +11,6 @@ from sagemaker_ssd.pretrained.trunk import (
     SUB_SAMPLED_NOTE,
     Values,
     fit_pixels,
-    some,
     sub_sampled,
     take,
     trunk_shapes,
@@ -57,8 +56,8 @@ def _depth(layers: _Layers, depths: Mapping[_Layers, int], ours: int) -> int | N
 
 def from_mxnet_ssd(
     arrays: Mapping[str, mx.nd.NDArray], base_network: str, shown_as: str
-) -> tuple[Values, str, list[str]]:
-    """Return the values under our names, the layout's name, and what was changed.
+) -> tuple[Values, str, list[str], list[str]]:
+    """Return the values under our names, the layout's name, what was changed, and the names that were left out.
 
     What a detector has beside its trunk is kept, a classifier's last layers are left out. Raises UserError.
     A VGG-16 whose fc6 has all its 4,096 outputs read pixels minus CAFFE_MEAN; one whose fc6 is reduced already is
@@ -74,6 +73,5 @@ def from_mxnet_ssd(
         values |= sub_sampled(values)
         notes += [f"conv1_1's bias fitted to pixels minus (123, 117, 104) instead of {CAFFE_MEAN}", SUB_SAMPLED_NOTE]
     values |= {name: array for name, array in arrays.items() if _DETECTOR.fullmatch(name)}
-    if left := sorted(set(arrays) - set(values)):
-        notes.append(f"left out: {some(left)}")
-    return values, MODEL_FILES if left or full else OUR_NAMES, notes
+    left_out = sorted(set(arrays) - set(values))
+    return values, MODEL_FILES if left_out or full else OUR_NAMES, notes, left_out

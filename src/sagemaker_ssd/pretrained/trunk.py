@@ -9,6 +9,7 @@ import numpy as np
 from sagemaker_ssd.errors import UserError, problems
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, trunk
+from sagemaker_ssd.ssd.resnet50 import BATCH_NORM_EPS
 
 Shape = tuple[int, ...]
 Values = dict[str, mx.nd.NDArray]
@@ -19,6 +20,10 @@ _STATES: Final = ("_moving_mean", "_moving_var")
 _NAMED: Final = 5
 # The mean of ImageNet's pixels, RGB 0-255, that the VGG authors take off: in Caffe's, Keras's and MXNet's files.
 CAFFE_MEAN: Final = (123.68, 116.779, 103.939)
+# Networks that read RGB of [0, 1] take off this mean and divide by this deviation: GluonCV's, PyTorch's and the ONNX
+# model zoo's "ImageNet" pixels, here in 0-255.
+IMAGENET_MEAN: Final = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGENET_DEVIATION: Final = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 # What the fully connected layers of VGG-16 can look like: as dense layers or as convolutions.
 FULL_SHAPES: Final[dict[str, tuple[Shape, ...]]] = {
     "fc6_weight": ((4096, 25088), (4096, 512, 7, 7)),
@@ -80,6 +85,43 @@ def fit_pixels(values: Values, mean: Sequence[float], deviation: Sequence[float]
     shifted = bias + scaled.sum(axis=(2, 3)) @ (ours - np.asarray(mean))
     values["conv1_1_weight"] = mx.nd.array(scaled, dtype="float32")
     values["conv1_1_bias"] = mx.nd.array(shifted, dtype="float32")
+
+
+def fit_vgg(values: Values, mean: Sequence[float], deviation: Sequence[float]) -> list[str]:
+    """Change conv1_1 in `values` as `fit_pixels` does; return what was changed."""
+    fit_pixels(values, mean, deviation)
+    note = f"conv1_1 fitted to pixels minus (123, 117, 104) instead of {tuple(np.round(mean, 3))}"
+    return [note if np.allclose(deviation, 1) else f"{note} over {tuple(np.round(deviation, 3))}"]
+
+
+def fit_resnet(
+    values: Values, mean: Sequence[float], deviation: Sequence[float], eps: float | Mapping[str, float]
+) -> list[str]:
+    """Change `values` of resnet-50 to RGB of 0-255 and to the eps of our graph; return what was changed.
+
+    mean, deviation: of the pixels, as the values have been trained for. eps: of every BatchNorm, or of each by its
+    name. gamma / sqrt(variance + eps) stays what it was. bn_data has no gamma in our graph: there the variance takes
+    it up, so it must be above 0.
+    """
+    layers = [name.removesuffix("_gamma") for name in values if name.endswith("_gamma")]
+    every = eps if isinstance(eps, Mapping) else dict.fromkeys(layers, eps)
+    centre, spread, scale = (
+        values[f"bn_data_{kind}"].asnumpy().astype(np.float64) for kind in ("moving_mean", "moving_var", "gamma")
+    )
+    values["bn_data_gamma"] = mx.nd.ones(scale.shape)
+    values["bn_data_moving_mean"] = mx.nd.array(np.asarray(mean) + np.asarray(deviation) * centre)
+    fitted = np.square(np.asarray(deviation) / scale) * (spread + every["bn_data"]) - BATCH_NORM_EPS
+    values["bn_data_moving_var"] = mx.nd.array(fitted)
+    for layer in layers:
+        if layer != "bn_data":
+            spread = values[f"{layer}_moving_var"].asnumpy().astype(np.float64)
+            ratio = np.sqrt((spread + BATCH_NORM_EPS) / (spread + every[layer]))
+            values[f"{layer}_gamma"] = mx.nd.array(values[f"{layer}_gamma"].asnumpy() * ratio)
+    others = " or ".join(f"{value:g}" for value in sorted(set(np.round([*every.values()], 9))))
+    return [
+        "bn_data's mean and variance fitted to pixels of 0-255",
+        f"every other BatchNorm's gamma fitted to eps {BATCH_NORM_EPS:g} instead of {others}",
+    ]
 
 
 def sub_sampled(values: Mapping[str, mx.nd.NDArray]) -> Values:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,13 @@ def main() -> int:
     options = _options()
     try:
         if options.command == "label":
-            print("; ".join(_wanted(text).label for text in options.weights) or "none")
+            print("; ".join(source.label for source in _wanted(options.weights)) or "none")
         elif options.command == "fetch":
             _fetch(find_source(options.base_network, options.source), options.output, options.file)
         elif options.command == "ensure":
-            for text in options.weights:
-                if not _is_installed(text):
-                    _fetch(_wanted(text), None, None)
+            _ensure(options.weights)
+        elif options.command == "check":
+            return _check(options)
         else:
             _list()
     except (ValueError, JobError) as error:
@@ -34,60 +35,122 @@ def main() -> int:
     return 0
 
 
-def _wanted(text: str) -> Source:
-    base_network, _, name = text.partition("=")
-    return find_source(base_network, name or None)
+def _wanted(texts: list[str]) -> dict[Source, bool]:
+    """Return the sources of NETWORK[=SOURCE] ..., and whether each is named; raises ValueError.
+
+    A network alone means its first source, and nothing more where another word names a source of it.
+    """
+    words = [(network, source) for network, _, source in (text.partition("=") for text in texts)]
+    named = {network for network, source in words if source}
+    found = ((find_source(network, source or None), bool(source)) for network, source in words)
+    return {source: exact for source, exact in found if exact or source.base_network not in named}
 
 
-def _installed(base_network: str) -> "StoredWeights | None":
-    """Return a network's installed weights; None without any, and for damaged ones, which a line on stderr names."""
+def _installed(source: Source) -> "StoredWeights | None":
+    """Return a source's installed weights; None without any, and for damaged ones, which a line on stderr names."""
     from sagemaker_ssd.contract.weights import stored_weights
 
     try:
-        stored = stored_weights(base_network)
+        stored = stored_weights(source.base_network, source.name)
         if stored is not None:
             stored.check()
     except UserError as error:
         print(f"sagemaker_ssd.weights: {error}", file=sys.stderr)
         return None
-    return stored
+    return stored if stored is not None and stored.facts.get("checksum") == source.checksum else None
 
 
-def _is_of(stored: "StoredWeights | None", source: Source) -> bool:
-    return stored is not None and stored.facts.get("checksum") == source.checksum
+def _ensure(wanted: list[str]) -> None:
+    """Install those of NETWORK[=SOURCE] that are not there; for NETWORK alone any source will do.
 
+    Of several sources of a network the first one is what jobs use from then on.
+    """
+    from sagemaker_ssd.contract.weights import DEFAULTS, default_sources, set_default_source, weights_folder
 
-def _is_installed(text: str) -> bool:
-    """Say whether NETWORK=SOURCE is installed already; for NETWORK alone any source will do."""
-    source = _wanted(text)
-    stored = _installed(source.base_network)
-    return _is_of(stored, source) if "=" in text else stored is not None
+    first: dict[str, Source] = {}
+    for source, exact in _wanted(wanted).items():
+        choice = [source] if exact else [other for other in SOURCES if other.base_network == source.base_network]
+        there = any(_installed(other) for other in choice)
+        if not there:
+            _fetch(source, None, None)
+        if exact or not there:
+            first.setdefault(source.base_network, source)
+    for network, source in first.items():
+        if default_sources().get(network) != source.name:
+            try:
+                set_default_source(network, source.name, weights_folder())
+            except OSError as error:
+                raise UserError(f"cannot write {weights_folder() / DEFAULTS}: {error.strerror}") from error
 
 
 def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
+    _check_file(file)
+    from sagemaker_ssd.contract.weights import weights_folder
+    from sagemaker_ssd.weights.download import check, download
+
+    with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
+        if file is None:
+            file, origin = download(source, Path(temporary))
+        else:
+            check(source, file)
+            origin = f"the file {file.name}"
+        # MXNet is loaded only where there is something to convert.
+        from sagemaker_ssd.weights.install import install
+
+        print(install(source, folder or weights_folder(), file, origin))
+    print(source.label)
+
+
+def _check_file(file: Path | None) -> None:
     if file is not None and file.is_dir():
         raise UserError(f"{file}: is a folder; name the file in it")
     if file is not None and not file.is_file():
         raise UserError(f"{file}: there is no such file")
-    from sagemaker_ssd.contract.weights import weights_folder
-    from sagemaker_ssd.weights.install import install
 
-    print(install(source, folder or weights_folder(), file))
-    print(source.label)
+
+def _check(options: argparse.Namespace) -> int:
+    """Compare a source's conversion with its own file; 0 where they compute the same."""
+    source = find_source(options.base_network, options.source)
+    if options.source is None:
+        source = next(other for other in SOURCES if other.base_network == source.base_network and other.addresses)
+    _check_file(options.file)
+    _check_file(options.picture)
+    from sagemaker_ssd.weights.check import check_conversion
+
+    return check_conversion(source, options.file, options.picture, options.python)
 
 
 def _list() -> None:
-    from sagemaker_ssd.contract.weights import weights_folder
+    from sagemaker_ssd.contract.weights import source_to_use, weights_folder
 
-    found = {network: _installed(network) for network in dict.fromkeys(source.base_network for source in SOURCES)}
+    used = {}
+    for network in dict.fromkeys(source.base_network for source in SOURCES):
+        try:
+            used[network] = source_to_use(network)
+        except UserError as error:
+            print(f"sagemaker_ssd.weights: {error}", file=sys.stderr)
+    rows = [("", "network", "source", "gives", "download", "licence")]
     for source in SOURCES:
-        print(f"{'installed' if _is_of(found[source.base_network], source) else 'not installed':15}{source.label}")
+        state = "" if _installed(source) is None else "installed"
+        if state and used.get(source.base_network) == source.name:
+            state = "used"
+        size = "size unknown" if source.megabytes is None else f"{source.megabytes} MB"
+        rows.append((state, source.base_network, source.name, source.gives, size, source.licence))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))
+    for source in SOURCES:
+        if source.silent:
+            print(
+                f"{source.base_network} {source.name}: its host has been reported not to answer since February 2024; "
+                f"for those who have {source.file}: fetch {source.base_network} --source {source.name} --file FILE"
+            )
     print(f"Folder: {weights_folder()}")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m sagemaker_ssd.weights", description="Installs ImageNet weights for use_pretrained_model=1."
+        prog="python -m sagemaker_ssd.weights", description="Installs pre-trained weights for use_pretrained_model=1."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", help="download, check, convert and install one network's weights")
@@ -98,7 +161,15 @@ def _options() -> argparse.Namespace:
     fetch.add_argument("--output", type=Path, help="folder to install to (default: the environment's own)")
     ensure = commands.add_parser("ensure", help="fetch those of NETWORK[=SOURCE] ... that are not installed")
     ensure.add_argument("weights", nargs="*", metavar="NETWORK[=SOURCE]")
-    commands.add_parser("list", help="say which sources there are and which are installed")
+    commands.add_parser("list", help="say which sources there are, what they give, and which are installed")
+    check = commands.add_parser("check", help="run a source's own file beside its conversion, and compare")
+    check.add_argument("base_network", metavar="NETWORK", help="vgg-16 or resnet-50")
+    check.add_argument("--source", help="the network's first one that is no package, if not given")
+    check.add_argument("--file", type=Path, help="the source's file, where it is on this disk already")
+    check.add_argument("--picture", type=Path, help="a photo, of which a classifier's five best classes are printed")
+    check.add_argument(
+        "--python", default=sys.executable, help="a Python that has torchvision, for coco-ssd (default: this one)"
+    )
     label = commands.add_parser("label", help="print the sources, checksums and licences of NETWORK[=SOURCE] ...")
     label.add_argument("weights", nargs="*", metavar="NETWORK[=SOURCE]")
     return parser.parse_args()

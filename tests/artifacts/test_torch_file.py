@@ -1,0 +1,221 @@
+"""PyTorch's files read without PyTorch: state dictionaries, and everything that is refused."""
+
+import contextlib
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sagemaker_ssd.artifacts.torch_file import read_torch_file
+from sagemaker_ssd.errors import UserError
+from written_torch_files import (
+    DICTIONARY,
+    TENSOR,
+    dictionary,
+    number,
+    numbers,
+    tensor,
+    text,
+    write_old_file,
+    write_torch_file,
+    zip_file,
+)
+
+DRAW = np.random.default_rng(1)
+ARRAYS = {
+    "backbone.0.weight": DRAW.normal(size=(4, 3, 3, 3)).astype(np.float32),
+    "backbone.0.bias": DRAW.normal(size=4).astype(np.float32),
+    "counter": np.array(7, np.int64),
+}
+SAVE = "save a state dictionary of float32 tensors: torch.save(model.float().state_dict(), 'weights.pth')"
+
+
+def fault(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read_torch_file(path, "pretrained/given.pth")
+    assert caught.value.sentence.startswith("pretrained/given.pth: ")
+    return caught.value.sentence.removeprefix("pretrained/given.pth: ")
+
+
+@pytest.mark.parametrize("write", [write_torch_file, write_old_file])
+def test_every_tensor_by_its_name(tmp_path: Path, write):
+    found = read_torch_file(write(tmp_path / "x", ARRAYS), "x")
+    assert list(found) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_parts_of_one_storage_in_another_order(tmp_path: Path):
+    """Columns 1 and 2 of a transposed matrix of 2 x 3 that begins at number 1 of the storage."""
+    stored = np.arange(7, dtype=np.float32)
+    whole = tensor("0", stored)
+    part = whole.replace(number(0) + numbers((7,)) + numbers((1,)), number(2) + numbers((2, 2)) + numbers((1, 3)))
+    assert part != whole
+    path = zip_file(tmp_path / "x", dictionary({"a": part}), {"0": stored.tobytes()})
+    np.testing.assert_array_equal(read_torch_file(path, "x")["a"], [[2, 5], [3, 6]])
+
+
+class Command:
+    """What runs a program when Python's own pickle reads it."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("form", ["zip", "old", "bare", "within"])
+def test_nothing_in_a_hostile_file_is_run(tmp_path: Path, protocol: int, form: str):
+    marker, path = tmp_path / "marker", tmp_path / "x"
+    command = pickle.dumps(Command(marker), protocol=protocol)
+    if form == "zip":
+        zip_file(path, command, {})
+    elif form == "old":
+        start = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
+        path.write_bytes(start + pickle.dumps({"little_endian": True}, 2) + command)
+    elif form == "bare":
+        path.write_bytes(command)
+    else:
+        # A whole state dictionary, and the command as one of its values.
+        value = command.removesuffix(b".")
+        value = value[2:] if protocol == 2 else value[11:] if protocol == 4 else value
+        zip_file(path, dictionary({"a": tensor("0", np.zeros(2, np.float32)), "b": value}), {"0": bytes(8)})
+    # The file is what it is meant to be: Python's own reader would run it.
+    assert (pickle.loads(command), marker.exists()) == (0, True)
+    marker.unlink()
+    told = fault(path)
+    assert not marker.exists()
+    if protocol != 0:
+        assert told == (
+            "its pickle names 'posix.system', which a dictionary of tensors does not need: it could run any program, "
+            f"so nothing of the file is used; {SAVE}"
+        )
+
+
+@pytest.mark.parametrize("name", ["builtins\neval", "torch\nload", "torch.storage\n_load_from_bytes", "os\nsystem"])
+def test_other_names_are_told(tmp_path: Path, name: str):
+    told = fault(zip_file(tmp_path / "x", b"\x80\x02c" + name.encode() + b"\n.", {}))
+    assert told.startswith(f"its pickle names '{name.replace(chr(10), '.')}', which")
+
+
+def test_other_numbers_are_told(tmp_path: Path):
+    told = fault(write_torch_file(tmp_path / "x", {"a": np.zeros(2, np.float16)}))
+    assert told == f"it holds numbers of type 'torch.HalfStorage'; {SAVE}"
+
+
+VALUE = np.arange(6, dtype=np.float32)
+WHOLE = dictionary({"a": tensor("0", VALUE)})
+SHAPE, STRIDES, OFFSET = numbers((6,)), numbers((1,)), number(0)
+
+
+def changed(old: bytes, new: bytes) -> bytes:
+    assert WHOLE.count(old) == 1
+    return WHOLE.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("pickled", "told"),
+    [
+        (changed(OFFSET + SHAPE, OFFSET + numbers((7,))), "a tensor of it is larger than its storage"),
+        (changed(OFFSET + SHAPE, number(1) + SHAPE), "a tensor of it is larger than its storage"),
+        (changed(SHAPE + STRIDES, SHAPE + numbers((2,))), "a tensor of it is larger than its storage"),
+        (changed(SHAPE + STRIDES, numbers((6, 9)) + numbers((1, 0))), "a tensor of it is larger than its storage"),
+        (changed(SHAPE + STRIDES, numbers((6, 1)) + STRIDES), "a tensor of it has no shape that PyTorch knows"),
+        (changed(SHAPE + STRIDES, numbers((-6,)) + STRIDES), "a tensor of it has no shape that PyTorch knows"),
+        (changed(text("cpu") + number(6), text("cpu") + number(5)), "a tensor of it is larger than its storage"),
+        (changed(text("0"), text("1")), "There is no item named 'weights/data/1' in the archive"),
+        (changed(text("storage"), text("module")), "its pickle names no storage where one must be"),
+        (changed(b"tRu", b"t)Ru"), "its pickle makes something else than tensors and dictionaries"),
+        (WHOLE[:-1], "its pickle cannot be read"),
+        (WHOLE[:40], "its pickle cannot be read"),
+        (b"\x80\x02.", "its pickle cannot be read"),
+        (b"\x80\x02h\x09.", "its pickle cannot be read"),
+        (b"\x80\x02" + TENSOR + b")R.", "its pickle makes something else than tensors and dictionaries"),
+        (b"\x80\x02" + DICTIONARY + b"K\x01\x85R.", "its pickle makes something else than tensors and dictionaries"),
+        (b"\x80\x02K\x01}b.", "its pickle cannot be read"),
+    ],
+)
+def test_damaged_pickles(tmp_path: Path, pickled: bytes, told: str):
+    found = fault(zip_file(tmp_path / "x", pickled, {"0": VALUE.tobytes()}))
+    assert found.startswith(f"it is damaged: {told}")
+    assert found.endswith("; copy or upload it again")
+
+
+@pytest.mark.parametrize(
+    ("pickled", "told"),
+    [
+        (pickle.dumps([1], 2), "it holds a value of type list, not a dictionary of tensors"),
+        (pickle.dumps({"epoch": 3, "model": {"a": 1}}, 2), "beside tensors its dictionary holds 'epoch': a value of"),
+        (pickle.dumps({}, 2), "its dictionary holds no tensors"),
+        (pickle.dumps({"a"}, 4), "its pickle holds the instruction EMPTY_SET, which a dictionary of tensors does not"),
+        (pickle.dumps(bytearray(b"x" * 300), 5), "its pickle holds the instruction BYTEARRAY8"),
+        (b"\x80\x02c__main__\nDetector\n)\x81.", "its pickle names '__main__.Detector', which"),
+    ],
+)
+def test_other_contents(tmp_path: Path, pickled: bytes, told: str):
+    found = fault(zip_file(tmp_path / "x", pickled, {}))
+    assert found.startswith(told)
+    assert found.endswith(SAVE)
+
+
+def test_many_tensors_of_one_storage_take_no_more_memory_than_the_file(tmp_path: Path):
+    entries = {str(k): tensor("0", np.zeros(10_000, np.float32)) for k in range(100)}
+    assert fault(zip_file(tmp_path / "x", dictionary(entries), {"0": bytes(40_000)})) == (
+        "it is damaged: its tensors are larger than the file; copy or upload it again"
+    )
+
+
+def test_a_large_pickle_is_not_read(tmp_path: Path):
+    assert fault(zip_file(tmp_path / "x", b"\x80\x02" + b"N0" * 3_000_000, {})) == (
+        "its 'weights/data.pkl' has 6,000,002 bytes; 4,194,304 are allowed"
+    )
+
+
+def test_a_compressed_archive_is_not_unpacked(tmp_path: Path):
+    path = zip_file(tmp_path / "x", WHOLE, {"0": bytes(1 << 20)}, zipfile.ZIP_DEFLATED)
+    assert "is compressed, as torch.save never does" in fault(path)
+
+
+def test_values_that_are_no_numbers(tmp_path: Path):
+    told = fault(write_torch_file(tmp_path / "x", {"a": np.float32([1, np.nan]), "b": np.zeros(2, np.float32)}))
+    assert told.startswith("it holds values that are not finite numbers in a; ")
+
+
+@pytest.mark.parametrize("write", [write_torch_file, write_old_file])
+def test_truncated_anywhere(tmp_path: Path, write):
+    path = write(tmp_path / "x", ARRAYS)
+    content = path.read_bytes()
+    for length in range(8, len(content), 37):
+        path.write_bytes(content[:length])
+        assert "damaged" in (told := fault(path)) or "incomplete" in told, (length, told)
+
+
+@pytest.mark.parametrize("write", [write_torch_file, write_old_file])
+def test_any_changed_byte_gives_a_sentence_or_numbers(tmp_path: Path, write):
+    path = write(tmp_path / "x", ARRAYS)
+    content = path.read_bytes()
+    draw = np.random.default_rng(2)
+    for place in range(0, len(content), 3):
+        changed_bytes = bytearray(content)
+        changed_bytes[place] = (changed_bytes[place] + int(draw.integers(1, 256))) % 256
+        path.write_bytes(changed_bytes)
+        # Anything else than a UserError is a failure.
+        with contextlib.suppress(UserError):
+            read_torch_file(path, "x")
+
+
+def test_other_zip_archives(tmp_path: Path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(2))
+    assert fault(tmp_path / "x.npz") == (
+        f"it is a zip archive, but not one that torch.save wrote: it holds 'a.npy'; {SAVE}"
+    )
+    with zipfile.ZipFile(tmp_path / "script", "w") as archive:
+        archive.writestr("m/data.pkl", WHOLE)
+        archive.writestr("m/code/__torch__.py", "")
+    assert "it is a zip archive, but TorchScript's" in fault(tmp_path / "script")
