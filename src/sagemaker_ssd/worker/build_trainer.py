@@ -41,7 +41,7 @@ def build_trainer(
     graph = training_graph(
         network,
         empty_images=train.images_without_objects > 0,
-        frozen_batch_norms=frozen.batch_norms,
+        frozen=frozen,
         precision_dtype=training_precision(hyperparameters.precision_dtype, devices, group),
     )
     store = None
