@@ -20,8 +20,9 @@ ALLOWED = {
     "contract": {"errors", "files"},
     # The program behind `train`.
     "processes": {"errors"},
+    "amx": {"processes"},
     "coordination": {"contract", "errors"},
-    "supervisor": {"processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
+    "supervisor": {"amx", "processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
     "__main__": {"supervisor"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "files", "errors", "cores"},
@@ -32,10 +33,11 @@ ALLOWED = {
     "artifacts": {"contract", "files", "errors"},
     "pretrained": {"ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
-    "scoring": {"batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores"},
+    "scoring": {"amx", "batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores"},
     "report": {"scoring", "boxes", "files", "errors"},
     "export": {"ssd", "artifacts", "files", "errors", "version"},
     "worker": {
+        "amx",
         "checkpoints",
         "scoring",
         "report",

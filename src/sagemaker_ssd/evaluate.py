@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.scoring.command import image_shape, run
+from sagemaker_ssd.scoring.command import image_shape, prepare_detection, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
@@ -39,6 +39,7 @@ def main() -> int:
 
 
 def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
+    precision = prepare_detection()
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.channels.annotations import class_names
     from sagemaker_ssd.files import write_json
@@ -48,7 +49,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.scoring.saved_model import load_model, read_picture
 
     channel = _channel(options.channel)
-    model = load_model(options.model, scratch, options.image_shape)
+    model = load_model(options.model, scratch, options.image_shape, precision_dtype=precision)
     annotations = _annotations(options.annotations, channel)
     file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
-from sagemaker_ssd.scoring.command import image_shape, run, system_fault
+from sagemaker_ssd.scoring.command import image_shape, prepare_detection, run, system_fault
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -37,11 +37,12 @@ def main() -> int:
 
 def _predict_all(options: argparse.Namespace) -> int:
     """Predict image by image, say what is wrong with those that cannot be used, and return the exit code."""
+    precision = prepare_detection()
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.scoring.saved_model import load_model
 
     with tempfile.TemporaryDirectory() as scratch:
-        model = load_model(options.model, Path(scratch), options.image_shape)
+        model = load_model(options.model, Path(scratch), options.image_shape, precision_dtype=precision)
     detector = model.detector(1)
     if options.draw is not None:
         options.draw.mkdir(parents=True, exist_ok=True)

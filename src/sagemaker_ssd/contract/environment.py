@@ -22,6 +22,9 @@ PIPE_VARIABLE: Final = "SAGEMAKER_SSD_PIPE_SECONDS"
 DEFAULT_PIPE_SECONDS: Final = 600.0
 # The folder of the installed weights, where it is not the Python environment's own.
 WEIGHTS_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS"
+# What models detect in where they are used: float32, or bfloat16 on CPUs.
+DETECTION_DTYPE_VARIABLE: Final = "SAGEMAKER_SSD_DETECTION_DTYPE"
+_DTYPES: Final = ("float32", "bfloat16")
 
 # What SageMaker sets where it runs a job itself. The local modes of its SDK, versions 2 and 3, set TRAINING_JOB_NAME
 # alone.
@@ -131,3 +134,11 @@ def _seconds(environment: Mapping[str, str], variable: str, default: float, faul
         return seconds
     faults.append(f"environment variable {variable} is {shown(text)}; it must be a number of seconds above 0")
     return default
+
+
+def detection_dtype(environment: Mapping[str, str]) -> str:
+    """Return the number format in which models detect; raises UserError when the variable names another."""
+    given = environment.get(DETECTION_DTYPE_VARIABLE, "").strip().lower() or _DTYPES[0]
+    if given not in _DTYPES:
+        raise UserError(f"{DETECTION_DTYPE_VARIABLE} is {shown(given)}: it must be float32 or bfloat16")
+    return given

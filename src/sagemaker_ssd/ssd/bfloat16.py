@@ -6,7 +6,7 @@ What is fast is decided here and nowhere else, from the size of a map and its nu
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import mxnet as mx
@@ -51,6 +51,14 @@ def predictions_in_bfloat16(
     names = [feature.name for feature in predictions.maps]
     anchors = multibox_anchors(names, maps, head_layout(network.base_network, size))
     return Predictions(locations, classes, anchors, predictions.maps)
+
+
+def weights_in_bfloat16(arguments: Mapping[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
+    """Return a network's arguments with the convolutions' weights and biases rounded once, for detection."""
+    return {
+        name: array.astype(bfloat16) if name.endswith(("_weight", "_bias")) else array
+        for name, array in arguments.items()
+    }
 
 
 def extra_width(width: int) -> int:

@@ -63,13 +63,17 @@ def training_graph(
     return mx.sym.Group([probabilities, mean_location_loss(losses), loss_sums(probabilities, class_target, losses)])
 
 
-def detection_graph(network: Network) -> mx.sym.Symbol:
+def detection_graph(network: Network, precision_dtype: str = "float32") -> mx.sym.Symbol:
     """Build the graph that detects: detection, prediction_sum.
+
+    precision_dtype: what trunk and heads compute in; with "bfloat16" it takes the arguments of `weights_in_bfloat16`.
 
     detection: (B, A, 6) with class_id (-1: suppressed), score and box, sorted by score.
     prediction_sum: (1,), finite only if every prediction is: detections do not show it when a network gives NaN.
     """
     predictions = network.predictions()
+    if precision_dtype == "bfloat16":
+        predictions = predictions_in_bfloat16(predictions, network, cast_weights=False)
     probabilities = detection_probabilities(predictions)
     total = mx.sym.elemwise_add(mx.sym.sum(probabilities), mx.sym.sum(predictions.locations), name="prediction_sum")
     return mx.sym.Group([detections(predictions, probabilities, network.nms), total])

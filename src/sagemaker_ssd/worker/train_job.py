@@ -80,7 +80,10 @@ def train_job(
     if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
         first_epoch = len(history.epochs)
         with log_lines.phase("The network and the first epoch's images are being made ready"):
-            runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
+            before = "" if checkpoint is None else checkpoint.manifest.precision_dtype
+            runner = EpochRunner(
+                *(job, network, channels, shares, devices, group), first_epoch=first_epoch, precision_before=before
+            )
             if checkpoint is not None:
                 runner.resume(checkpoint)
             elif parameters is not None:
@@ -94,7 +97,12 @@ def train_job(
                 best = None if checkpoint is None else checkpoint.best
                 images = channels.train.images
                 writer = CheckpointWriter(
-                    job.checkpoints, job, start=start, data=data, training_images=images, best=best
+                    *(job.checkpoints, job),
+                    start=start,
+                    data=data,
+                    training_images=images,
+                    best=best,
+                    precision_dtype=runner.precision_dtype,
                 )
             recorder = EpochRecorder(job, runner, history, metrics, writer, sigterm)
         with log_lines.phase("The hosts are comparing the weights that they start from"):
