@@ -21,8 +21,9 @@ ALLOWED = {
     "contract": {"errors", "files"},
     # The program behind `train`.
     "processes": {"errors"},
+    "amx": {"processes"},
     "coordination": {"contract", "errors"},
-    "supervisor": {"processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
+    "supervisor": {"amx", "processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
     "__main__": {"supervisor", "check_gpu"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "files", "errors", "cores"},
@@ -34,10 +35,11 @@ ALLOWED = {
     # Files from elsewhere are read and converted.
     "pretrained": {"artifacts", "ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
-    "scoring": {"batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores", "progress"},
+    "scoring": {"amx", "batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores", "progress"},
     "report": {"scoring", "boxes", "files", "errors"},
     "export": {"ssd", "artifacts", "files", "errors", "version"},
     "worker": {
+        "amx",
         "checkpoints",
         "scoring",
         "report",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.progress import phase
-from sagemaker_ssd.scoring.command import add_model_arguments, run
+from sagemaker_ssd.scoring.command import add_model_arguments, prepare_detection, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
@@ -40,6 +40,7 @@ def main() -> int:
 
 
 def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
+    precision = prepare_detection()
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.channels.annotations import class_names
     from sagemaker_ssd.files import write_json
@@ -51,7 +52,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     channel = _channel(options.channel)
     annotations = _annotations(options.annotations, channel)
     with phase("The model is being loaded"):
-        model = load_model(options.model, scratch, options.image_shape)
+        model = load_model(options.model, scratch, options.image_shape, precision_dtype=precision)
     with phase("The channel is being checked"):
         file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.progress import images_line, phase, progress_lines
-from sagemaker_ssd.scoring.command import add_model_arguments, run, system_fault
+from sagemaker_ssd.scoring.command import add_model_arguments, prepare_detection, run, system_fault
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -38,11 +38,12 @@ def main() -> int:
 
 def _predict_all(options: argparse.Namespace) -> int:
     """Predict image by image, say what is wrong with those that cannot be used, and return the exit code."""
+    precision = prepare_detection()
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.scoring.saved_model import load_model
 
     with phase("The model is being loaded"), tempfile.TemporaryDirectory() as scratch:
-        model = load_model(options.model, Path(scratch), options.image_shape)
+        model = load_model(options.model, Path(scratch), options.image_shape, precision_dtype=precision)
         detector = model.detector(1)
     if options.draw is not None:
         options.draw.mkdir(parents=True, exist_ok=True)

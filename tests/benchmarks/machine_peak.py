@@ -13,7 +13,7 @@ from turns import HERE, TORCH, Side, table, take_turns
 
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.network import Network
-from sagemaker_ssd.worker.build_trainer import has_bfloat16
+from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 
 
 def step_gflop(network: str, size: int) -> float:
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    dtypes = ("float32", "bfloat16") if has_bfloat16() else ("float32",)
+    dtypes = ("float32", "bfloat16") if can_compute_bfloat16() else ("float32",)
     programs = {"mxnet": sys.executable, "torch": TORCH}
     sides = [
         Side(f"{library}, {dtype}", [program, HERE / "peak_sides.py", library, dtype])

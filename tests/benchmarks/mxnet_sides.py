@@ -2,16 +2,24 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from sagemaker_ssd import amx
+
+if any("bfloat16" in argument for argument in sys.argv):
+    # As the program does; before MXNet is imported.
+    amx.use_for_bfloat16()
 
 import mxnet as mx
 import numpy as np
 from serving import serve
 from training_step import LOOP
 
-from sagemaker_ssd.scoring.detector import Detector
+from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
@@ -128,11 +136,15 @@ def gluoncv(spec: dict[str, Any]) -> Callable[[], object]:
     return step
 
 
-def ours_detecting(spec: dict[str, Any]) -> Callable[[], object]:
+def ours_detecting(spec: dict[str, Any], precision: str = "float32") -> Callable[[], object]:
     """Detection with decoding and non-maximum suppression, which PyTorch's side leaves out."""
-    trainer = our_trainer(spec, "float32")
+    start = initial_parameters(saved_graph(network(spec)), spec["size"], seed=0)
+    arguments = weights_in_bfloat16(start.arguments) if precision == "bfloat16" else start.arguments
     detector = Detector(
-        detection_graph(network(spec)), trainer.replicas, batch_size=spec["batch"], image_shape=spec["size"]
+        detection_graph(network(spec), precision),
+        [Weights(mx.cpu(), arguments, start.states)],
+        batch_size=spec["batch"],
+        image_shape=spec["size"],
     )
     data, _ = batch(spec)
     return lambda: detector.detect(data)
@@ -146,6 +158,7 @@ SIDES: dict[str, Callable[[dict[str, Any]], Callable[[], object]]] = {
     "module": module,
     "gluoncv": gluoncv,
     "ours-detecting": ours_detecting,
+    "ours-detecting-bfloat16": lambda spec: ours_detecting(spec, "bfloat16"),
 }
 
 

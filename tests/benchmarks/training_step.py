@@ -67,13 +67,13 @@ def torch_side(name: str, spec: Path, *options: str) -> Side:
 
 def compare(case: str, rounds: int, *, compiled: bool) -> None:
     """Print the table of one case."""
-    from sagemaker_ssd.worker.build_trainer import has_bfloat16
+    from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 
     with tempfile.TemporaryDirectory() as folder:
         spec = write_spec(Path(folder), case)
         path = Path(folder) / "spec.json"
         sides = [mxnet_side("ours", path)]
-        sides += [mxnet_side("ours-bfloat16", path)] if has_bfloat16() else []
+        sides += [mxnet_side("ours-bfloat16", path)] if can_compute_bfloat16() else []
         sides.append(mxnet_side("module", path))
         sides += [mxnet_side("gluoncv", path)] if (spec["network"], spec["size"]) == ("vgg-16", 300) else []
         variants = [[], ["--bfloat16"]] + ([["--compile"], ["--compile", "--bfloat16"]] if compiled else [])

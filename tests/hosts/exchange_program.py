@@ -81,7 +81,7 @@ def make_trainer(plan: Plan, store: mx.kv.KVStore | None) -> tuple[Trainer, dict
         network = Network(plan.network, 300, num_classes=3)
         freezing = network.freeze(plan.frozen)
         frozen, size, objects = freezing.arguments, 300, 1
-        graph = training_graph(network, empty_images=False, frozen_batch_norms=freezing.batch_norms)
+        graph = training_graph(network, empty_images=False, frozen=freezing)
         drawn = initial_parameters(saved_graph(network), 300, seed=5)
         arguments, states = drawn.arguments, drawn.states
     schedule = None

@@ -5,17 +5,18 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.ssd.graphs import in_bfloat16, saved_graph, training_graph
+from sagemaker_ssd.ssd.bfloat16 import extra_width, predictions_in_bfloat16, weights_in_bfloat16
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
-from sagemaker_ssd.ssd.network import Network
-from sagemaker_ssd.worker.build_trainer import has_bfloat16
+from sagemaker_ssd.ssd.network import Frozen, Network
+from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 
 SIZE = 300
 LABEL = np.array([[[1, 0.2, 0.2, 0.6, 0.7]]], np.float32)
 # bfloat16 keeps eight bits: a rounding changes a value by up to 1/256.
 ROUNDING = 1 / 256
 WITH_BFLOAT16 = pytest.mark.skipif(
-    not has_bfloat16(), reason="this CPU has no AVX512-BF16, without which the program trains in float32"
+    not can_compute_bfloat16(), reason="this CPU has no AVX512, without which MXNet has no bfloat16"
 )
 
 
@@ -47,10 +48,14 @@ def bound(network: Network, graph: mx.sym.Symbol, start: Parameters) -> mx.execu
 
 
 def of_a_fixed_loss(network: Network, precision: str, start: Parameters) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return predictions and gradients of a sum with random factors: mining would choose others by a rounding."""
-    found = network.predictions()
-    if precision == "bfloat16":
-        found = in_bfloat16(found, network)
+    """Return predictions and gradients of a sum with random factors: mining would choose others by a rounding.
+
+    precision: "float32", "bfloat16", or "rearranged": the graph of the latter, without its roundings.
+    """
+    found = network.predictions(folded_scale=True)
+    if precision != "float32":
+        rounding = {"dtype": "float32"} if precision == "rearranged" else {}
+        found = predictions_in_bfloat16(found, network, trained=network.arguments(), **rounding)
     joined = mx.sym.Concat(mx.sym.Flatten(found.classes), mx.sym.Flatten(found.locations), dim=1)
     loss = mx.sym.MakeLoss(joined * mx.sym.Variable("factors"))
     executor = bound(network, mx.sym.Group([loss, mx.sym.BlockGrad(joined)]), start)
@@ -61,6 +66,64 @@ def of_a_fixed_loss(network: Network, precision: str, start: Parameters) -> tupl
     executor.backward()
     gradients = {name: array.asnumpy().ravel() for name, array in executor.grad_dict.items() if array is not None}
     return executor.outputs[1].asnumpy(), gradients
+
+
+@pytest.mark.parametrize("base_network", ["vgg-16", "resnet-50"])
+def test_the_graph_is_rearranged_without_another_result(base_network: str):
+    network = Network(base_network, SIZE, num_classes=2)
+    start = parameters(network)
+    expected_predictions, expected = of_a_fixed_loss(network, "float32", start)
+    predicted, found = of_a_fixed_loss(network, "rearranged", start)
+    np.testing.assert_allclose(predicted, expected_predictions, atol=1e-5 * np.abs(expected_predictions).max())
+    assert found.keys() == expected.keys()
+    largest = max(np.abs(values).max() for values in expected.values())
+    differences = {
+        name: np.abs(found[name] - values).max() / np.abs(values).max()
+        for name, values in expected.items()
+        # Scales before a BatchNorm have no gradient but the rounding of the others.
+        if np.abs(values).max() > 1e-4 * largest
+    }
+    assert len(differences) > 0.5 * len(expected)
+    assert {name: difference for name, difference in differences.items() if difference > 1e-5} == {}
+
+
+# By hand: the width is rounded up to even numbers and cut into equal even pieces of at most 32. 38 and 40 are 19 x 2
+# and 2 x 20; 75 and 77 are 19 x 4 and 3 x 26; 152 and 154 are 19 x 8 and 7 x 22; 300 is 10 x 30, 19 one piece of 20.
+@pytest.mark.parametrize(
+    ("width", "extra"), [(38, 2), (40, 0), (75, 2), (152, 2), (150, 0), (300, 0), (64, 0), (19, 0), (10, 0), (1, 0)]
+)
+def test_maps_that_would_be_cut_into_narrow_pieces_are_widened(width: int, extra: int):
+    assert extra_width(width) == extra
+
+
+def test_layers_that_are_not_trained_are_not_widened():
+    network = Network("vgg-16", SIZE, num_classes=2)
+    pads = []
+    for frozen in (Frozen(frozenset(), frozenset()), Frozen(frozenset({"conv4_2_weight"}), frozenset())):
+        graph = training_graph(network, empty_images=False, precision_dtype="bfloat16", frozen=frozen)
+        pads.append(graph.attr_dict()["conv4_2"]["pad"])
+    assert pads == ["(1, 2)", "(1, 1)"]
+
+
+@WITH_BFLOAT16
+@pytest.mark.parametrize("base_network", ["vgg-16", "resnet-50"])
+def test_detection_with_weights_rounded_once_is_that_of_float32_within_rounding(base_network: str):
+    network = Network(base_network, SIZE, num_classes=2)
+    start = parameters(network)
+    sums = []
+    for precision, arguments in (("float32", start.arguments), ("bfloat16", weights_in_bfloat16(start.arguments))):
+        graph = detection_graph(network, precision)
+        data = mx.nd.array(np.random.RandomState(3).uniform(-100, 100, (1, 3, SIZE, SIZE)))
+        probabilities = graph.get_internals()["cls_prob_output"]
+        wanted = {**arguments, "data": data}
+        executor = probabilities.bind(
+            mx.cpu(),
+            args={name: wanted[name] for name in probabilities.list_arguments()},
+            aux_states={name: start.states[name] for name in probabilities.list_auxiliary_states()},
+            grad_req="null",
+        )
+        sums.append(executor.forward(is_train=False)[0].asnumpy())
+    assert 0 < np.abs(sums[1] - sums[0]).max() < 0.05
 
 
 @WITH_BFLOAT16
@@ -92,7 +155,7 @@ def test_frozen_batch_norms_and_images_without_objects_are_trained_in_bfloat16_t
     network = Network("resnet-50", SIZE, num_classes=2)
     start = parameters(network)
     stored = frozenset({"bn_data", "bn0", "stage1_unit1_bn1"})
-    more = {"empty_images": True, "frozen_batch_norms": stored}
+    more = {"empty_images": True, "frozen": Frozen(frozenset(), stored)}
     sums = []
     for precision in ("float32", "bfloat16"):
         graph = training_graph(network, precision_dtype=precision, **more)

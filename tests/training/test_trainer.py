@@ -37,7 +37,7 @@ def trainer(
     empty: bool = True,
 ) -> Trainer:
     frozen = NETWORK.freeze(pattern)
-    graph = training_graph(NETWORK, empty_images=empty, frozen_batch_norms=frozen.batch_norms)
+    graph = training_graph(NETWORK, empty_images=empty, frozen=frozen)
     made = Trainer(
         graph,
         [mx.cpu(number) for number in range(devices)],

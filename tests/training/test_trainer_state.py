@@ -30,7 +30,7 @@ def images() -> mx.nd.NDArray:
 
 def trainer(settings: OptimizerSettings, devices: int) -> Trainer:
     return Trainer(
-        training_graph(NETWORK, empty_images=False, frozen_batch_norms=frozenset()),
+        training_graph(NETWORK, empty_images=False),
         [mx.cpu(number) for number in range(devices)],
         settings,
         batch_size=2,

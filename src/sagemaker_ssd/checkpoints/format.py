@@ -125,7 +125,8 @@ class Manifest(BaseModel):
 
     hyperparameters: flat strings. start: where the training began. data: the channels' figures. updates: steps of the
     optimizer. scores: every epoch's validation mAP. epochs: every epoch's figures. parameters, best_parameters: the
-    names of this epoch's and the best epoch's arrays; files: what is known of these files by name.
+    names of this epoch's and the best epoch's arrays; files: what is known of these files by name. precision_dtype:
+    what the job trains in; it was not kept before version 0.2.0.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -137,6 +138,7 @@ class Manifest(BaseModel):
     start: dict[str, Any]
     data: dict[str, Any]
     training_images: int
+    precision_dtype: str = ""
     updates: int = Field(ge=0, lt=1 << 62)
     scores: list[float]
     lowest_loss: float

@@ -32,6 +32,7 @@ class CheckpointWriter:
     """Writes the checkpoints of a running job into a folder.
 
     start, data: as metrics.json has them. best: what is known of the best epoch's file when a job is resumed.
+    precision_dtype: what the job trains in, which a resumed one keeps.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class CheckpointWriter:
         data: Mapping[str, Any],
         training_images: int,
         best: FileFacts | None,
+        precision_dtype: str,
     ) -> None:
         self._folder, self._best, self._model = folder, best, job.paths.model
         # Whether it is known that checkpoints cannot be written at present.
         self._failing = False
         self._configuration = job.hyperparameters.final_configuration()
         self._start, self._data, self._training_images = dict(start), dict(data), training_images
+        self._precision_dtype = precision_dtype
 
     def write(self, state: TrainingState, history: History) -> None:
         """Write the checkpoint of the last epoch and remove those before that are not needed any more.
@@ -102,6 +105,7 @@ class CheckpointWriter:
             start=self._start,
             data=self._data,
             training_images=self._training_images,
+            precision_dtype=self._precision_dtype,
             updates=state.optimizer.updates,
             scores=[float(score) for score in history.scores],
             lowest_loss=float(history.lowest_loss),

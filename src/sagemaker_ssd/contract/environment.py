@@ -24,6 +24,9 @@ DEFAULT_PIPE_SECONDS: Final = 600.0
 WEIGHTS_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS"
 # Of several installed sources of weights the one that a job starts from: SOURCE, or NETWORK=SOURCE ... as WEIGHTS has.
 WEIGHTS_SOURCE_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS_SOURCE"
+# What models detect in where they are used: float32, or bfloat16 on CPUs.
+DETECTION_DTYPE_VARIABLE: Final = "SAGEMAKER_SSD_DETECTION_DTYPE"
+_DTYPES: Final = ("float32", "bfloat16")
 
 # What SageMaker sets where it runs a job itself. The local modes of its SDK, versions 2 and 3, set TRAINING_JOB_NAME
 # alone.
@@ -133,3 +136,11 @@ def _seconds(environment: Mapping[str, str], variable: str, default: float, faul
         return seconds
     faults.append(f"environment variable {variable} is {shown(text)}; it must be a number of seconds above 0")
     return default
+
+
+def detection_dtype(environment: Mapping[str, str]) -> str:
+    """Return the number format in which models detect; raises UserError when the variable names another."""
+    given = environment.get(DETECTION_DTYPE_VARIABLE, "").strip().lower() or _DTYPES[0]
+    if given not in _DTYPES:
+        raise UserError(f"{DETECTION_DTYPE_VARIABLE} is {shown(given)}: it must be float32 or bfloat16")
+    return given

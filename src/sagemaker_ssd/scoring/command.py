@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sagemaker_ssd import amx
+from sagemaker_ssd.contract.environment import detection_dtype
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
@@ -76,3 +78,16 @@ def _image_shape(text: str) -> int:
             f"'{text}' is not a whole number from {SMALLEST_IMAGE_SHAPE} to {LARGEST_IMAGE_SHAPE}"
         )
     return int(text)
+
+
+def prepare_detection() -> str:
+    """Make this process ready to detect and return the number format; before MXNet is imported, in the main thread.
+
+    Raises UserError when SAGEMAKER_SSD_DETECTION_DTYPE names no number format.
+    """
+    precision = detection_dtype(os.environ)
+    if precision == "bfloat16":
+        amx.use_for_bfloat16()
+    else:
+        amx.request_permission()
+    return precision

@@ -17,13 +17,16 @@ from sagemaker_ssd.channels.images import Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
+from sagemaker_ssd.contract.environment import DETECTION_DTYPE_VARIABLE
 from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration, stored_number
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.errors import UserError, problems
 from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
+from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 
 # Names of files, or faults, in one message.
 _SHOWN: Final = 5
@@ -31,11 +34,15 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with its values. settings: the job's hyperparameters as far as its hyperparams.json has them."""
+    """A network with its values. settings: the job's hyperparameters as far as its hyperparams.json has them.
+
+    precision_dtype: what it detects in, "float32" or "bfloat16", whose weights are rounded already.
+    """
 
     network: Network
     weights: Weights
     settings: Mapping[str, str]
+    precision_dtype: str = "float32"
 
     def overlap_threshold(self) -> float:
         """Return the job's overlap_threshold, or its default; raises UserError where hyperparams.json has a bad one."""
@@ -44,18 +51,21 @@ class LoadedModel:
 
     def detector(self, batch_size: int) -> Detector:
         """Return a detector for batches of up to `batch_size` images."""
-        return Detector(
-            detection_graph(self.network), [self.weights], batch_size=batch_size, image_shape=self.network.image_shape
-        )
+        graph = detection_graph(self.network, self.precision_dtype)
+        return Detector(graph, [self.weights], batch_size=batch_size, image_shape=self.network.image_shape)
 
 
 def load_model(
-    path: Path, scratch: Path, image_shape: int | None = None, device: mx.Context | None = None
+    path: Path,
+    scratch: Path,
+    image_shape: int | None = None,
+    device: mx.Context | None = None,
+    precision_dtype: str = "float32",
 ) -> LoadedModel:
     """Load a model.tar.gz, a .params file, or a folder with one of them.
 
-    image_shape: in pixels, for a model whose hyperparams.json is missing. device: the CPU unless given. Raises
-    UserError and OSError.
+    image_shape: in pixels, for a model whose hyperparams.json is missing. device: the CPU unless given.
+    precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. Raises UserError and OSError.
     """
     file = _model_file(path)
     stored = read_stored_model(file, str(file), scratch)
@@ -77,11 +87,17 @@ def load_model(
     network = Network(found.base_network, int(side), found.num_classes, NmsSettings(threshold, int(topk)))
     _check_shapes(network, stored, file)
     device = device or mx.cpu()
+    if precision_dtype == "bfloat16" and (device.device_type != "cpu" or not can_compute_bfloat16()):
+        raise UserError(
+            f"{DETECTION_DTYPE_VARIABLE} is bfloat16, for which MXNet 1.9.1 needs a CPU with AVX512: leave it away here"
+        )
     arguments, states = (
         {name: array.as_in_context(device) for name, array in arrays.items()}
         for arrays in (stored.arguments, stored.states)
     )
-    return LoadedModel(network, Weights(device, arguments, states), given)
+    if precision_dtype == "bfloat16":
+        arguments = weights_in_bfloat16(arguments)
+    return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype)
 
 
 def _model_file(path: Path) -> Path:

@@ -36,6 +36,9 @@ class Frozen:
     batch_norms: frozenset[str]
 
 
+NOTHING_FROZEN: Final = Frozen(frozenset(), frozenset())
+
+
 @dataclass(frozen=True)
 class Network:
     """The architecture: base_network "vgg-16" or "resnet-50", image_shape in pixels, num_classes without background.
@@ -74,7 +77,7 @@ class Network:
         A BatchNorm whose gamma and beta are both frozen keeps its mean and variance too. None freezes nothing.
         """
         if pattern is None:
-            return Frozen(frozenset(), frozenset())
+            return NOTHING_FROZEN
         arguments = frozenset(filter(re.compile(pattern).match, self.arguments()))
         scaled = {name.removesuffix("_gamma") for name in arguments if name.endswith("_gamma")}
         return Frozen(arguments, frozenset(layer for layer in scaled if f"{layer}_beta" in arguments))

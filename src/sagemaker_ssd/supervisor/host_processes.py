@@ -37,11 +37,18 @@ class HostProcesses:
     """Started together, killed together; make it in the main thread.
 
     parameter_server: where it is, None on one host. scratch: the folder for temporary files. gpus: how many the machine
-    has.
+    has. environment: variables of the worker beside those of this process.
     """
 
     def __init__(
-        self, job: Job, host_group: HostGroup, parameter_server: ParameterServer | None, *, scratch: Path, gpus: int
+        self,
+        job: Job,
+        host_group: HostGroup,
+        parameter_server: ParameterServer | None,
+        *,
+        scratch: Path,
+        gpus: int,
+        environment: Mapping[str, str],
     ) -> None:
         self._memory_remedy = memory_remedy(job.hyperparameters.mini_batch_size)
         self._cluster, self._host_group = job.cluster, host_group
@@ -52,17 +59,17 @@ class HostProcesses:
         # Who waits for a stream has a deadline of its own, which tells more.
         streams = [channel.pipe_seconds for channel in (job.train, job.validation) if channel.mode == "Pipe"]
         patience = max([host_group.deadlines.progress, *(seconds + _STREAM_MARGIN for seconds in streams)])
-        environment: Mapping[str, str] = os.environ
+        its_own: Mapping[str, str] = os.environ
         try:
             if parameter_server is not None:
                 roles: tuple[Role, ...] = ("scheduler", "server") if job.cluster.is_first else ("server",)
                 for role in roles:
                     its_environment = role_environment(os.environ, role, parameter_server)
                     self._servers[role] = ChildProcess(_PARAMETER_SERVER, [], its_environment)
-                environment = role_environment(os.environ, "worker", parameter_server)
+                its_own = role_environment(os.environ, "worker", parameter_server)
             self._worker = WorkerProcess(
                 _worker_arguments(job, scratch, gpus, patience),
-                worker_environment(environment, usable_cores()),
+                worker_environment({**its_own, **environment}, usable_cores()),
                 host_group.all_gather,
             )
             self._worker.watchdog.kick("its start", patience, busy=True)

@@ -5,6 +5,7 @@ import json
 import logging
 from typing import Final
 
+from sagemaker_ssd.amx import environment_for_bfloat16
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import finish_publication, model_state
 from sagemaker_ssd.coordination.protocol import Outcome
@@ -84,10 +85,15 @@ def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> None:
             return
         if gpu_build:
             check_cards(gpus, stopping=lambda: host_group.stop_requested)
+        environment = {}
+        if job.hyperparameters.precision_dtype == "bfloat16" and gpus == 0:
+            environment = environment_for_bfloat16(stopping=lambda: host_group.stop_requested)
         parameter_server = host_group.rendezvous()
         if host_group.stop_requested:
             return
-        with HostProcesses(job, host_group, parameter_server, scratch=scratch, gpus=gpus) as processes:
+        with HostProcesses(
+            job, host_group, parameter_server, scratch=scratch, gpus=gpus, environment=environment
+        ) as processes:
             try:
                 while not processes.wait(_POLL_SECONDS):
                     if host_group.stop_requested:

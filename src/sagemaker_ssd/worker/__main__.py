@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from sagemaker_ssd import logs
+from sagemaker_ssd import amx, logs
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.environment import stop_budget
 from sagemaker_ssd.contract.job import read_job
@@ -39,6 +39,7 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
             f"{hyperparameters.base_network}, image_shape {hyperparameters.image_shape}, mini_batch_size "
             f"{mini_batch_size} and num_classes {hyperparameters.num_classes} on {devices}"
         )
+        amx.request_permission()
         # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
         from sagemaker_ssd.worker.train_job import train_job
 

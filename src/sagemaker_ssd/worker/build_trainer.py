@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import mxnet as mx
 
@@ -15,6 +14,7 @@ from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.ssd.graphs import training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas
 from sagemaker_ssd.ssd.network import Frozen, Network
+from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16, time_convolutions
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
@@ -32,17 +32,20 @@ def build_trainer(
     batch_size: int,
     schedule: ServerSchedule,
     group: ProcessGroup,
+    *,
+    precision_dtype: str,
 ) -> Trainer:
     """Bind the network on every device and, on several hosts, join the parameter server.
 
-    batch_size: of this host. schedule: for dist_async. Raises UserError when nothing is left to train.
+    batch_size: of this host. schedule: for dist_async. precision_dtype: of `training_precision`. Raises UserError when
+    nothing is left to train.
     """
     frozen = freeze(network, hyperparameters.freeze_layer_pattern)
     graph = training_graph(
         network,
         empty_images=train.images_without_objects > 0,
-        frozen_batch_norms=frozen.batch_norms,
-        precision_dtype=training_precision(hyperparameters.precision_dtype, devices, group),
+        frozen=frozen,
+        precision_dtype=precision_dtype,
     )
     store = None
     if hyperparameters.kv_store:
@@ -110,29 +113,44 @@ def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
     return [mx.gpu(number) for number in range(used)]
 
 
-def training_precision(asked: str, devices: Sequence[mx.Context], group: ProcessGroup) -> str:
-    """Return the number format that was asked for, or float32 where another would be of no use to a host of the job."""
+def training_precision(
+    asked: str, network: Network, devices: Sequence[mx.Context], group: ProcessGroup, *, before: str = ""
+) -> str:
+    """Return the number format that was asked for, or float32 where another would be of no use to a host of the job.
+
+    before: what was decided when the job began, for one that is resumed; it is kept as far as every host can.
+    """
     if asked == "float32":
         return asked
-    obstacle = ""
+    obstacle, figures = "", ""
     if devices[0].device_type != "cpu":
         obstacle = "trains on a GPU, where MXNet 1.9.1 has no bfloat16"
-    elif not has_bfloat16():
-        obstacle = "has a CPU without AVX512-BF16, on which bfloat16 is slower"
-    obstacles: list[str] = group.all_gather("what speaks against bfloat16", obstacle)
-    if not any(obstacles):
-        _log.info("Trunk and heads are trained in bfloat16; parameters, losses, evaluation and model are float32")
-        return asked
-    for host, reason in zip(group.hosts, obstacles, strict=True):
+    elif before:
+        if before == "bfloat16" and not can_compute_bfloat16():
+            obstacle = "has a CPU without AVX512, on which MXNet has no bfloat16"
+    else:
+        times = time_convolutions(network.base_network, network.image_shape)
+        if times.bfloat16 is None:
+            obstacle = "has a CPU without AVX512, on which MXNet has no bfloat16"
+        else:
+            figures = f"{times.bfloat16 * 1e3:.0f} ms in bfloat16 and {times.float32 * 1e3:.0f} ms in float32"
+            if not times.worthwhile:
+                obstacle = f"has a CPU on which that is no faster (convolutions take {figures})"
+    answers: list[list[str]] = group.all_gather("whether bfloat16 is faster", [obstacle, figures])
+    if before == "float32":
+        _log.info("Training in float32, as was found to be best when this job began")
+        return "float32"
+    for host, (reason, _) in zip(group.hosts, answers, strict=True):
         if reason:
             _log.warning("precision_dtype is %s, but %s %s: training in float32", asked, host, reason)
-    return "float32"
-
-
-def has_bfloat16() -> bool:
-    """Say whether this machine's CPU multiplies bfloat16 (Linux names it so in /proc/cpuinfo)."""
-    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
-    return "avx512_bf16" in flags.split()
+    if any(reason for reason, _ in answers):
+        return "float32"
+    measured = "; ".join(f"{host}: {took}" for host, (_, took) in zip(group.hosts, answers, strict=True) if took)
+    _log.info(
+        "Trunk and heads are trained in bfloat16%s; parameters, losses, evaluation and model are float32",
+        f" (typical convolutions take {measured})" if measured else ", as this job began",
+    )
+    return asked
 
 
 def _join_parameter_server(

@@ -36,7 +36,7 @@ from sagemaker_ssd.training.state import History, TrainingState
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
-from sagemaker_ssd.worker.build_trainer import build_trainer
+from sagemaker_ssd.worker.build_trainer import build_trainer, training_precision
 from sagemaker_ssd.worker.inputs import CheckedChannels
 from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
@@ -63,6 +63,7 @@ class EpochRunner:
         group: ProcessGroup,
         *,
         first_epoch: int,
+        precision_before: str = "",
     ) -> None:
         hyperparameters = job.hyperparameters
         self._job, self._channels, self._shares = job, channels, shares
@@ -93,8 +94,18 @@ class EpochRunner:
         self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
         servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
+        self.precision_dtype = training_precision(
+            hyperparameters.precision_dtype, network, devices, group, before=precision_before
+        )
         self.trainer = build_trainer(
-            hyperparameters, network, channels.train, devices, shares.batch_size, servers, group
+            hyperparameters,
+            network,
+            channels.train,
+            devices,
+            shares.batch_size,
+            servers,
+            group,
+            precision_dtype=self.precision_dtype,
         )
 
     def load(self, parameters: Parameters) -> None:

@@ -89,7 +89,10 @@ def train_job(
     if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
         first_epoch = len(history.epochs)
         with phase("The network and the first epoch's images are being made ready"):
-            runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
+            before = "" if checkpoint is None else checkpoint.manifest.precision_dtype
+            runner = EpochRunner(
+                *(job, network, channels, shares, devices, group), first_epoch=first_epoch, precision_before=before
+            )
             if checkpoint is not None:
                 runner.resume(checkpoint)
             elif parameters is not None:
@@ -103,7 +106,12 @@ def train_job(
                 best = None if checkpoint is None else checkpoint.best
                 images = channels.train.images
                 writer = CheckpointWriter(
-                    job.checkpoints, job, start=start, data=data, training_images=images, best=best
+                    *(job.checkpoints, job),
+                    start=start,
+                    data=data,
+                    training_images=images,
+                    best=best,
+                    precision_dtype=runner.precision_dtype,
                 )
             names = class_names(job.validation.annotations, hyperparameters.num_classes)
             progress = ProgressPage(job.paths.output_data, job.checkpoints, names)
