@@ -48,6 +48,21 @@ def test_sgd_with_momentum_and_the_graphs_multipliers(devices: int):
     np.testing.assert_allclose(found["c_scale"], by_hand(0.1, 0.05), rtol=1e-5)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_parameters_that_start_anew_have_four_times_the_rate(devices: int):
+    settings = OptimizerSettings("sgd", 0.1, momentum=0.0, weight_decay=0.0, fresh=frozenset({"a_weight", "b_bias"}))
+    found = updated(settings, rate=0.01, devices=devices)
+    np.testing.assert_allclose(found["a_weight"], WEIGHT - 0.04 * GRADIENT, rtol=1e-5)
+    np.testing.assert_allclose(found["b_bias"], WEIGHT - 0.08 * GRADIENT, rtol=1e-5)
+    np.testing.assert_allclose(found["c_scale"], WEIGHT - 0.01 * GRADIENT, rtol=1e-5)
+
+
+def test_with_adam_all_parameters_have_one_rate():
+    settings = OptimizerSettings("adam", 0.1, momentum=0.9, weight_decay=0.0, fresh=frozenset({"a_weight"}))
+    found = updated(settings, rate=0.1)
+    np.testing.assert_array_equal(found["a_weight"], found["c_scale"])
+
+
 def test_the_rate_of_the_step_counts_not_that_of_the_settings():
     settings = OptimizerSettings("sgd", 0.1, momentum=0.0, weight_decay=0.0)
     np.testing.assert_allclose(updated(settings, rate=0.01)["a_weight"], WEIGHT - 0.01 * GRADIENT, rtol=1e-6)

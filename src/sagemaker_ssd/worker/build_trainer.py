@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import mxnet as mx
@@ -14,7 +14,7 @@ from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.ssd.graphs import training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas
-from sagemaker_ssd.ssd.network import Frozen, Network
+from sagemaker_ssd.ssd.network import Frozen, Network, layer
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
@@ -32,10 +32,12 @@ def build_trainer(
     batch_size: int,
     schedule: ServerSchedule,
     group: ProcessGroup,
+    *,
+    fresh_layers: Collection[str],
 ) -> Trainer:
     """Bind the network on every device and, on several hosts, join the parameter server.
 
-    batch_size: of this host. schedule: for dist_async. Raises UserError when nothing is left to train.
+    batch_size: of this host. schedule: for dist_async. fresh_layers: those that start anew beside trained ones. Raises UserError when nothing is left to train.
     """
     frozen = freeze(network, hyperparameters.freeze_layer_pattern)
     graph = training_graph(
@@ -56,6 +58,7 @@ def build_trainer(
             hyperparameters.momentum,
             hyperparameters.weight_decay,
             hyperparameters.clip_gradient,
+            fresh=frozenset(name for name in network.arguments() if layer(name) in fresh_layers),
         ),
         batch_size=batch_size,
         image_shape=hyperparameters.image_shape,

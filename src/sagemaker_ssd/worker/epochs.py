@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +47,8 @@ _log = logging.getLogger(__name__)
 class EpochRunner:
     """The job's network with its trainer and its data: trains and evaluates it, an epoch at a time.
 
-    first_epoch: the number of the first one that is trained now, counted from 0.
+    first_epoch: the number of the first one that is trained now, counted from 0. fresh_layers: those that the training
+    began with anew, beside trained ones.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class EpochRunner:
         group: ProcessGroup,
         *,
         first_epoch: int,
+        fresh_layers: Collection[str],
     ) -> None:
         hyperparameters = job.hyperparameters
         self._job, self._channels, self._shares = job, channels, shares
@@ -91,7 +93,14 @@ class EpochRunner:
         _log.info("Using %s as training context.", list(devices))
         servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
         self.trainer = build_trainer(
-            hyperparameters, network, channels.train, devices, shares.batch_size, servers, group
+            hyperparameters,
+            network,
+            channels.train,
+            devices,
+            shares.batch_size,
+            servers,
+            group,
+            fresh_layers=fresh_layers,
         )
 
     def load(self, parameters: Parameters) -> None:

@@ -80,7 +80,17 @@ def train_job(
     if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
         first_epoch = len(history.epochs)
         with log_lines.phase("The network and the first epoch's images are being made ready"):
-            runner = EpochRunner(job, network, channels, shares, devices, group, first_epoch=first_epoch)
+            runner = EpochRunner(
+                job,
+                network,
+                channels,
+                shares,
+                devices,
+                group,
+                first_epoch=first_epoch,
+                # None where all layers start alike, from random values.
+                fresh_layers=start.get("layers_starting_anew", ()),
+            )
             if checkpoint is not None:
                 runner.resume(checkpoint)
             elif parameters is not None:
