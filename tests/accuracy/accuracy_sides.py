@@ -187,7 +187,9 @@ def gluoncv(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Score
     trainer = mx.gluon.Trainer(net.collect_params(), "sgd", settings)
     loss_of = SSDMultiBoxLoss()
     for _ in range(run.epochs):
-        for pixels, classes, boxes in loader:
+        for batch in loader:
+            # Out of the memory that the loader's processes would share.
+            pixels, classes, boxes = (part.as_in_context(mx.cpu()) for part in batch)
             with mx.autograd.record():
                 class_predictions, box_predictions, _ = net(pixels)
                 sums, _, _ = loss_of(class_predictions, box_predictions, classes, boxes)
@@ -276,6 +278,8 @@ def measure(side: str, run: Run, result: Path, facts: dict[str, Any]) -> None:
         begin, core_begin = time.monotonic(), time.process_time()
         try:
             for evaluation in SIDES[side](run, Path(folder)):
+                # The last updates are still being computed.
+                mx.nd.waitall()
                 seconds, core_seconds = time.monotonic() - begin, time.process_time() - core_begin
                 epochs.append(
                     {
