@@ -6,7 +6,7 @@ from typing import Final
 
 import mxnet as mx
 
-from sagemaker_ssd.training.schedule import ServerSchedule
+from sagemaker_ssd.training.schedule import FreshLayersSGD, ServerSchedule
 
 # What MXNet's optimizer of that name keeps for each parameter, in its order.
 _SLOTS: Final = {
@@ -16,17 +16,13 @@ _SLOTS: Final = {
     "adadelta": ("mean_square_gradient", "mean_square_update"),
 }
 
-# How many times as fast as the others parameters learn with sgd that start anew beside trained ones. The losses are
-# divided by positive and negative anchors, so that a rate here is a quarter of the SSD paper's for all layers.
-RATE_OF_FRESH_LAYERS: Final = 4.0
-
 
 @dataclass(frozen=True)
 class OptimizerSettings:
     """name: sgd, adam, rmsprop or adadelta; momentum is sgd's, weight_decay sgd's and rmsprop's alone.
 
-    fresh: the parameters that start anew beside trained ones, which learn faster with sgd. The other optimizers divide
-    by the gradients' sizes anyway.
+    fresh: the parameters that start anew beside trained ones, which learn faster with sgd (`FreshLayersSGD`). The other
+    optimizers divide by the gradients' sizes anyway.
     """
 
     name: str
@@ -73,21 +69,18 @@ def create_optimizer(
 
     The graph's __lr_mult__ and __wd_mult__ hold, and fresh parameters have a larger rate besides.
     """
-    optimizer = mx.optimizer.create(
-        settings.name,
-        sym=graph,
-        param_idx2name=dict(names),
+    arguments = {
+        "sym": graph,
+        "param_idx2name": dict(names),
         # The losses are normalised in the graph already, so only the sum over devices is divided out.
-        rescale_grad=1.0 / world_size,
-        lr_scheduler=lr_scheduler,
-        begin_num_update=begin_num_update,
+        "rescale_grad": 1.0 / world_size,
+        "lr_scheduler": lr_scheduler,
+        "begin_num_update": begin_num_update,
         **settings.mxnet_arguments(),
-    )
-    if settings.name == "sgd":
-        of_graph = dict(optimizer.lr_mult)
-        # It reads the graph's again, and what is given here goes before.
-        optimizer.set_lr_mult({name: RATE_OF_FRESH_LAYERS * of_graph.get(name, 1.0) for name in settings.fresh})
-    return optimizer
+    }
+    if settings.name == "sgd" and settings.fresh:
+        return FreshLayersSGD(fresh=settings.fresh, **arguments)
+    return mx.optimizer.create(settings.name, **arguments)
 
 
 class Optimizer:
