@@ -37,7 +37,8 @@ def build_trainer(
 ) -> Trainer:
     """Bind the network on every device and, on several hosts, join the parameter server.
 
-    batch_size: of this host. schedule: for dist_async. fresh_layers: those that start anew beside trained ones. Raises UserError when nothing is left to train.
+    batch_size: of this host. schedule: for dist_async. fresh_layers: those that start anew beside trained ones.
+    Raises UserError when nothing is left to train.
     """
     frozen = freeze(network, hyperparameters.freeze_layer_pattern)
     graph = training_graph(
