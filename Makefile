@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-weights test-sdk test-faults bench bench-torchvision
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-weights test-sdk test-faults bench bench-accuracy bench-torchvision
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
 # `json.py` in this folder is not taken for Python's own.
@@ -46,6 +46,7 @@ help:
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
 	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
 	@echo "make bench   speed and memory beside mx.mod.Module, GluonCV and PyTorch"
+	@echo "make bench-accuracy DATA=folder   mAP by epoch beside the original recipe and GluonCV"
 	@echo "make clean   remove the environment and what make train left"
 
 setup: $(VENV)/.complete
@@ -102,7 +103,13 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
 
-# The input compared with torchvision's.
+# Hours on two cores: a run is ten minutes to an hour, and there are ten for each set. What is in tests/accuracy/results
+# is not run again. DATA: a folder of sets in VOC form; ACCURACY: options of the program, such as --limit 50, or
+# --voc my_set --results my_results --page my_results/page.md.
+bench-accuracy: setup
+	$(VENV)/bin/python tests/accuracy/bench_accuracy.py $(if $(DATA),--data "$(DATA)") --page docs/accuracy.md $(ACCURACY)
+
+# The input compared with torchvision's, in an environment of 6 GB: torchvision's wheels bring CUDA.
 bench-torchvision: setup .venv-torchvision/.complete
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
 

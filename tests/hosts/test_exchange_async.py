@@ -19,7 +19,8 @@ def hosts(tmp_path):
 def test_the_servers_make_the_updates_of_one_host_as_that_host_would(hosts: Hosts):
     # The other host has no images, so that the order of updates is known.
     steps = [[[0, 1], []], [[2, 3], []], [[4], []]]
-    settings = {"momentum": 0.9, "weight_decay": 0.02, "clip_gradient": 0.05}
+    fresh = ("conv2_bias", "classes_weight")
+    settings = {"momentum": 0.9, "weight_decay": 0.02, "clip_gradient": 0.05, "fresh": fresh}
     plan = Plan(
         epochs=[steps, steps, steps],
         kind="dist_async",
@@ -28,7 +29,7 @@ def test_the_servers_make_the_updates_of_one_host_as_that_host_would(hosts: Host
         begins_with_state=True,
     )
     busy, idle = hosts.run(plan)
-    values, optimizer = small_values(), PlainSGD(momentum=0.9, weight_decay=0.02, clip=0.05)
+    values, optimizer = small_values(), PlainSGD(momentum=0.9, weight_decay=0.02, clip=0.05, fresh=fresh)
     for epoch in range(3):
         for number, (images, _) in enumerate(steps):
             optimizer.update(values, gradient(values, images), 0.1 * 0.2**epoch)

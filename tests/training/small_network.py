@@ -89,15 +89,18 @@ def weighted_mean(values: Values, shares: list[list[int]]) -> Values:
 
 
 class PlainSGD:
-    """SGD with momentum, weight decay and clipped gradients, written out."""
+    """SGD with momentum, weight decay, clipped gradients and a rate that climbs for what starts anew, written out."""
 
-    def __init__(self, momentum: float, weight_decay: float, clip: float = np.inf) -> None:
-        self._momentum, self._decay, self._clip = momentum, weight_decay, clip
+    def __init__(self, momentum: float, weight_decay: float, clip: float = np.inf, fresh: tuple[str, ...] = ()) -> None:
+        self._momentum, self._decay, self._clip, self._fresh = momentum, weight_decay, clip, fresh
         self._velocity: Values = {}
+        self._updates = 0
 
     def update(self, values: Values, gradients: Values, rate: float) -> None:
+        self._updates += 1
         for name, of in gradients.items():
             decay = self._decay * DECAYS.get(name, 0.0)
-            step = rate * RATES.get(name, 1.0) * (np.clip(of, -self._clip, self._clip) + decay * values[name])
+            rate_here = rate * RATES.get(name, 1.0) * (1 + 3 * self._updates / 75 if name in self._fresh else 1)
+            step = rate_here * (np.clip(of, -self._clip, self._clip) + decay * values[name])
             self._velocity[name] = self._momentum * self._velocity.get(name, 0) - step
             values[name] = (values[name] + self._velocity[name]).astype(np.float32)

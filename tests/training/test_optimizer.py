@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from sagemaker_ssd.training.optimizer import Optimizer, OptimizerSettings
+from sagemaker_ssd.training.optimizer import Optimizer, OptimizerSettings, OptimizerState
 
 WEIGHT = np.array([1.0, -2.0, 3.0], dtype=np.float32)
 GRADIENT = np.array([0.5, 0.25, -4.0], dtype=np.float32)
@@ -46,6 +46,33 @@ def test_sgd_with_momentum_and_the_graphs_multipliers(devices: int):
     # Biases have twice the rate by the graph and no weight decay by MXNet's rule; the scale a tenth of it.
     np.testing.assert_allclose(found["b_bias"], by_hand(0.2, 0.0), rtol=1e-5)
     np.testing.assert_allclose(found["c_scale"], by_hand(0.1, 0.05), rtol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_rate_of_parameters_that_start_anew_climbs(devices: int):
+    settings = OptimizerSettings("sgd", 0.1, momentum=0.0, weight_decay=0.0, fresh=frozenset({"a_weight", "b_bias"}))
+    found = updated(settings, rate=0.01, steps=2, devices=devices)
+    # To four times that of the others after 75 updates: here one and two of them.
+    moved = GRADIENT * 0.01 * (1 + 3 / 75 + 1 + 3 * 2 / 75)
+    np.testing.assert_allclose(found["a_weight"], WEIGHT - moved, rtol=1e-5)
+    np.testing.assert_allclose(found["b_bias"], WEIGHT - 2 * moved, rtol=1e-5)
+    np.testing.assert_allclose(found["c_scale"], WEIGHT - GRADIENT * 0.01 * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("before", "times"), [(74, 4.0), (500, 4.0), (29, 2.2)])
+def test_it_goes_on_climbing_after_a_resumption(before: int, times: float):
+    settings = OptimizerSettings("sgd", 0.1, momentum=0.0, weight_decay=0.0, fresh=frozenset({"a_weight"}))
+    optimizer = Optimizer(settings, graph(), ["a_weight"], 1)
+    optimizer.restore(OptimizerState({}, before))
+    weight = mx.nd.array(WEIGHT)
+    optimizer.step([[mx.nd.array(GRADIENT)]], [[weight]], 0.01)
+    np.testing.assert_allclose(weight.asnumpy(), WEIGHT - times * 0.01 * GRADIENT, rtol=1e-5)
+
+
+def test_with_adam_all_parameters_have_one_rate():
+    settings = OptimizerSettings("adam", 0.1, momentum=0.9, weight_decay=0.0, fresh=frozenset({"a_weight"}))
+    found = updated(settings, rate=0.1)
+    np.testing.assert_array_equal(found["a_weight"], found["c_scale"])
 
 
 def test_the_rate_of_the_step_counts_not_that_of_the_settings():

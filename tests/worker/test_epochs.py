@@ -83,7 +83,7 @@ def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
         network = Network("resnet-50", job.hyperparameters.image_shape, job.hyperparameters.num_classes)
         channels = check_channels(job, tmp_path / "scratch", group)
         shares, _ = agree_on_shares(job, channels.train, group)
-        runner = EpochRunner(job, network, channels, shares, [mx.cpu()], group, first_epoch=0)
+        runner = EpochRunner(job, network, channels, shares, [mx.cpu()], group, first_epoch=0, fresh_layers=())
         runner.load(initial_parameters(saved_graph(network), job.hyperparameters.image_shape, seed=0))
         assert runner.train(0, progress_bar=False, each_batch=lambda: None).images == 2
         runner.evaluate(0)

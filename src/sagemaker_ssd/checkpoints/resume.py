@@ -117,8 +117,9 @@ def find_checkpoint(job: Job, group: ProcessGroup) -> Checkpoint | None:
     )
     if re.match(r"0\.1\.", found.manifest.program):
         _log.warning(
-            "Version %s wrote %s, with another reader of images: from here on the crops and colours of the "
-            "augmentation are this version's, not those that the job would have gone on with",
+            "Version %s wrote %s, with another reader of images and one rate for all layers: from here on the crops "
+            "and colours of the augmentation, and the rate of layers that began without weights, are this version's, "
+            "not those that the job would have gone on with",
             found.manifest.program,
             checkpoint.path,
         )

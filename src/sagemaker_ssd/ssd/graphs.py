@@ -22,7 +22,7 @@ from sagemaker_ssd.ssd.network import NOTHING_FROZEN, Frozen, Network
 def saved_graph(network: Network) -> mx.sym.Symbol:
     """Build the graph of the artifact: cls_prob, loc_loss, cls_label and det_out over data and label."""
     predictions = network.predictions()
-    target = targets(predictions, mx.sym.Variable("label"))
+    target = targets(predictions, mx.sym.Variable("label"), saved=True)
     probabilities = class_probabilities(predictions, target[2])
     losses = location_losses(predictions, target)
     found = detections(predictions, probabilities, network.nms)

@@ -9,6 +9,11 @@ from sagemaker_ssd.ssd.heads import Predictions
 
 # The IoU from which an anchor is matched to an object that is not its best one.
 MATCHING_OVERLAP: Final = 0.5
+# The IoU below which an anchor can be a negative, as the saved graph has it. An anchor at exactly 0.5 is then neither
+# positive nor negative, and MultiBoxTarget on CPUs ends the process (`Check failed: temp.size() >= num_negative`) where
+# all anchors that are not positive are wanted as negatives. The next number above leaves no such anchor.
+NEGATIVE_OVERLAP: Final = 0.5
+_NEGATIVE_OVERLAP_IN_TRAINING: Final = 0.5000001
 NEGATIVES_PER_POSITIVE: Final = 3
 # The background anchors that an image without objects is trained on: as many as an image with ten matched anchors
 # gets from hard negative mining at three to one.
@@ -19,10 +24,11 @@ _IGNORED: Final = -1
 _SMALLEST_PROBABILITY: Final = 1e-8
 
 
-def targets(predictions: Predictions, label: mx.sym.Symbol) -> mx.sym.Symbol:
+def targets(predictions: Predictions, label: mx.sym.Symbol, *, saved: bool = False) -> mx.sym.Symbol:
     """Match anchors with objects and choose negatives.
 
-    label: (B, objects, 5), class_id and box, filled up with -1.
+    label: (B, objects, 5), class_id and box, filled up with -1. saved: as the saved graph has it, which MXNet cannot
+    compute on a CPU for every image.
     Returns offsets (B, 4A), their mask (B, 4A), and classes (B, A): 0 background, else class_id + 1, -1 no loss.
     """
     return mx.sym.contrib.MultiBoxTarget(
@@ -33,7 +39,7 @@ def targets(predictions: Predictions, label: mx.sym.Symbol) -> mx.sym.Symbol:
         ignore_label=_IGNORED,
         negative_mining_ratio=NEGATIVES_PER_POSITIVE,
         minimum_negative_samples=0,
-        negative_mining_thresh=0.5,
+        negative_mining_thresh=NEGATIVE_OVERLAP if saved else _NEGATIVE_OVERLAP_IN_TRAINING,
         variances=VARIANCES,
         name="multibox_target",
     )

@@ -131,6 +131,11 @@ def deeper_units(unused: Iterable[str]) -> list[str]:
     return [name for name in unused if _RESIDUAL_UNIT.match(name)]
 
 
+def layer(name: str) -> str:
+    """Return the layer of a parameter."""
+    return _PARAMETER.sub("", name)
+
+
 def layers(names: Iterable[str]) -> tuple[str, ...]:
     """Return the layers of parameters, each once, in order."""
-    return tuple(dict.fromkeys(_PARAMETER.sub("", name) for name in names))
+    return tuple(dict.fromkeys(map(layer, names)))

@@ -6,7 +6,7 @@ from typing import Final
 
 import mxnet as mx
 
-from sagemaker_ssd.training.schedule import ServerSchedule
+from sagemaker_ssd.training.schedule import FreshLayersSGD, ServerSchedule
 
 # What MXNet's optimizer of that name keeps for each parameter, in its order.
 _SLOTS: Final = {
@@ -19,13 +19,18 @@ _SLOTS: Final = {
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """name: sgd, adam, rmsprop or adadelta; momentum is sgd's, weight_decay sgd's and rmsprop's alone."""
+    """name: sgd, adam, rmsprop or adadelta; momentum is sgd's, weight_decay sgd's and rmsprop's alone.
+
+    fresh: the parameters that start anew beside trained ones, which learn faster with sgd (`FreshLayersSGD`). The other
+    optimizers divide by the gradients' sizes anyway.
+    """
 
     name: str
     learning_rate: float
     momentum: float
     weight_decay: float
     clip_gradient: float | None = None
+    fresh: frozenset[str] = frozenset()
 
     def mxnet_arguments(self) -> dict[str, float]:
         """Return what MXNet's optimizer of that name takes."""
@@ -62,18 +67,20 @@ def create_optimizer(
 ) -> mx.optimizer.Optimizer:
     """Make MXNet's optimizer for gradients that are sums over `world_size` devices; `names` are those of its indices.
 
-    The graph's __lr_mult__ and __wd_mult__ hold.
+    The graph's __lr_mult__ and __wd_mult__ hold, and fresh parameters have a larger rate besides.
     """
-    return mx.optimizer.create(
-        settings.name,
-        sym=graph,
-        param_idx2name=dict(names),
+    arguments = {
+        "sym": graph,
+        "param_idx2name": dict(names),
         # The losses are normalised in the graph already, so only the sum over devices is divided out.
-        rescale_grad=1.0 / world_size,
-        lr_scheduler=lr_scheduler,
-        begin_num_update=begin_num_update,
+        "rescale_grad": 1.0 / world_size,
+        "lr_scheduler": lr_scheduler,
+        "begin_num_update": begin_num_update,
         **settings.mxnet_arguments(),
-    )
+    }
+    if settings.name == "sgd" and settings.fresh:
+        return FreshLayersSGD(fresh=settings.fresh, **arguments)
+    return mx.optimizer.create(settings.name, **arguments)
 
 
 class Optimizer:

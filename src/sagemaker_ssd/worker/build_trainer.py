@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import mxnet as mx
 
@@ -13,7 +13,7 @@ from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.ssd.graphs import training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas
-from sagemaker_ssd.ssd.network import Frozen, Network
+from sagemaker_ssd.ssd.network import Frozen, Network, layer
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16, time_convolutions
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
@@ -34,11 +34,12 @@ def build_trainer(
     group: ProcessGroup,
     *,
     precision_dtype: str,
+    fresh_layers: Collection[str],
 ) -> Trainer:
     """Bind the network on every device and, on several hosts, join the parameter server.
 
-    batch_size: of this host. schedule: for dist_async. precision_dtype: of `training_precision`. Raises UserError when
-    nothing is left to train.
+    batch_size: of this host. schedule: for dist_async. precision_dtype: of `training_precision`.
+    fresh_layers: those that start anew beside trained ones. Raises UserError when nothing is left to train.
     """
     frozen = freeze(network, hyperparameters.freeze_layer_pattern)
     graph = training_graph(
@@ -59,6 +60,7 @@ def build_trainer(
             hyperparameters.momentum,
             hyperparameters.weight_decay,
             hyperparameters.clip_gradient,
+            fresh=frozenset(name for name in network.arguments() if layer(name) in fresh_layers),
         ),
         batch_size=batch_size,
         image_shape=hyperparameters.image_shape,

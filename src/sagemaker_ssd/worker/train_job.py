@@ -91,7 +91,11 @@ def train_job(
         with phase("The network and the first epoch's images are being made ready"):
             before = "" if checkpoint is None else checkpoint.manifest.precision_dtype
             runner = EpochRunner(
-                *(job, network, channels, shares, devices, group), first_epoch=first_epoch, precision_before=before
+                *(job, network, channels, shares, devices, group),
+                first_epoch=first_epoch,
+                precision_before=before,
+                # None where all layers start alike, from random values.
+                fresh_layers=start.get("layers_starting_anew", ()),
             )
             if checkpoint is not None:
                 runner.resume(checkpoint)

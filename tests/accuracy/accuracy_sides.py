@@ -1,0 +1,325 @@
+"""One side of the comparison of accuracy: trains on converted channels, and is scored after every epoch.
+
+Every side starts from the installed ImageNet convolutions, sees the same images in batches of the same size, leaves
+the same layers alone, and is scored by one metric.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches, padded_labels
+from sagemaker_ssd.batches.shares import epoch_order
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.images import decode
+from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
+from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
+from sagemaker_ssd.contract.job import read_job
+from sagemaker_ssd.contract.weights import required_weights
+from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.scoring.average_precision import AveragePrecision
+from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
+from sagemaker_ssd.ssd.network import Network
+from sagemaker_ssd.worker.epochs import EpochRunner
+from sagemaker_ssd.worker.initial_weights import initial_weights
+from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
+
+OVERLAP = 0.5
+# GluonCV's metric adds 1 to xmax and ymax.
+PIXELS = 10_000
+IMAGE_SHAPE = 300
+# An image's detections (D, 6), class_id, score and box in fractions, and its objects (n, 5 or 6).
+Scored = Iterator[tuple[NDArray[Any], NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all sides have in common: channels in RecordIO, classes, epochs, images in a batch, frozen layers."""
+
+    train: Path
+    validation: Path
+    classes: int
+    epochs: int
+    batch: int
+    seed: int
+    freeze: str
+    precision: str
+
+    @property
+    def network(self) -> Network:
+        """The network, without settings of a job."""
+        return Network("vgg-16", IMAGE_SHAPE, self.classes)
+
+    def channel(self, name: str, scratch: Path) -> RecordFile:
+        """Check a channel."""
+        path = self.train if name == "train" else self.validation
+        return check_recordio(
+            path, name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
+        )
+
+    def loading(self) -> LoaderOptions:
+        """Return how this program makes batches."""
+        return LoaderOptions(self.batch, IMAGE_SHAPE, self.network.mean, usable_cores())
+
+
+def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[[], Scored]]:
+    """Train as a job's worker does, with the defaults but for what the run fixes and `changed`."""
+    values = {
+        "num_classes": str(run.classes),
+        "num_training_samples": "1",
+        "base_network": "vgg-16",
+        "use_pretrained_model": "1",
+        "epochs": str(run.epochs),
+        "mini_batch_size": str(run.batch),
+        "freeze_layer_pattern": run.freeze,
+        "seed": str(run.seed),
+        "precision_dtype": run.precision,
+        **changed,
+    }
+    root = scratch / "opt_ml"
+    config = root / "input" / "config"
+    config.mkdir(parents=True)
+    channel = {"ContentType": "application/x-recordio", "TrainingInputMode": "File"}
+    files = {
+        "hyperparameters": {name: value for name, value in values.items() if value},
+        "inputdataconfig": {"train": channel, "validation": channel},
+        "resourceconfig": {"current_host": "localhost", "hosts": ["localhost"], "network_interface_name": "lo"},
+    }
+    for name, content in files.items():
+        (config / f"{name}.json").write_text(json.dumps(content))
+    for name, path in (("train", run.train), ("validation", run.validation)):
+        (root / "input" / "data" / name).mkdir(parents=True)
+        shutil.copy(path, root / "input" / "data" / name)
+    job = read_job(root)
+    supervisor, worker = socket.socketpair()
+    with supervisor:
+        group = ProcessGroup(SupervisorSocket(worker.detach()), job.cluster.hosts, job.cluster.current_host, 60)
+        start = initial_weights(job, saved_graph(run.network), scratch)
+        channels = check_channels(job, scratch, group)
+        shares, _ = agree_on_shares(job, channels.train, group)
+        fresh = start.start.get("layers_starting_anew", ())
+        runner = EpochRunner(job, run.network, channels, shares, [mx.cpu()], group, first_epoch=0, fresh_layers=fresh)
+        runner.load(start.parameters)
+        for epoch in range(run.epochs):
+            runner.train(epoch, progress_bar=False, each_batch=lambda: None)
+            yield lambda: detected(run, scratch, *runner.trainer.parameters())
+
+
+def original(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scored]]:
+    """Train the saved graph through mx.mod.Module with mxnet-ssd's initialisation, optimizer and augmentation.
+
+    The augmentation's distributions are those of MXNet's ImageDetRecordIter; as there, the last batch is filled up.
+    """
+    mx.random.seed(run.seed)
+    train = run.channel("train", scratch)
+    graph = saved_graph(run.network)
+    frozen = run.network.freeze(run.freeze or None).arguments
+    module = mx.mod.Module(
+        graph, data_names=["data"], label_names=["label"], fixed_param_names=sorted(frozen) if frozen else None
+    )
+    module.bind([("data", (run.batch, 3, IMAGE_SHAPE, IMAGE_SHAPE))], [("label", (run.batch, train.max_objects, 5))])
+    weights = required_weights("vgg-16").parameters
+    given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
+    names = set(graph.list_arguments())
+    module.init_params(mx.init.Xavier(), arg_params={n: v for n, v in given.items() if n in names}, allow_missing=True)
+    settings = {"learning_rate": rate, "momentum": 0.9, "wd": 0.0005, "rescale_grad": 1.0}
+    module.init_optimizer(optimizer="sgd", optimizer_params=settings)
+
+    def order(epoch: int) -> NDArray[np.int64]:
+        images = epoch_order(train.images, seed=run.seed, epoch=epoch)
+        return np.resize(images, -(-len(images) // run.batch) * run.batch)
+
+    loader = TrainingLoader(train, run.loading(), seed=run.seed, order=order, epochs=range(run.epochs))
+    for epoch in range(run.epochs):
+        for batch in loader.batches(epoch):
+            labels = mx.nd.array(padded_labels(batch.labels, train.max_objects))
+            module.forward_backward(mx.io.DataBatch([batch.data], [labels]))
+            module.update()
+        yield lambda: detected(run, scratch, *module.get_params())
+
+
+def gluoncv(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scored]]:
+    """Train GluonCV's SSD as its train_ssd.py does: its transform, targets, loss, and optimizer."""
+    import gluoncv
+    from gluoncv.data.batchify import Stack, Tuple
+    from gluoncv.data.transforms.presets.ssd import SSDDefaultTrainTransform
+    from gluoncv.loss import SSDMultiBoxLoss
+
+    gluoncv.utils.random.seed(run.seed)
+    names = [str(number) for number in range(run.classes)]
+    net = gluoncv.model_zoo.get_model("ssd_300_vgg16_atrous_custom", classes=names, pretrained_base=False)
+    net.initialize()
+    with mx.autograd.train_mode():
+        _, _, anchors = net(mx.nd.zeros((1, 3, IMAGE_SHAPE, IMAGE_SHAPE)))
+    weights = required_weights("vgg-16").parameters
+    given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
+    for group in range(5):
+        convolutions = [layer for layer in net.features.stages[group] if isinstance(layer, mx.gluon.nn.Conv2D)]
+        for number, layer in enumerate(convolutions):
+            name = f"conv{group + 1}_{number + 1}"
+            layer.weight.set_data(given[f"{name}_weight"])
+            layer.bias.set_data(given[f"{name}_bias"])
+            if f"{name}_weight" in run.network.freeze(run.freeze or None).arguments:
+                layer.collect_params().setattr("grad_req", "null")
+    net.hybridize(static_alloc=True, static_shape=True)
+    transform = SSDDefaultTrainTransform(IMAGE_SHAPE, IMAGE_SHAPE, anchors)
+    data = mx.gluon.data.SimpleDataset(list(pictures(run.channel("train", scratch)))).transform(transform)
+    loader = mx.gluon.data.DataLoader(
+        data, run.batch, shuffle=True, batchify_fn=Tuple(Stack(), Stack(), Stack()), last_batch="rollover"
+    )
+    settings = {"learning_rate": rate, "momentum": 0.9, "wd": 0.0005}
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", settings)
+    loss_of = SSDMultiBoxLoss()
+    for _ in range(run.epochs):
+        for batch in loader:
+            # Out of the memory that the loader's processes would share.
+            pixels, classes, boxes = (part.as_in_context(mx.cpu()) for part in batch)
+            with mx.autograd.record():
+                class_predictions, box_predictions, _ = net(pixels)
+                sums, _, _ = loss_of(class_predictions, box_predictions, classes, boxes)
+                mx.autograd.backward(sums)
+            trainer.step(1)
+        yield lambda: detected_by_gluoncv(run, scratch, net)
+
+
+def pictures(file: RecordFile) -> Iterator[tuple[mx.nd.NDArray, NDArray[np.float32]]]:
+    """Yield a channel's images, (H, W, 3) RGB, with objects as GluonCV has them: box in pixels, class_id."""
+    for begin, end in zip(file.offsets[:-1].tolist(), file.offsets[1:].tolist(), strict=True):
+        payload = split_payload(read_payload(file.path, begin, end))
+        pixels = decode(payload.image)
+        height, width = pixels.shape[:2]
+        objects = objects_with_area(split_label(payload.label))
+        boxes = objects[:, 1:5] * (width, height, width, height)
+        labels = np.concatenate([boxes, objects[:, :1]], axis=1).astype(np.float32)
+        if len(labels):
+            yield mx.nd.array(pixels[:, :, ::-1].copy(), dtype=np.uint8), labels
+
+
+def detected(run: Run, scratch: Path, arguments: dict[str, Any], states: dict[str, Any]) -> Scored:
+    """Detect with this program's graph, whose parameters the original has too."""
+    file = run.channel("validation", scratch)
+    batch = min(run.batch, file.images)
+    weights = Weights(mx.cpu(), arguments, states)
+    detector = Detector(detection_graph(run.network), [weights], batch_size=batch, image_shape=IMAGE_SHAPE)
+    for images in evaluation_batches(file, run.loading()):
+        yield from zip(detector.detect(images.data), images.labels, strict=True)
+
+
+def detected_by_gluoncv(run: Run, scratch: Path, net: Any) -> Scored:
+    """Detect with GluonCV's network, with this program's threshold and number of detections."""
+    net.set_nms(nms_thresh=0.45, nms_topk=400, post_nms=-1)
+    deviation = mx.nd.array(np.array([0.229, 0.224, 0.225]).reshape((1, 3, 1, 1)) * 255)
+    mean = np.array([0.485, 0.456, 0.406]) * 255 - np.array(run.network.mean)
+    shift = mx.nd.array(mean.reshape((1, 3, 1, 1)))
+    for images in evaluation_batches(run.channel("validation", scratch), run.loading()):
+        ids, scores, boxes = net((images.data - shift) / deviation)
+        found = mx.nd.concat(ids, scores, boxes / IMAGE_SHAPE, dim=2).asnumpy()
+        yield from zip((rows[rows[:, 0] >= 0] for rows in found), images.labels, strict=True)
+
+
+def scored(found: Scored, classes: int) -> dict[str, float]:
+    """Return GluonCV's VOC07 on boxes times 10,000, and COCO's AP, which tests compare with pycocotools."""
+    from gluoncv.utils.metrics.voc_detection import VOC07MApMetric
+
+    voc = VOC07MApMetric(OVERLAP, class_names=[str(number) for number in range(classes)])
+    ours_too = AveragePrecision(classes, OVERLAP)
+    for rows, objects in found:
+        difficult = objects[:, 5] if objects.shape[1] > 5 else np.zeros(len(objects))
+        voc.update(
+            [(rows[None, :, 2:6] * PIXELS)],
+            [rows[None, :, 0]],
+            [rows[None, :, 1]],
+            [(objects[None, :, 1:5] * PIXELS)],
+            [objects[None, :, 0]],
+            [difficult[None]],
+        )
+        ours_too.add(rows, objects)
+    mean = voc.get()[1][-1]
+    return {
+        "voc07": round(float(np.nan_to_num(mean)), 4),
+        "coco": round(ours_too.result().coco, 4),
+    }
+
+
+SIDES: dict[str, Callable[[Run, Path], Iterator[Callable[[], Scored]]]] = {
+    "ours": lambda run, scratch: ours(run, scratch, {}),
+    # As docs/hyperparameters.md recommends it for so short a training.
+    "ours-recommended": lambda run, scratch: ours(
+        run, scratch, {"lr_scheduler_step": str(max(1, run.epochs * 3 // 4))}
+    ),
+    "original-0.001": lambda run, scratch: original(run, scratch, 0.001),
+    "original-0.004": lambda run, scratch: original(run, scratch, 0.004),
+    # train_ssd.py's rate is meant for batches of 32.
+    "gluoncv": lambda run, scratch: gluoncv(run, scratch, 0.001 * run.batch / 32),
+}
+
+
+def measure(side: str, run: Run, result: Path, facts: dict[str, Any]) -> None:
+    """Train a side and write its figures after every epoch."""
+    epochs: list[dict[str, Any]] = []
+    failure = ""
+    with tempfile.TemporaryDirectory() as folder:
+        begin, core_begin = time.monotonic(), time.process_time()
+        try:
+            for evaluation in SIDES[side](run, Path(folder)):
+                # The last updates are still being computed.
+                mx.nd.waitall()
+                seconds, core_seconds = time.monotonic() - begin, time.process_time() - core_begin
+                epochs.append(
+                    {
+                        **scored(evaluation(), run.classes),
+                        "train_seconds": round(seconds, 1),
+                        "core_seconds": round(core_seconds, 1),
+                    }
+                )
+                write(result, {**facts, "side": side, "epochs": epochs})
+                print(f"{result.stem} epoch {len(epochs)}: {epochs[-1]}", flush=True)
+                begin, core_begin = time.monotonic(), time.process_time()
+        except UserError as error:
+            # A training that diverges is a result too.
+            failure = error.sentence
+            write(result, {**facts, "side": side, "epochs": epochs, "failure": failure})
+            print(f"{result.stem}: {failure}", flush=True)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one side, as accuracy_table.py asks for it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", choices=SIDES)
+    parser.add_argument("run", type=json.loads, help="JSON: the fields of Run")
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--facts", type=json.loads, default={})
+    options = parser.parse_args(arguments)
+    fields = {**options.run, "train": Path(options.run["train"]), "validation": Path(options.run["validation"])}
+    run = Run(**fields)
+    about = {k: v for k, v in asdict(run).items() if k not in ("train", "validation")}
+    measure(options.side, run, options.result, {**options.facts, **about})
+    # The engine's threads may wait for one another in an interpreter that ends.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The comparison of accuracy on a folder in VOC form that has one class and no lists."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sagemaker_ssd.contract.weights import stored_weights
+
+PROGRAM = Path(__file__).parent / "bench_accuracy.py"
+SIDES = ("ours", "original-0.001", "gluoncv")
+
+
+def draw(folder: Path, images: int) -> None:
+    random = np.random.default_rng(0)
+    (folder / "JPEGImages").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    for number in range(images):
+        picture = random.integers(90, 160, (240, 320, 3), np.uint8)
+        left, top, width, height = (int(random.integers(*bounds)) for bounds in ((0, 200), (0, 120), *((50, 100),) * 2))
+        cv2.rectangle(picture, (left, top), (left + width - 1, top + height - 1), (30, 30, 220), -1)
+        assert cv2.imwrite(str(folder / "JPEGImages" / f"{number}.jpg"), picture)
+        box = f"<xmin>{left}</xmin><ymin>{top}</ymin><xmax>{left + width}</xmax><ymax>{top + height}</ymax>"
+        (folder / "Annotations" / f"{number}.xml").write_text(
+            f"<annotation><filename>{number}.jpg</filename>"
+            "<size><width>320</width><height>240</height><depth>3</depth></size>"
+            f"<object><name>thing</name><bndbox>{box}</bndbox></object></annotation>"
+        )
+
+
+def compare(folder: Path, results: Path, *sides: str) -> str:
+    command = [sys.executable, PROGRAM, "--voc", folder, "--limit", "5", "--epochs", "1", "--seeds", "0"]
+    done = subprocess.run(
+        [*command, "--batch", "4", "--results", results, "--sides", *sides],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.skipif(stored_weights("vgg-16") is None, reason="no ImageNet weights are installed")
+def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
+    draw(tmp_path / "things", 12)
+    results = tmp_path / "results"
+    compare(tmp_path / "things", results, *SIDES[1:])
+    files = {path.name: json.loads(path.read_text()) for path in results.glob("*.json")}
+    assert set(files) == {f"things-5-{side}-0.json" for side in SIDES[1:]}
+    # What is there is not run again: a changed result stays.
+    changed = results / "things-5-gluoncv-0.json"
+    changed.write_text(
+        json.dumps({**files[changed.name], "epochs": [{**files[changed.name]["epochs"][0], "voc07": 0.5}]})
+    )
+    printed = compare(tmp_path / "things", results, *SIDES)
+    assert "things-5-gluoncv-0.json is there" in printed
+    assert "| things-5 | GluonCV, `ssd_300_vgg16_atrous` | 0 | 0.500 |" in printed
+    ours = json.loads((results / "things-5-ours-0.json").read_text())
+    assert (ours["classes"], ours["batch"], len(ours["epochs"])) == (1, 4, 1)
+    assert (results / "accuracy-things-5.png").stat().st_size > 10_000
+    printed = compare(tmp_path / "things", results, *SIDES, "ours-recommended", "--table-only")
+    assert "Not run yet (set, side, seed): things-5 ours-recommended 0." in printed
