@@ -35,7 +35,19 @@ ALLOWED = {
     # Files from elsewhere are read and converted.
     "pretrained": {"artifacts", "ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
-    "scoring": {"amx", "batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores", "progress"},
+    "scoring": {
+        "amx",
+        "batches",
+        "channels",
+        "boxes",
+        "ssd",
+        "artifacts",
+        "contract",
+        "files",
+        "errors",
+        "cores",
+        "progress",
+    },
     "report": {"scoring", "boxes", "files", "errors"},
     "export": {"ssd", "artifacts", "files", "errors", "version"},
     "worker": {

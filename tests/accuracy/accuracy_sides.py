@@ -24,6 +24,7 @@ from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_param
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches, padded_labels
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import decode
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
@@ -70,7 +71,7 @@ class Run:
         """Check a channel."""
         path = self.train if name == "train" else self.validation
         return check_recordio(
-            path, name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
+            path, CheckOptions(name, self.classes, scratch=scratch, max_bad_images=0.01, label_width=350)
         )
 
     def loading(self) -> LoaderOptions:

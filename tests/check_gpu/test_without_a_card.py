@@ -18,7 +18,7 @@ GIB = 1 << 30
 def test_the_kernels_of_every_operator_are_looked_for(base_network: str):
     network = Network(base_network, 300, 3)
     frozen = network.freeze("^(bn_data|conv0|conv1_).*")
-    training = training_graph(network, empty_images=True, frozen_batch_norms=frozen.batch_norms)
+    training = training_graph(network, empty_images=True, frozen=frozen)
     for graph in (saved_graph(network), training, detection_graph(network), deploy_graph(network)):
         operators = {node["op"] for node in json.loads(graph.tojson())["nodes"]} - {"null"}
         assert operators <= KERNELS.keys()

@@ -29,7 +29,7 @@ logs.configure()
 job, full = read_job(Path(sys.argv[1])), set(map(int, sys.argv[2].split()))
 folder = Path(sys.argv[1]) / "checkpoints"
 folder.mkdir()
-writer = CheckpointWriter(folder, job, start={}, data={}, training_images=3, best=None)
+writer = CheckpointWriter(folder, job, start={}, data={}, training_images=3, best=None, precision_dtype="float32")
 history = History()
 for epoch, score in enumerate([0.1, 0.1, 0.5, 0.2, 0.2, 0.2]):
     of = arrays(epoch)

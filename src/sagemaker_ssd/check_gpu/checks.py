@@ -173,7 +173,7 @@ def check_frozen(network: Network, device: mx.Context, *, images: int) -> Findin
     One whose gradient is zero may stay: biases do not decay, and not every feature map has an anchor that counts.
     """
     frozen = network.freeze(FROZEN[network.base_network])
-    graph = training_graph(network, empty_images=True, frozen_batch_norms=frozen.batch_norms)
+    graph = training_graph(network, empty_images=True, frozen=frozen)
     parameters = drawn_parameters(network)
     fixed = frozen.arguments | fixed_gammas(graph)
     trainer = Trainer(

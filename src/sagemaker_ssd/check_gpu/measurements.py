@@ -13,6 +13,7 @@ import numpy as np
 
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.check_gpu.checks import CLASSES, SGD, drawn_batch
 from sagemaker_ssd.check_gpu.findings import Finding
 from sagemaker_ssd.cores import usable_cores
@@ -121,7 +122,7 @@ def input_speed(image_shape: int, *, batch_size: int, seconds: float) -> float:
             writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, label, number, 0), image))
         writer.close()
         file = check_recordio(
-            path, name="photos", num_classes=CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350
+            path, CheckOptions("photos", CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350)
         )
         options = LoaderOptions(batch_size, image_shape, (0.0, 0.0, 0.0), threads=usable_cores())
         loader = TrainingLoader(

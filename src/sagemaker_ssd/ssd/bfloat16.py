@@ -192,7 +192,8 @@ class _Rewriting:
 
     def _shape(self, number: int) -> tuple[int, ...]:
         name = self._nodes[number]["name"]
-        return self._shapes[name] if name in self._shapes else self._shapes[f"{name}_output"]
+        shape: tuple[int, ...] = self._shapes[name] if name in self._shapes else self._shapes[f"{name}_output"]
+        return shape
 
 
 def _computed(node: _Node, inputs: Sequence[mx.sym.Symbol]) -> mx.sym.Symbol:
