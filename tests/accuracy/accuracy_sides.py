@@ -71,7 +71,8 @@ class Run:
         """Check a channel."""
         path = self.train if name == "train" else self.validation
         return check_recordio(
-            path, CheckOptions(name, self.classes, scratch=scratch, max_bad_images=0.01, label_width=350)
+            path,
+            CheckOptions(name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350),
         )
 
     def loading(self) -> LoaderOptions:

@@ -90,7 +90,7 @@ def sample(tmp_path: Path) -> PictureSample:
     write_rec(tmp_path / "v.rec", [([*size, 0, 0.25, 0.25, 0.5, 0.75], image)] * 3)
     file = check_recordio(
         tmp_path / "v.rec",
-        CheckOptions("v", 2, scratch=tmp_path / "scratch", max_bad_images=0, label_width=350),
+        CheckOptions(name="v", num_classes=2, scratch=tmp_path / "scratch", max_bad_images=0, label_width=350),
     )
     made = PictureSample(file)
     made.add(0, np.array([[0, 0.9, 0.25, 0.25, 0.5, 0.75]], np.float32))

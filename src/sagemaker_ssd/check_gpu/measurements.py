@@ -122,7 +122,8 @@ def input_speed(image_shape: int, *, batch_size: int, seconds: float) -> float:
             writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, label, number, 0), image))
         writer.close()
         file = check_recordio(
-            path, CheckOptions("photos", CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350)
+            path,
+            CheckOptions(name="photos", num_classes=CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350),
         )
         options = LoaderOptions(batch_size, image_shape, (0.0, 0.0, 0.0), threads=usable_cores())
         loader = TrainingLoader(
