@@ -23,8 +23,22 @@ ALLOWED = {
     "processes": {"errors"},
     "amx": {"processes"},
     "coordination": {"contract", "errors"},
-    "supervisor": {"amx", "processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
-    "__main__": {"supervisor", "check_gpu"},
+    "gpu": {"processes", "errors"},
+    "supervisor": {
+        "amx",
+        "processes",
+        "gpu",
+        "coordination",
+        "contract",
+        "errors",
+        "files",
+        "cores",
+        "logs",
+        "version",
+    },
+    # The program behind `serve`: the front, which starts `hosting` as a child process.
+    "serving": {"processes", "gpu", "contract", "errors", "cores", "logs", "version"},
+    "__main__": {"supervisor", "serving", "check_gpu"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "files", "errors", "cores"},
     "batches": {"channels", "boxes", "files", "errors"},
@@ -35,7 +49,19 @@ ALLOWED = {
     # Files from elsewhere are read and converted.
     "pretrained": {"artifacts", "ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
-    "scoring": {"amx", "batches", "channels", "boxes", "ssd", "artifacts", "contract", "files", "errors", "cores", "progress"},
+    "scoring": {
+        "amx",
+        "batches",
+        "channels",
+        "boxes",
+        "ssd",
+        "artifacts",
+        "contract",
+        "files",
+        "errors",
+        "cores",
+        "progress",
+    },
     "report": {"scoring", "boxes", "files", "errors"},
     "export": {"ssd", "artifacts", "files", "errors", "version"},
     "worker": {
@@ -51,6 +77,7 @@ ALLOWED = {
         "training",
         "artifacts",
         "contract",
+        "processes",
         "collectives",
         "files",
         "errors",
@@ -59,9 +86,22 @@ ALLOWED = {
         "progress",
         "version",
     },
+    # What detects for `serving`.
+    "hosting": {"scoring", "contract", "processes", "errors", "logs"},
     # What `train check-gpu` starts.
     "check_gpu": {
-        *("supervisor", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches", "channels"),
+        *(
+            "supervisor",
+            "gpu",
+            "processes",
+            "coordination",
+            "worker",
+            "scoring",
+            "ssd",
+            "training",
+            "batches",
+            "channels",
+        ),
         *("cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
@@ -80,7 +120,9 @@ WITHOUT_MXNET = {
     "contract",
     "processes",
     "coordination",
+    "gpu",
     "supervisor",
+    "serving",
     "__main__",
 }
 

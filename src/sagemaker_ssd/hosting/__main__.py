@@ -1,0 +1,198 @@
+"""The child process: loads the model, then decodes and detects what the front sends until it is ended."""
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import queue
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from PIL import Image
+
+from sagemaker_ssd import logs
+from sagemaker_ssd.contract.hosting import read_hosting_settings
+from sagemaker_ssd.errors import (
+    JobError,
+    PlatformError,
+    ProgramError,
+    UserError,
+    exhausted_memory,
+    unexpected_error,
+)
+from sagemaker_ssd.hosting.front_socket import FrontSocket
+from sagemaker_ssd.processes.parent_death import end_with_supervisor
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sagemaker_ssd.hosting.model import Detectors
+
+_log = logging.getLogger(__name__)
+# Twice the pixels of the largest phone's ordinary picture; decoded they take 300 MB, and as much again on the way.
+MAX_PIXELS: Final = 100_000_000
+_DECODERS_OF_A_GPU: Final = 4
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A request's image as the network takes it, (3, S, S), and the size in pixels that a viewer shows it in."""
+
+    id: int
+    input: "NDArray[np.float32]"
+    width: int
+    height: int
+
+
+class RefusedImageError(Exception):
+    """An image that is not detected on, with the HTTP status and the sentence for who sent it."""
+
+    def __init__(self, status: Literal[400, 413], sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+class Decoding:
+    """Threads that receive and decode the next images while others are detected on, a bounded number ahead."""
+
+    def __init__(self, front: FrontSocket, detectors: "Detectors", threads: int) -> None:
+        self._front, self._network = front, detectors.model.network
+        self._receiving = threading.Lock()
+        self._decoded: queue.Queue[DecodedImage] = queue.Queue(maxsize=detectors.group)
+        for _ in range(threads):
+            threading.Thread(target=self._decode_all, daemon=True).start()
+
+    def next_group(self, most: int) -> list[DecodedImage]:
+        """Wait for an image, and take what others are there already, up to `most`."""
+        images = [self._decoded.get()]
+        with contextlib.suppress(queue.Empty):
+            while len(images) < most:
+                images.append(self._decoded.get_nowait())
+        return images
+
+    def _decode_all(self) -> None:
+        while True:
+            with self._receiving:
+                request, body = self._front.receive()
+            try:
+                image = self._decode(request, body)
+            except RefusedImageError as refused:
+                self._front.send({"refused": request, "status": refused.status, "sentence": refused.sentence})
+            except Exception as error:
+                failure = explained(error, "an image")
+                if isinstance(failure, ProgramError):
+                    _log.exception("decoding failed")
+                self._front.send({"refused": request, "status": 500, "sentence": failure.sentence})
+            else:
+                self._decoded.put(image)
+
+    def _decode(self, request: int, body: bytes) -> DecodedImage:
+        from sagemaker_ssd.scoring.saved_model import decoded, network_input
+
+        check_pixels(body)
+        try:
+            pixels = decoded(body, "the request's body")
+        except UserError as error:
+            raise RefusedImageError(400, error.sentence) from None
+        height, width = pixels.shape[:2]
+        network = self._network
+        return DecodedImage(request, network_input(pixels, network.image_shape, network.mean), width, height)
+
+
+def check_pixels(image: bytes) -> None:
+    """Raise RefusedImageError for more pixels than are decoded, as the file's header tells; a bad header passes."""
+    try:
+        with Image.open(io.BytesIO(image)) as header:
+            width, height = header.size
+    # Whatever the many readers of PIL raise on damaged files: the decoder has the sentence for them.
+    except Exception:
+        return
+    if width * height > MAX_PIXELS:
+        raise RefusedImageError(
+            413,
+            f"the request's body: {width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels; send it smaller",
+        )
+
+
+def explained(error: BaseException, work: str) -> JobError:
+    """Return the failure that an exception stands for; work: what was being done, such as "loading the model"."""
+    if isinstance(error, JobError):
+        return error
+    exhausted = exhausted_memory(error)
+    if exhausted is not None:
+        return UserError(
+            f"the {exhausted} ran out of memory with {work}: choose an instance type with more {exhausted} memory, or "
+            "fewer processes in SAGEMAKER_MODEL_SERVER_WORKERS"
+        )
+    if isinstance(error, OSError):
+        return PlatformError(f"a file could not be read or written with {work}: {error}")
+    return unexpected_error(error)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="sagemaker_ssd.hosting", description="Started by the front.")
+    parser.add_argument("--model", type=Path, required=True, help="the folder of the model")
+    parser.add_argument("--gpu", type=int, help="the number of the GPU; the CPU without it")
+    parser.add_argument("--group", type=int, default=1, help="the most images that are detected on at once")
+    parser.add_argument("--channel", type=int, required=True, help="file descriptor of the socket to the front")
+    parser.add_argument("--supervisor", type=int, required=True, help="process id of the front")
+    return parser.parse_args()
+
+
+def _serve(arguments: argparse.Namespace, front: FrontSocket) -> None:
+    """Load and detect until the process is ended; raises what went wrong."""
+    # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
+    from sagemaker_ssd.hosting.model import load_detectors
+
+    class_names = read_hosting_settings(os.environ).class_names
+    detectors = load_detectors(arguments.model, arguments.gpu, arguments.group, class_names)
+    detectors.warm_up()
+    network = detectors.model.network
+    described = f"{network.base_network} at {network.image_shape} px, {network.num_classes} classes"
+    threads = 1 if arguments.gpu is None else _DECODERS_OF_A_GPU
+    decoding = Decoding(front, detectors, threads)
+    front.send({"ready": {"model": described, "seconds": detectors.seconds}})
+    while True:
+        images = decoding.next_group(arguments.group)
+        # What a crash from here on is counted against.
+        front.send({"begun": [image.id for image in images]})
+        found = detectors.detect([image.input for image in images])
+        if found is None:
+            sentence = "the network's predictions for this image are not finite numbers: its training has diverged"
+            for image in images:
+                front.send({"refused": image.id, "status": 500, "sentence": sentence})
+            continue
+        answers = [
+            {"id": image.id, "rows": rows, "width": image.width, "height": image.height}
+            for image, rows in zip(images, found, strict=True)
+        ]
+        front.send({"detected": answers})
+
+
+def main() -> None:
+    """Detect until the front ends; report the exit code and the sentence where that fails."""
+    arguments = _arguments()
+    end_with_supervisor(arguments.supervisor)
+    logs.configure()
+    front = FrontSocket(arguments.channel)
+    try:
+        _serve(arguments, front)
+    except BaseException as error:
+        failure = explained(error, f"the model in {arguments.model}")
+        if failure is not error or isinstance(failure, ProgramError):
+            _log.exception("detection failed")
+        front.send({"report": {"exit_code": failure.exit_code, "sentence": failure.sentence}})
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.
+        os._exit(failure.exit_code)
+
+
+if __name__ == "__main__":
+    main()
