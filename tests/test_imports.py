@@ -87,22 +87,11 @@ ALLOWED = {
         "version",
     },
     # What detects for `serving`.
-    "hosting": {"scoring", "contract", "processes", "errors", "logs"},
+    "hosting": {"scoring", "channels", "ssd", "contract", "processes", "errors", "logs"},
     # What `train check-gpu` starts.
     "check_gpu": {
-        *(
-            "supervisor",
-            "gpu",
-            "processes",
-            "coordination",
-            "worker",
-            "scoring",
-            "ssd",
-            "training",
-            "batches",
-            "channels",
-        ),
-        *("cores", "errors", "version"),
+        *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
+        *("channels", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "files", "errors", "progress"},

@@ -2,15 +2,13 @@
 
 import argparse
 import contextlib
-import io
 import logging
 import os
 import queue
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
@@ -28,33 +26,11 @@ from sagemaker_ssd.hosting.front_socket import FrontSocket
 from sagemaker_ssd.processes.parent_death import end_with_supervisor
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from sagemaker_ssd.hosting.images import PreparedImage
     from sagemaker_ssd.hosting.model import Detectors
 
 _log = logging.getLogger(__name__)
-# Twice the pixels of the largest phone's ordinary picture; decoded they take 300 MB, and as much again on the way.
-MAX_PIXELS: Final = 100_000_000
 _DECODERS_OF_A_GPU: Final = 4
-
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """A request's image as the network takes it, (3, S, S), and the size in pixels that a viewer shows it in."""
-
-    id: int
-    input: "NDArray[np.float32]"
-    width: int
-    height: int
-
-
-class RefusedImageError(Exception):
-    """An image that is not detected on, with the HTTP status and the sentence for who sent it."""
-
-    def __init__(self, status: Literal[400, 413], sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
 
 
 class Decoding:
@@ -63,12 +39,12 @@ class Decoding:
     def __init__(self, front: FrontSocket, detectors: "Detectors", threads: int) -> None:
         self._front, self._network = front, detectors.model.network
         self._receiving = threading.Lock()
-        self._decoded: queue.Queue[DecodedImage] = queue.Queue(maxsize=detectors.group)
+        self._decoded: queue.Queue[tuple[int, PreparedImage]] = queue.Queue(maxsize=detectors.group)
         for _ in range(threads):
             threading.Thread(target=self._decode_all, daemon=True).start()
 
-    def next_group(self, most: int) -> list[DecodedImage]:
-        """Wait for an image, and take what others are there already, up to `most`."""
+    def next_group(self, most: int) -> "list[tuple[int, PreparedImage]]":
+        """Wait for the id and the image of a request, and take what others are there already, up to `most`."""
         images = [self._decoded.get()]
         with contextlib.suppress(queue.Empty):
             while len(images) < most:
@@ -76,11 +52,13 @@ class Decoding:
         return images
 
     def _decode_all(self) -> None:
+        from sagemaker_ssd.hosting.images import RefusedImageError, prepare
+
         while True:
             with self._receiving:
                 request, body = self._front.receive()
             try:
-                image = self._decode(request, body)
+                image = prepare(body, self._network)
             except RefusedImageError as refused:
                 self._front.send({"refused": request, "status": refused.status, "sentence": refused.sentence})
             except Exception as error:
@@ -89,34 +67,7 @@ class Decoding:
                     _log.exception("decoding failed")
                 self._front.send({"refused": request, "status": 500, "sentence": failure.sentence})
             else:
-                self._decoded.put(image)
-
-    def _decode(self, request: int, body: bytes) -> DecodedImage:
-        from sagemaker_ssd.scoring.saved_model import decoded, network_input
-
-        check_pixels(body)
-        try:
-            pixels = decoded(body, "the request's body")
-        except UserError as error:
-            raise RefusedImageError(400, error.sentence) from None
-        height, width = pixels.shape[:2]
-        network = self._network
-        return DecodedImage(request, network_input(pixels, network.image_shape, network.mean), width, height)
-
-
-def check_pixels(image: bytes) -> None:
-    """Raise RefusedImageError for more pixels than are decoded, as the file's header tells; a bad header passes."""
-    try:
-        with Image.open(io.BytesIO(image)) as header:
-            width, height = header.size
-    # Whatever the many readers of PIL raise on damaged files: the decoder has the sentence for them.
-    except Exception:
-        return
-    if width * height > MAX_PIXELS:
-        raise RefusedImageError(
-            413,
-            f"the request's body: {width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels; send it smaller",
-        )
+                self._decoded.put((request, image))
 
 
 def explained(error: BaseException, work: str) -> JobError:
@@ -149,6 +100,8 @@ def _serve(arguments: argparse.Namespace, front: FrontSocket) -> None:
     # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
     from sagemaker_ssd.hosting.model import load_detectors
 
+    # PIL has a limit of its own, at which it warns or refuses.
+    Image.MAX_IMAGE_PIXELS = None
     class_names = read_hosting_settings(os.environ).class_names
     detectors = load_detectors(arguments.model, arguments.gpu, arguments.group, class_names)
     detectors.warm_up()
@@ -160,16 +113,16 @@ def _serve(arguments: argparse.Namespace, front: FrontSocket) -> None:
     while True:
         images = decoding.next_group(arguments.group)
         # What a crash from here on is counted against.
-        front.send({"begun": [image.id for image in images]})
-        found = detectors.detect([image.input for image in images])
+        front.send({"begun": [request for request, _ in images]})
+        found = detectors.detect([image.input for _, image in images])
         if found is None:
             sentence = "the network's predictions for this image are not finite numbers: its training has diverged"
-            for image in images:
-                front.send({"refused": image.id, "status": 500, "sentence": sentence})
+            for request, _ in images:
+                front.send({"refused": request, "status": 500, "sentence": sentence})
             continue
         answers = [
-            {"id": image.id, "rows": rows, "width": image.width, "height": image.height}
-            for image, rows in zip(images, found, strict=True)
+            {"id": request, "rows": rows, "width": image.width, "height": image.height}
+            for (request, image), rows in zip(images, found, strict=True)
         ]
         front.send({"detected": answers})
 

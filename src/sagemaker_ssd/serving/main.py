@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     except JobError as error:
         _log.error("%s", error.sentence)
         return error.exit_code
+    _allow_many_connections()
     with listener:
         return asyncio.run(_serve(listener))
 
@@ -72,6 +74,13 @@ def _listen(port: int) -> socket.socket:
             "SAGEMAKER_BIND_TO_PORT"
         ) from error
     return listener
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files to what the system allows: shells and some containers begin with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(listener: socket.socket) -> int:
