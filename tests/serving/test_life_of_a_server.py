@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from model_server import Answer, ModelServer
+from model_server import Answer, ModelServer, command_line
 
 PING_SECONDS = 2.0
 
@@ -174,6 +174,18 @@ def test_a_stop_while_the_model_loads(base: Path):
         server.wait_until_listening()
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
+
+
+def test_no_process_outlives_a_front_that_is_killed(base: Path):
+    with ModelServer(base) as server:
+        while not server.children():
+            time.sleep(0.05)
+        (child,) = server.children()
+        server.process.kill()
+        deadline = time.monotonic() + 20
+        while b"hosting" in command_line(child):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def test_a_port_in_use_is_told(base: Path):

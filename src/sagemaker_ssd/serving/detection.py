@@ -82,7 +82,7 @@ class _Slot:
 
 @dataclass(frozen=True)
 class Devices:
-    """Where to detect: the GPU of each process, None for the CPU; the threads of each on a CPU."""
+    """Where to detect: the GPU of each process, None for the CPU; how many threads each has."""
 
     gpus: Sequence[int | None]
     threads: int
@@ -239,7 +239,7 @@ class Detection:
     async def _run_once(self, slot: _Slot) -> JobError | None:
         """Run a process to its end; return the failure where another one would fail as well."""
         begin = time.monotonic()
-        process = slot.process = DetectorProcess(self._arguments(slot), self._environment(slot))
+        process = slot.process = DetectorProcess(self._arguments(slot), self._environment())
         reader, writer = await asyncio.open_connection(sock=process.channel, limit=_LONGEST_LINE)
         slot.writer = writer
         watching = asyncio.create_task(self._watch(process))
@@ -342,12 +342,8 @@ class Detection:
         arguments = ["--model", str(self._model), "--group", str(self._devices.group)]
         return arguments if slot.gpu is None else [*arguments, "--gpu", str(slot.gpu)]
 
-    def _environment(self, slot: _Slot) -> dict[str, str]:
-        environment = mxnet_environment(os.environ, self._devices.threads)
-        # Of several processes on a machine, none may take all of its processors for itself.
-        if len(self._devices.gpus) > 1:
-            environment["OMP_NUM_THREADS"] = str(self._devices.threads)
-        return environment
+    def _environment(self) -> dict[str, str]:
+        return mxnet_environment(os.environ, self._devices.threads)
 
     def _memory_remedy(self) -> str:
         workers = len(self._devices.gpus)

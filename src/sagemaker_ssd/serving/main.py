@@ -149,7 +149,7 @@ def _devices(settings: HostingSettings, stop: asyncio.Event) -> Devices:
     check_cards(gpus, stopping=stop.is_set)
     if settings.workers not in (None, gpus):
         _log.warning("%s has no effect on GPUs: there is one process for each", WORKERS_VARIABLE)
-    return Devices(list(range(gpus)), cores)
+    return Devices(list(range(gpus)), max(1, cores // gpus))
 
 
 class _Server(uvicorn.Server):
@@ -165,6 +165,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 backlog=_BACKLOG,
