@@ -55,7 +55,7 @@ class Detections:
     height: int
 
 
-@dataclass
+@dataclass(eq=False)
 class QueuedImage:
     """An image in the queue or with a process; `result` is set with Detections, or with RefusedError."""
 
@@ -200,11 +200,13 @@ class Detection:
         self._dispatch()
         return image
 
-    def withdraw(self, image: QueuedImage) -> None:
-        """Drop an image whose client has left, if it has not gone to a process yet."""
+    def withdraw(self, image: QueuedImage) -> bool:
+        """Give up an image whose client has left; return whether no process has it, so that it is dropped."""
         image.result.cancel()
-        with contextlib.suppress(ValueError):
-            self._waiting.remove(image)
+        if image not in self._waiting:
+            return False
+        self._waiting.remove(image)
+        return True
 
     def _dispatch(self) -> None:
         """Send waiting images to the processes that have room for them, the idlest first."""

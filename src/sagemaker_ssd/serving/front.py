@@ -79,8 +79,8 @@ class Front:
             # Who waits for `100 Continue` sends no body now, and might send its next request or the body all the same.
             if "expect" in request.headers:
                 response.headers["Connection"] = "close"
-        except ClientDisconnect:
-            response, told = Response(status_code=_CLIENT_LEFT), "the client left before the answer"
+        except ClientDisconnect as left:
+            response, told = Response(status_code=_CLIENT_LEFT), str(left) or "the client left before its body had come"
         except Exception as error:
             _log.exception("unexpected error")
             bug = unexpected_error(error)
@@ -122,12 +122,14 @@ class Front:
             either: list[asyncio.Future[Any]] = [image.result, leaving]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not image.result.done():
-                raise ClientDisconnect
+                dropped = self._detection.withdraw(image)
+                raise ClientDisconnect(
+                    "the client left before the answer, and its image "
+                    + ("was dropped" if dropped else "was with a process already")
+                )
             return image.result.result()
         finally:
             leaving.cancel()
-            if not image.result.done():
-                self._detection.withdraw(image)
 
 
 def _refusal(status: int, refused: RefusedError, background: BackgroundTask | None = None) -> Response:
