@@ -74,17 +74,18 @@ class Detectors:
         return [[[float(value) for value in row] for row in rows] for rows in found] if finite else None
 
     def warm_up(self) -> None:
-        """Detect on a grey image until nothing is prepared any more, and measure one; raises UserError."""
+        """Detect on a drawn image until nothing is prepared any more, and measure one; raises UserError."""
         size = self.model.network.image_shape
-        grey = np.zeros((3, size, size), np.float32)
+        # All brightnesses, so that no part of the network sees zeros alone.
+        drawn = np.linspace(0, 255, 3 * size * size, dtype=np.float32).reshape(3, size, size)
         for images in {1, self.group}:
-            if self.detect([grey] * images) is None:
+            if self.detect([drawn] * images) is None:
                 raise UserError(
                     "the model's predictions are not finite numbers: its training has diverged, or its .params file "
                     "is damaged; train again, or deploy another model"
                 )
         begin = time.perf_counter()
-        self.detect([grey])
+        self.detect([drawn])
         self.seconds = time.perf_counter() - begin
 
 
