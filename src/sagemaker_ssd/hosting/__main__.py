@@ -24,6 +24,7 @@ from sagemaker_ssd.errors import (
 )
 from sagemaker_ssd.hosting.front_socket import FrontSocket
 from sagemaker_ssd.processes.parent_death import end_with_supervisor
+from sagemaker_ssd.scoring.command import prepare_detection
 
 if TYPE_CHECKING:
     from sagemaker_ssd.hosting.images import PreparedImage
@@ -97,13 +98,14 @@ def _arguments() -> argparse.Namespace:
 
 def _serve(arguments: argparse.Namespace, front: FrontSocket) -> None:
     """Load and detect until the process is ended; raises what went wrong."""
+    precision = prepare_detection()
     # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
     from sagemaker_ssd.hosting.model import load_detectors
 
     # PIL has a limit of its own, at which it warns or refuses.
     Image.MAX_IMAGE_PIXELS = None
     class_names = read_hosting_settings(os.environ).class_names
-    detectors = load_detectors(arguments.model, arguments.gpu, arguments.group, class_names)
+    detectors = load_detectors(arguments.model, arguments.gpu, arguments.group, class_names, precision)
     detectors.warm_up()
     network = detectors.model.network
     described = f"{network.base_network} at {network.image_shape} px, {network.num_classes} classes"

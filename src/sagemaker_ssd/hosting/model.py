@@ -89,12 +89,20 @@ class Detectors:
         self.seconds = time.perf_counter() - begin
 
 
-def load_detectors(folder: Path, gpu: int | None, group: int, class_names: Sequence[str]) -> Detectors:
-    """Load the model below `folder` onto a device; gpu: its number, None for the CPU. Raises UserError and OSError."""
+def load_detectors(
+    folder: Path, gpu: int | None, group: int, class_names: Sequence[str], precision_dtype: str = "float32"
+) -> Detectors:
+    """Load the model below `folder` onto a device.
+
+    gpu: the device's number, None for the CPU. group: the most images that are detected on at once. class_names: the
+    names that the environment gives, if any. precision_dtype: what to detect in. Raises UserError and OSError.
+    """
     file = find_model(folder)
     scratch = Path(os.environ.get("TMPDIR") or "/tmp")
     device = mx.cpu() if gpu is None else mx.gpu(gpu)
-    model = load_model(file, scratch, device=device, image_shape_remedy=_IMAGE_SHAPE_REMEDY)
+    model = load_model(
+        file, scratch, device=device, precision_dtype=precision_dtype, image_shape_remedy=_IMAGE_SHAPE_REMEDY
+    )
     classes = model.network.num_classes
     if class_names and len(class_names) != classes:
         raise UserError(
