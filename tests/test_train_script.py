@@ -70,7 +70,7 @@ def without_a_python_that_starts(folder: Path) -> None:
 
 LACKING = {
     not_there: "it lacks ",
-    bare: "it lacks sagemaker_ssd, pydantic, mxnet, sagemaker_training",
+    bare: "it lacks sagemaker_ssd, pydantic, mxnet, sagemaker_training, uvicorn, starlette",
     without_a_python_that_starts: "it lacks a Python that starts; it says: wrong machine",
 }
 

@@ -1,4 +1,4 @@
-"""What `train` runs: holds signals back until the supervisor, whose imports take a moment, answers them."""
+"""What `train` and `serve` run: holds signals back until the program, whose imports take a moment, answers them."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> int:
-    """Run the supervisor; return the exit code."""
+    """Run the supervisor, or with the argument `serve` the front of hosting; return the exit code."""
     # In process 1 of a container a signal without a handler is lost, while one that is held back waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     _open_standard_streams()
@@ -14,9 +14,14 @@ def main() -> int:
         from sagemaker_ssd.check_gpu.__main__ import main as check_gpu
 
         return check_gpu(sys.argv[2:])
-    from sagemaker_ssd.supervisor import main as supervisor
+    if sys.argv[1:2] == ["serve"]:
+        from sagemaker_ssd.serving.main import main as serve
 
-    code = supervisor.main(sys.argv[1:])
+        code = serve(sys.argv[2:])
+    else:
+        from sagemaker_ssd.supervisor.main import main as train
+
+        code = train(sys.argv[1:])
     _give_up_closed_streams()
     # The interpreter's end brings the default handlers back, and with them another exit code.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})

@@ -3,10 +3,15 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 # SageMaker shows the first 1,024 characters of output/failure as the job's FailureReason.
 FAILURE_REASON_LENGTH: Final = 1024
+# What MXNet, CUDA, the allocator and Python write where memory is short, of a GPU and of the machine.
+_GPU_MEMORY: Final = re.compile(
+    r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
+)
+_CPU_MEMORY: Final = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
 # Long enough to recognise a value, short enough to leave room for other faults in the failure reason.
 SHOWN_LENGTH: Final = 80
 
@@ -58,6 +63,13 @@ def internal_error(what: str, *, of: str = "this program") -> ProgramError:
 def unexpected_error(error: BaseException) -> ProgramError:
     """Make the error of an exception that no other sentence explains; the caller logs its traceback."""
     return internal_error(f"{type(error).__name__}: {error}")
+
+
+def exhausted_memory(error: BaseException) -> Literal["machine", "GPU"] | None:
+    """Say whose memory was too small where that is what an exception tells, of MXNet, CUDA, the system or Python."""
+    if isinstance(error, MemoryError) or _CPU_MEMORY.search(str(error)):
+        return "machine"
+    return "GPU" if _GPU_MEMORY.search(str(error)) else None
 
 
 def problems(faults: Sequence[str]) -> str:

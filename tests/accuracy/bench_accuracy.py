@@ -19,7 +19,7 @@ from statistics import mean
 from typing import Any
 
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.supervisor.host_processes import worker_environment
+from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.version import version
 
 HERE = Path(__file__).parent
@@ -207,7 +207,7 @@ def run(side: str, data: DataSet, seed: int, options: argparse.Namespace) -> Non
     }
     facts = {"set": data.name, "machine": machine(), "program": version()}
     command = [sys.executable, HERE / "accuracy_sides.py", side, json.dumps(described), result]
-    environment = worker_environment(os.environ, threads=usable_cores())
+    environment = mxnet_environment(os.environ, threads=usable_cores())
     done = subprocess.run([*map(str, command), "--facts", json.dumps(facts)], env=environment)
     if done.returncode:
         print(f"{result.name}: the run ended with {done.returncode}", flush=True)

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from serving import serve
 from training_step import mxnet_side, torch_side, write_spec
 from turns import Side, table, take_turns
+
+from serving import serve
 
 IMAGES, CLASSES, DETECTIONS, OBJECTS = 5000, 80, 20, 7
 CASES = ("vgg-16:300:8", "resnet-50:300:8")

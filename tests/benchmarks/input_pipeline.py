@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from input_data import LABEL, photos, read_all, write, write_files
-from serving import serve
 from turns import Side, table, take_turns
 
 from sagemaker_ssd.cores import usable_cores
+from serving import serve
 
 TESTS = Path(__file__).parent.parent
 sys.path.insert(0, str(TESTS))

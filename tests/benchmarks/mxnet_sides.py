@@ -15,7 +15,6 @@ if any("bfloat16" in argument for argument in sys.argv):
 
 import mxnet as mx
 import numpy as np
-from serving import serve
 from training_step import LOOP
 
 from sagemaker_ssd.scoring.detector import Detector, Weights
@@ -26,6 +25,7 @@ from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import train_epoch
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.trainer import Trainer
+from serving import serve
 
 SGD = OptimizerSettings("sgd", 1e-6, 0.9, 5e-4)
 

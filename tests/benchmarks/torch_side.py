@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from serving import serve
 from torch.nn import functional as F
 from torch_network import Detector
+
+from serving import serve
 
 
 def overlaps(boxes: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:

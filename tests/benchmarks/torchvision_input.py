@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import torch
-from serving import serve
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image, read_file
 from torchvision.transforms import v2
+
+from serving import serve
 
 BOXES = torch.tensor([[64.0, 96.0, 320.0, 288.0], [256.0, 144.0, 576.0, 384.0]])
 PRESET = v2.Compose(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.supervisor.host_processes import worker_environment
+from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 
 HERE = Path(__file__).parent
 TORCH = HERE.parent.parent / ".venv-torch" / "bin" / "python"
@@ -80,7 +80,7 @@ class Side:
 def surroundings(*, worker: bool) -> dict[str, str]:
     """Return the environment of this program's worker, or one that has no more of it than the number of threads."""
     if worker:
-        return worker_environment(os.environ, threads=usable_cores())
+        return mxnet_environment(os.environ, threads=usable_cores())
     # By itself MXNet takes one thread for every two processors.
     return {**os.environ, "OMP_NUM_THREADS": str(usable_cores())}
 

@@ -26,6 +26,7 @@ def test_entry_point_environment_and_labels(engine: Engine):
     assert labels["licenses"] == "Apache-2.0"
     assert labels["version"].startswith("0.")
     assert labels["revision"]
+    assert labels["accept-bind-to-port"] == "true"
 
 
 def test_the_weights_are_those_of_the_label_and_nothing_else(engine: Engine):
@@ -37,9 +38,10 @@ def test_the_weights_are_those_of_the_label_and_nothing_else(engine: Engine):
     assert set(engine.shell("ls /opt/sagemaker-ssd/share/sagemaker-ssd/weights").split()) == files
 
 
-def test_train_on_path_is_this_programs(engine: Engine):
-    assert engine.shell("command -v train; command -v python3").split() == [
+def test_train_and_serve_on_path_are_this_programs(engine: Engine):
+    assert engine.shell("command -v train; command -v serve; command -v python3").split() == [
         "/usr/local/bin/train",
+        "/usr/local/bin/serve",
         "/opt/sagemaker-ssd/bin/python3",
     ]
 

@@ -21,8 +21,8 @@ from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
 from sagemaker_ssd.check_gpu.plan import Plan
 from sagemaker_ssd.coordination.addresses import free_port
 from sagemaker_ssd.errors import JobError, PlatformError, UserError
+from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus
 from sagemaker_ssd.processes.answers import ask
-from sagemaker_ssd.supervisor.gpu import check_cards, check_driver, count_gpus
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
 from sagemaker_ssd.version import is_gpu_build, version
 

@@ -61,11 +61,14 @@ def load_model(
     image_shape: int | None = None,
     device: mx.Context | None = None,
     precision_dtype: str = "float32",
+    *,
+    image_shape_remedy: str = "give it by --image-shape, such as 300",
 ) -> LoadedModel:
     """Load a model.tar.gz, a .params file, or a folder with one of them.
 
-    image_shape: in pixels, for a model whose hyperparams.json is missing. device: the CPU unless given.
-    precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. Raises UserError and OSError.
+    image_shape: in pixels, for a model whose hyperparams.json is missing; image_shape_remedy: what to do without it.
+    device: the CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. Raises
+    UserError and OSError.
     """
     file = _model_file(path)
     stored = read_stored_model(file, str(file), scratch)
@@ -76,7 +79,7 @@ def load_model(
     try:
         side = image_shape or stored_number(given, "image_shape")
         if side is None:
-            raise UserError(f"no {CONFIGURATION} tells its image_shape: give it by --image-shape, such as 300")
+            raise UserError(f"no {CONFIGURATION} tells its image_shape: {image_shape_remedy}")
         settings = [stored_number(given, name) for name in ("nms_threshold", "nms_topk")]
     except UserError as error:
         raise UserError(f"{file}: {error.sentence}") from None

@@ -20,6 +20,7 @@ from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, unexpected_error
 from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans
 from sagemaker_ssd.processes.exit_reason import exit_failure
+from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment, role_failure
@@ -69,7 +70,7 @@ class HostProcesses:
                 its_own = role_environment(os.environ, "worker", parameter_server)
             self._worker = WorkerProcess(
                 _worker_arguments(job, scratch, gpus, patience),
-                worker_environment({**its_own, **environment}, usable_cores()),
+                mxnet_environment({**its_own, **environment}, usable_cores()),
                 host_group.all_gather,
             )
             self._worker.watchdog.kick("its start", patience, busy=True)
@@ -222,22 +223,6 @@ def _worker_arguments(job: Job, scratch: Path, gpus: int, patience: float) -> li
     if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
         arguments.append("--progress-bar")
     return arguments
-
-
-def worker_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Return the environment that the worker runs in.
-
-    The number of OpenMP threads is set, since results on a CPU depend on it; cuDNN is not tried out for minutes at
-    the start; MXNet does not announce each graph; a value that the user has set stays.
-    """
-    defaults = {
-        "OMP_NUM_THREADS": str(threads),
-        "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
-        "MXNET_CUDNN_LIB_CHECKING": "0",
-        "MXNET_SUBGRAPH_VERBOSE": "0",
-        "PYTHONUNBUFFERED": "1",
-    }
-    return {**defaults, **environment}
 
 
 def hanging_worker(expired: str, variable: str | None, *, several: bool) -> PlatformError:

@@ -10,7 +10,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import finish_publication, model_state
 from sagemaker_ssd.coordination.protocol import Outcome
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, internal_error
-from sagemaker_ssd.supervisor.gpu import check_cards, count_gpus
+from sagemaker_ssd.gpu import check_cards, count_gpus
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_processes import HostProcesses
 from sagemaker_ssd.supervisor.scratch import scratch_folder

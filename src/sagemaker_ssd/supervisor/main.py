@@ -18,8 +18,8 @@ from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, shorten, unexpected_error
+from sagemaker_ssd.gpu import check_driver
 from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
-from sagemaker_ssd.supervisor.gpu import check_driver
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_run import is_unevaluated, run_host
 from sagemaker_ssd.supervisor.stop_flag import STOP_SIGNALS, StopFlag, StoppedEarlyError
@@ -66,8 +66,8 @@ def _check_arguments(arguments: Sequence[str]) -> None:
     if list(arguments) not in _ARGUMENTS:
         given = " ".join(arguments)
         raise UserError(
-            f"this image trains, and takes the argument `train` or none; it was started with `{given}`. To host the "
-            "model it writes, use a serving image that runs MXNet models"
+            f"this image trains with the argument `train` or none, and hosts a model with `serve`; it was started with "
+            f"`{given}`"
         )
 
 

@@ -12,8 +12,9 @@ from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.environment import stop_budget
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
+from sagemaker_ssd.processes.parent_death import end_with_supervisor
 from sagemaker_ssd.worker.failures import explain
-from sagemaker_ssd.worker.stopping import SigtermListener, end_with_supervisor
+from sagemaker_ssd.worker.stopping import SigtermListener
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,13 +5,9 @@ import os
 import re
 from typing import Final
 
-from sagemaker_ssd.errors import JobError, PlatformError, UserError, internal_error
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, exhausted_memory, internal_error
 from sagemaker_ssd.files import is_disk_full
 
-_GPU_MEMORY: Final = re.compile(
-    r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
-)
-_CPU_MEMORY: Final = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
 # MXNet's arrays hold less than 2^31 numbers.
 _ARRAY_SIZE: Final = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
 # ps-lite's check of its socket.
@@ -35,7 +31,8 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
     if isinstance(error, JobError):
         return error
     smaller = f"Set mini_batch_size to {mini_batch_size // 2}, or choose" if mini_batch_size > 1 else "Choose"
-    if isinstance(error, MemoryError) or _CPU_MEMORY.search(text):
+    exhausted = exhausted_memory(error)
+    if exhausted == "machine":
         return UserError(
             f"the machine ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more memory"
@@ -56,7 +53,7 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
         )
     if _ARRAY_SIZE.search(text):
         return UserError(f"MXNet cannot hold an array that is needed with {workload}. {smaller} a smaller image_shape")
-    if _GPU_MEMORY.search(text):
+    if exhausted == "GPU":
         return UserError(
             f"the GPU ran out of memory with {workload}. {smaller} a smaller "
             "image_shape or an instance type with more GPU memory"

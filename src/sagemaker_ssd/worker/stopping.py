@@ -1,16 +1,11 @@
-"""How the worker ends before its work is done: when it is asked to stop, and when its supervisor is gone."""
+"""How the worker ends before its work is done, when it is asked to stop."""
 
-import ctypes
 import os
 import signal
 import threading
 import time
-from typing import Final
 
 from sagemaker_ssd.contract.environment import StopBudget
-
-# <sys/prctl.h>
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class SigtermListener:
@@ -58,10 +53,3 @@ class SigtermListener:
         self._may_end.wait(self._budget.saving)
         self.saving.acquire(timeout=max(0.0, deadline - time.monotonic()))
         os._exit(0)
-
-
-def end_with_supervisor(supervisor: int) -> None:
-    """Ask the kernel to kill this process when the supervisor dies, so that none is left behind (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it died before the call
-        os._exit(2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sagemaker_ssd.errors import PlatformError, UserError
-from sagemaker_ssd.supervisor.gpu import Card, check_cards, check_driver, count_gpus, read_cards, unsupported
+from sagemaker_ssd.gpu import Card, check_cards, check_driver, count_gpus, read_cards, unsupported
 
 # What nvidia-smi answers to name,compute_cap with --format=csv,noheader.
 ACCEPTED = {

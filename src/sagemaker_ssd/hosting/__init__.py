@@ -1,0 +1,1 @@
+"""The child process of hosting: detects with MXNet what the front sends it."""

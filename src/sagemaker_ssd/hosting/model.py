@@ -1,0 +1,112 @@
+"""The model of an endpoint: found in the folder that the platform unpacked, loaded, and proven by a detection."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mxnet as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES, MODEL_ARCHIVE, list_models
+from sagemaker_ssd.contract.hosting import CLASS_NAMES_VARIABLE
+from sagemaker_ssd.contract.model_folder import CONFIGURATION
+from sagemaker_ssd.errors import UserError, in_words, listed
+from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model
+
+_SHOWN: Final = 4
+_IMAGE_SHAPE_REMEDY: Final = (
+    f"put the {CONFIGURATION} of the training job beside it, as in the {MODEL_ARCHIVE} it wrote"
+)
+
+
+def find_model(folder: Path) -> Path:
+    """Find the model's .params file in a folder, at any depth, else the archive that holds it; raises UserError.
+
+    Parameters come before archives: version 2 of the SDK in local mode unpacks model.tar.gz in the folder that it lies
+    in, beside output.tar.gz.
+    """
+    must = f"the {MODEL_ARCHIVE} of a training job, unpacked by the platform, must be there"
+    try:
+        listing = list_models(folder)
+    except FileNotFoundError:
+        raise UserError(f"{folder}: there is no such folder; {must}") from None
+    except OSError as error:
+        raise UserError(f"{error.filename}: it cannot be read ({error.strerror}); {must} and readable") from error
+    archives = [file for file in listing.found if file.suffix.lower() in ARCHIVE_SUFFIXES]
+    parameters = [file for file in listing.found if file not in archives]
+    found = parameters or archives
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = listed([str(file.relative_to(folder)) for file in found[:_SHOWN]], "and")
+        raise UserError(f"{folder}: it holds several models, such as {names}; pack only one into {MODEL_ARCHIVE}")
+    there = f"holds no .params file, but {listing.describe_others()}" if listing.others else "holds no files"
+    raise UserError(f"{folder}: it {there}; {must}")
+
+
+@dataclass
+class Detectors:
+    """One network bound for one image, and on a GPU for several at once.
+
+    classes: how many the model knows. seconds: what one image took when warm.
+    """
+
+    model: LoadedModel
+    group: int
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._single = self.model.detector(1)
+        self._several = self.model.detector(self.group) if self.group > 1 else self._single
+
+    def detect(self, inputs: Sequence[NDArray[np.float32]]) -> list[list[list[float]]] | None:
+        """Return the rows (class_id, score, xmin, ymin, xmax, ymax) of each of up to `group` images (3, S, S).
+
+        None where a prediction was not a finite number.
+        """
+        detector = self._single if len(inputs) == 1 else self._several
+        found = detector.detect(mx.nd.array(np.stack(inputs)))
+        finite, detector.finite = detector.finite, True
+        return [[[float(value) for value in row] for row in rows] for rows in found] if finite else None
+
+    def warm_up(self) -> None:
+        """Detect on a drawn image until nothing is prepared any more, and measure one; raises UserError."""
+        size = self.model.network.image_shape
+        # All brightnesses, so that no part of the network sees zeros alone.
+        drawn = np.linspace(0, 255, 3 * size * size, dtype=np.float32).reshape(3, size, size)
+        for images in {1, self.group}:
+            if self.detect([drawn] * images) is None:
+                raise UserError(
+                    "the model's predictions are not finite numbers: its training has diverged, or its .params file "
+                    "is damaged; train again, or deploy another model"
+                )
+        begin = time.perf_counter()
+        self.detect([drawn])
+        self.seconds = time.perf_counter() - begin
+
+
+def load_detectors(
+    folder: Path, gpu: int | None, group: int, class_names: Sequence[str], precision_dtype: str = "float32"
+) -> Detectors:
+    """Load the model below `folder` onto a device.
+
+    gpu: the device's number, None for the CPU. group: the most images that are detected on at once. class_names: the
+    names that the environment gives, if any. precision_dtype: what to detect in. Raises UserError and OSError.
+    """
+    file = find_model(folder)
+    scratch = Path(os.environ.get("TMPDIR") or "/tmp")
+    device = mx.cpu() if gpu is None else mx.gpu(gpu)
+    model = load_model(
+        file, scratch, device=device, precision_dtype=precision_dtype, image_shape_remedy=_IMAGE_SHAPE_REMEDY
+    )
+    classes = model.network.num_classes
+    if class_names and len(class_names) != classes:
+        raise UserError(
+            f"environment variable {CLASS_NAMES_VARIABLE} has {in_words(len(class_names), 'name', 'names')}, and the "
+            f"model knows {in_words(classes, 'class', 'classes')}: name every class by its id, from 0 on"
+        )
+    return Detectors(model, group)

@@ -1,0 +1,19 @@
+"""The environment of child processes that compute with MXNet."""
+
+from collections.abc import Mapping
+
+
+def mxnet_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return the environment for a child process that computes with MXNet on `threads` processors.
+
+    The number of OpenMP threads is set, since results on a CPU depend on it; cuDNN is not tried out for minutes at
+    the start; MXNet does not announce each graph; a value that the user has set stays.
+    """
+    defaults = {
+        "OMP_NUM_THREADS": str(threads),
+        "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0",
+        "MXNET_CUDNN_LIB_CHECKING": "0",
+        "MXNET_SUBGRAPH_VERBOSE": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**defaults, **environment}

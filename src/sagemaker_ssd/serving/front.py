@@ -1,0 +1,146 @@
+"""The HTTP interface of SageMaker hosting: /ping, /invocations and /execution-parameters. Every error is JSON."""
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sagemaker_ssd.contract.hosting import HostingSettings
+from sagemaker_ssd.errors import bytes_in_words, in_words, shown, unexpected_error
+from sagemaker_ssd.serving.answers import choose_form
+from sagemaker_ssd.serving.detection import Detection, Detections, RefusedError
+from sagemaker_ssd.serving.request_body import BodyMemory, check_headers, discard_body, read_body
+
+_log = logging.getLogger(__name__)
+# Comes back as it was sent; the platform cuts longer ones.
+_ATTRIBUTES: Final = "X-Amzn-SageMaker-Custom-Attributes"
+_INFERENCE_ID: Final = "X-Amzn-SageMaker-Inference-Id"
+# What a batch transform may have on its way to one container, and the size of a body it assumes.
+_MEGABYTES_ON_THE_WAY: Final = 100
+_PAYLOAD_IN_MB: Final = 6
+_DISCARD_SECONDS: Final = 2.0
+# nginx's for a client that did not wait for the answer.
+_CLIENT_LEFT: Final = 499
+
+
+class Front:
+    """The ASGI application `app`; `failure_told` is set once a /ping was answered with why the model is not served."""
+
+    def __init__(self, settings: HostingSettings, detection: Detection) -> None:
+        self._settings, self._detection = settings, detection
+        self._memory = BodyMemory(settings.max_payload)
+        self.failure_told = asyncio.Event()
+        routes = [
+            Route("/ping", self._ping, methods=["GET"]),
+            Route("/invocations", self._invocations, methods=["POST"]),
+            Route("/execution-parameters", self._execution_parameters, methods=["GET"]),
+        ]
+        self.app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route})
+        self.app.router.redirect_slashes = False
+
+    async def _ping(self, request: Request) -> Response:
+        detection = self._detection
+        if detection.state == "ready":
+            return Response()
+        try:
+            detection.check()
+        except RefusedError as refused:
+            told = BackgroundTask(self.failure_told.set) if detection.failure is not None else None
+            return _refusal(503, refused, told)
+        return Response()
+
+    async def _execution_parameters(self, request: Request) -> Response:
+        """Answer what a batch transform asks where its job does not say it."""
+        settings = self._settings
+        # The SDK's local mode knows the names of its own API, the platform those of its documentation.
+        strategy = "SingleRecord" if settings.local_mode else "SINGLE_RECORD"
+        payload = settings.max_payload >> 20 if settings.payload_given else _PAYLOAD_IN_MB
+        transforms = max(1, min(self._detection.at_once, _MEGABYTES_ON_THE_WAY // payload))
+        return JSONResponse(
+            {"MaxConcurrentTransforms": transforms, "BatchStrategy": strategy, "MaxPayloadInMB": payload}
+        )
+
+    async def _invocations(self, request: Request) -> Response:
+        begin = time.monotonic()
+        told = ""
+        try:
+            response, told = await self._detect(request)
+        except RefusedError as refused:
+            if self._detection.state == "stopping" or request.headers.get("connection", "").lower() == "close":
+                await discard_body(request, _DISCARD_SECONDS)
+            response, told = _refusal(refused.status, refused), str(refused)
+            # Who waits for `100 Continue` sends no body now, and might send its next request or the body all the same.
+            if "expect" in request.headers:
+                response.headers["Connection"] = "close"
+        except ClientDisconnect as left:
+            response, told = Response(status_code=_CLIENT_LEFT), str(left) or "the client left before its body had come"
+        except Exception as error:
+            _log.exception("unexpected error")
+            bug = unexpected_error(error)
+            response, told = JSONResponse({"error": bug.sentence}, 500), bug.sentence
+        if _ATTRIBUTES in request.headers:
+            response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
+        inference_id = request.headers.get(_INFERENCE_ID)
+        _log.info(
+            "POST /invocations %d in %.3f s%s: %s",
+            response.status_code,
+            time.monotonic() - begin,
+            f", inference id {shown(inference_id)}" if inference_id is not None else "",
+            told,
+        )
+        return response
+
+    async def _detect(self, request: Request) -> tuple[Response, str]:
+        """Return the answer to a request, and what the log says of it; raises RefusedError and ClientDisconnect."""
+        settings = self._settings
+        form = choose_form(",".join(request.headers.getlist("accept")))
+        check_headers(request, settings.max_payload)
+        # Before the body comes, so that nobody sends one in vain.
+        self._detection.check()
+        body = await read_body(request, settings.max_payload, settings.answer_seconds, self._memory)
+        try:
+            detections = await self._wait(request, body)
+        finally:
+            self._memory.give_back(len(body))
+        content = form.write(detections, settings.score, settings.class_names)
+        said = f"{bytes_in_words(len(body))}, {in_words(len(detections.rows), 'detection', 'detections')}"
+        return Response(content, media_type=form.media_type), said
+
+    async def _wait(self, request: Request, body: bytes) -> Detections:
+        """Wait for the detections, or until the client leaves."""
+        image = self._detection.submit(body)
+        # After the body nothing else comes from a client but its end.
+        leaving = asyncio.ensure_future(request.receive())
+        try:
+            either: list[asyncio.Future[Any]] = [image.result, leaving]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not image.result.done():
+                dropped = self._detection.withdraw(image)
+                raise ClientDisconnect(
+                    "the client left before the answer, and its image "
+                    + ("was dropped" if dropped else "was with a process already")
+                )
+            return image.result.result()
+        finally:
+            leaving.cancel()
+
+
+def _refusal(status: int, refused: RefusedError, background: BackgroundTask | None = None) -> Response:
+    headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after is not None else {}
+    return JSONResponse({"error": str(refused)}, status, headers, background=background)
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    """Answer what has no route, or not with this method."""
+    assert isinstance(error, HTTPException)
+    asked = f"{request.method} {shown(request.url.path)}"
+    known = "GET /ping, POST /invocations and GET /execution-parameters"
+    what = "the path does not exist" if error.status_code == 404 else "the path does not take this method"
+    return JSONResponse({"error": f"{asked}: {what}; there are {known}"}, error.status_code, dict(error.headers or {}))

@@ -1,0 +1,196 @@
+"""The program behind `serve`, from the signals to the exit code: the port, the devices, the server, the end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sagemaker_ssd import logs
+from sagemaker_ssd.contract.hosting import (
+    MODEL_FOLDER,
+    WORKERS_VARIABLE,
+    HostingSettings,
+    read_hosting_port,
+    read_hosting_settings,
+)
+from sagemaker_ssd.contract.paths import SAGEMAKER_BASE
+from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import JobError, UserError, unexpected_error
+from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus
+from sagemaker_ssd.serving.detection import Detection, Devices
+from sagemaker_ssd.serving.front import Front
+from sagemaker_ssd.version import is_gpu_build, version
+
+_log = logging.getLogger(__name__)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# SageMaker kills the container 30 seconds after SIGTERM.
+_STOP_SECONDS: Final = 25
+# A platform that has not asked for so long does not ask any more.
+_TELL_SECONDS: Final = 60.0
+# Longer than any proxy keeps a connection for its next request: one that this end closes first can lose that request.
+_KEEP_ALIVE_SECONDS: Final = 650
+_BACKLOG: Final = 2048
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve the model below SAGEMAKER_BASE_DIR, else /opt/ml, until SIGTERM; return the exit code."""
+    logs.configure()
+    # Its lines about its own start and end tell nobody anything.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
+    try:
+        if arguments:
+            raise UserError(f"`serve` takes no arguments; it was started with `{' '.join(arguments)}`")
+        listener = _listen(read_hosting_port(os.environ))
+    except JobError as error:
+        _log.error("%s", error.sentence)
+        return error.exit_code
+    _allow_many_connections()
+    with listener:
+        return asyncio.run(_serve(listener))
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("0.0.0.0", port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"cannot listen on port {port}: {error.strerror}. End the program that uses it, or name another port in "
+            "SAGEMAKER_BIND_TO_PORT"
+        ) from error
+    return listener
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files to what the system allows: shells and some containers begin with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _serve(listener: socket.socket) -> int:
+    """Answer from the first moment, and return the exit code."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    # Held back since the start of the program.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    settings, fault = HostingSettings(), None
+    try:
+        settings = read_hosting_settings(os.environ)
+    except UserError as error:
+        fault = error
+    model = Path(os.environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_BASE) / MODEL_FOLDER
+    detection = Detection(model, settings.answer_seconds)
+    front = Front(settings, detection)
+    server = _Server(front)
+    _log.info("Listening on port %d", listener.getsockname()[1])
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    if fault is not None:
+        detection.fail(fault)
+    preparing = asyncio.create_task(_prepare(detection, settings, stop))
+    stopping, failed = asyncio.create_task(stop.wait()), asyncio.create_task(detection.failed.wait())
+    await asyncio.wait({stopping, failed, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set() and not serving.done():
+        told = asyncio.create_task(front.failure_told.wait())
+        await asyncio.wait({stopping, told}, timeout=_TELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    _log.info("Stopping")
+    detection.stop()
+    server.should_exit = True
+    await serving
+    stop.set()
+    await preparing
+    await detection.close()
+    _log.info("Stopped")
+    return 0 if detection.failure is None else detection.failure.exit_code
+
+
+async def _prepare(detection: Detection, settings: HostingSettings, stop: asyncio.Event) -> None:
+    """Find the devices and start the processes; what is wrong becomes the failure of the detection."""
+    try:
+        # Asking the driver can take long, and /ping is answered meanwhile.
+        detection.start(await asyncio.to_thread(_devices, settings, stop))
+    except JobError as error:
+        detection.fail(error)
+    except Exception as error:
+        _log.exception("unexpected error")
+        detection.fail(unexpected_error(error))
+
+
+def _devices(settings: HostingSettings, stop: asyncio.Event) -> Devices:
+    """Return a process for each GPU, or as many as the environment says for the processors; raises JobError."""
+    cores = usable_cores()
+    if not is_gpu_build():
+        workers = settings.workers or 1
+        if workers > cores:
+            _log.warning("%s is %d, more than the %d processors", WORKERS_VARIABLE, workers, cores)
+        return Devices([None] * workers, max(1, cores // workers))
+    check_driver()
+    with tempfile.TemporaryDirectory() as scratch:
+        gpus = count_gpus(Path(scratch), stopping=stop.is_set)
+    if gpus is None:
+        return Devices([None], cores)
+    check_cards(gpus, stopping=stop.is_set)
+    if settings.workers not in (None, gpus):
+        _log.warning("%s has no effect on GPUs: there is one process for each", WORKERS_VARIABLE)
+    return Devices(list(range(gpus)), max(1, cores // gpus))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, whose signals are this program's to answer: it would end with the signal instead of an exit code."""
+
+    def __init__(self, front: Front) -> None:
+        super().__init__(
+            uvicorn.Config(
+                front.app,
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+                backlog=_BACKLOG,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Protocol(H11Protocol):
+    """Answers what is no HTTP in JSON, as everything else is."""
+
+    def send_400_response(self, msg: str) -> None:
+        content = b'{"error": "this is not an HTTP request that can be read"}'
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"connection", b"close"),
+        ]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=content),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

@@ -1,0 +1,120 @@
+"""The body of a request: what surely is no image is refused, and its bytes are counted while they come."""
+
+import asyncio
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from sagemaker_ssd.errors import bytes_in_words, shown
+from sagemaker_ssd.serving.detection import RefusedError
+
+# What the SDK's serializers for arrays and text send, and browsers' forms. Everything else is judged by its bytes:
+# clients send images as application/octet-stream, file-path/raw-bytes, application/x-www-form-urlencoded (curl) or
+# without any type.
+_NO_IMAGES: Final = frozenset(
+    {
+        "application/json",
+        "application/jsonlines",
+        "application/x-npy",
+        "application/x-npz",
+        "application/x-recordio",
+        "application/x-recordio-protobuf",
+        "application/x-parquet",
+        "multipart/form-data",
+        "text/csv",
+        "text/html",
+        "text/libsvm",
+        "text/plain",
+        "text/x-libsvm",
+    }
+)
+_SEND: Final = (
+    "send the bytes of one image file, such as a JPEG or a PNG, with ContentType application/x-image, image/jpeg or "
+    "image/png"
+)
+# Arrays under a type that does not tell: what numpy.save and numpy.savez write.
+_ARRAYS: Final = (b"\x93NUMPY", b"PK\x03\x04")
+# Bodies of all requests together, while they come and until they are answered.
+_MOST_BYTES: Final = 512 << 20
+
+
+class BodyMemory:
+    """Counts the bytes of all bodies that are held; `most` allows two of the largest, at least."""
+
+    def __init__(self, max_payload: int) -> None:
+        self._most, self.held = max(_MOST_BYTES, 2 * max_payload), 0
+
+    def take(self, count: int) -> None:
+        """Count bytes as held; raises RefusedError where that is too much."""
+        if self.held + count > self._most:
+            raise RefusedError(
+                503,
+                f"too many requests: their bodies have {bytes_in_words(self.held)} in memory already; try again later, "
+                "or add instances",
+                5,
+            )
+        self.held += count
+
+    def give_back(self, count: int) -> None:
+        """Count bytes as not held any more."""
+        self.held -= count
+
+
+def check_headers(request: Request, max_payload: int) -> None:
+    """Raise RefusedError for a body that needs not be read: of a type that is no image, or announced as too large."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() in _NO_IMAGES:
+        raise RefusedError(415, f"Content-Type is {shown(content_type)}, which is no image: {_SEND}")
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > max_payload:
+        raise too_large(max_payload)
+
+
+async def read_body(request: Request, max_payload: int, seconds: float, memory: BodyMemory) -> bytes:
+    """Read a body whose bytes `memory` then counts as held; raises RefusedError, and ClientDisconnect."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                # Before it is kept; what Content-Length says need not be true, and chunked bodies have none.
+                if size + len(chunk) > max_payload:
+                    raise too_large(max_payload)
+                memory.take(len(chunk))
+                size += len(chunk)
+                chunks.append(chunk)
+        body = b"".join(chunks)
+        if not body:
+            raise RefusedError(400, f"the request has no body: {_SEND}")
+        if body.startswith(_ARRAYS):
+            raise RefusedError(415, f"the request's body is an array of numpy, which is no image: {_SEND}")
+    except TimeoutError:
+        memory.give_back(size)
+        raise RefusedError(408, f"the request's body did not come within {seconds:g} seconds") from None
+    except BaseException:
+        memory.give_back(size)
+        raise
+    return body
+
+
+async def discard_body(request: Request, seconds: float) -> None:
+    """Read on to the end of a refused request for a while.
+
+    Where the connection is closed after the answer, bytes that were not read would take the answer from the client.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            async for _ in request.stream():
+                pass
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        # RuntimeError: the stream was begun and given up.
+        pass
+
+
+def too_large(max_payload: int) -> RefusedError:
+    """Return the refusal of a body of more than `max_payload` bytes."""
+    return RefusedError(
+        413,
+        f"the request's body has more than {max_payload / (1 << 20):g} MB: send the image's file and not an array of "
+        "its pixels, or a smaller image; SAGEMAKER_MAX_PAYLOAD_IN_MB sets the limit",
+    )

@@ -1,0 +1,66 @@
+"""The environment variables of endpoints and batch transforms."""
+
+import pytest
+
+from sagemaker_ssd.contract.hosting import HostingSettings, read_hosting_port, read_hosting_settings
+from sagemaker_ssd.errors import UserError
+
+MB = 1 << 20
+
+
+def test_an_endpoint_needs_no_variable():
+    settings = read_hosting_settings({})
+    assert settings == HostingSettings()
+    assert (settings.port, settings.max_payload, settings.answer_seconds) == (8080, 25 * MB, 60)
+    assert (settings.workers, settings.score, settings.class_names) == (None, 0.0, ())
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SAGEMAKER_BATCH": "true"}, (True, False, 100 * MB, 600)),
+        ({"SAGEMAKER_BATCH": "True"}, (True, True, 100 * MB, 600)),
+        ({"SAGEMAKER_BATCH": "false"}, (False, False, 25 * MB, 60)),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}, (True, False, 6 * MB, 600)),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, (True, False, 100 * MB, 600)),
+        ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, (False, False, 100 * MB, 60)),
+    ],
+)
+def test_batch_and_payload(variables: dict[str, str], expected: tuple[bool, bool, int, float]):
+    found = read_hosting_settings(variables)
+    assert (found.batch, found.local_mode, found.max_payload, found.answer_seconds) == expected
+    assert found.payload_given == ("SAGEMAKER_MAX_PAYLOAD_IN_MB" in variables)
+
+
+def test_names_with_and_without_commas():
+    assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": "cat, dog"}).class_names == ("cat", "dog")
+    assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": '["a, b", "c"]'}).class_names == ("a, b", "c")
+
+
+def test_all_faults_are_told_at_once():
+    wrong = {
+        "SAGEMAKER_BIND_TO_PORT": "70000",
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6 MB",
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "0",
+        "SAGEMAKER_SSD_SCORE": "nan",
+        "SAGEMAKER_SSD_CLASS_NAMES": "cat,,dog",
+    }
+    with pytest.raises(UserError) as error:
+        read_hosting_settings(wrong)
+    assert error.value.sentence.splitlines() == [
+        "5 problems:",
+        "- environment variable SAGEMAKER_BIND_TO_PORT is '70000'; it must be a whole number from 1 to 65535",
+        "- environment variable SAGEMAKER_MAX_PAYLOAD_IN_MB is '6 MB'; it must be a whole number from 0 to 4096",
+        "- environment variable SAGEMAKER_MODEL_SERVER_WORKERS is '0'; it must be a whole number from 1 to 256",
+        "- environment variable SAGEMAKER_SSD_SCORE is 'nan'; it must be a number from 0 to 1",
+        "- environment variable SAGEMAKER_SSD_CLASS_NAMES is 'cat,,dog'; it must name every class by its id, as in "
+        'cat,dog or ["cat", "dog"], without an empty name',
+    ]
+    with pytest.raises(UserError):
+        read_hosting_port(wrong)
+
+
+@pytest.mark.parametrize("text", ["[1]", "[", "[]x", '["a", ""]', ","])
+def test_what_names_no_classes(text: str):
+    with pytest.raises(UserError, match="it must name every class"):
+        read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": text})

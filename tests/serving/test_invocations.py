@@ -1,0 +1,240 @@
+"""One server, asked everything that leaves it running."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases.odd_pictures import exif, saved
+from model_server import Answer, ModelServer
+
+# More than any of the pictures, less than what is sent as too large.
+LIMIT_MB = 1
+PICTURES = {
+    "a.jpg": saved("JPEG"),
+    "gray.png": saved("PNG", mode="L"),
+    "transparent.png": saved("PNG", mode="RGBA"),
+    "cmyk.jpg": saved("JPEG", mode="CMYK"),
+    "turned.jpg": saved("JPEG", exif=exif(6)),
+    "webp.webp": saved("WEBP"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(base: Path) -> Iterator[ModelServer]:
+    with ModelServer(base, {"SAGEMAKER_MAX_PAYLOAD_IN_MB": str(LIMIT_MB)}) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def predicted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[list[float]]]:
+    """What `predict` prints of the pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, content in PICTURES.items():
+        (folder / name).write_bytes(content)
+    command = [sys.executable, "-m", "sagemaker_ssd.predict", base / "model", *(folder / name for name in PICTURES)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return {Path(answer["file"]).name: answer["prediction"] for answer in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_rows_are_those_of_predict(server: ModelServer, predicted: dict[str, list[list[float]]], name: str):
+    answer = server.invoke(PICTURES[name])
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == {"prediction": predicted[name]}
+    assert len(predicted[name]) > 10
+
+
+def test_annotations_are_pixels_of_the_image_as_a_viewer_shows_it(
+    server: ModelServer, predicted: dict[str, list[list[float]]]
+):
+    answer = server.invoke(PICTURES["turned.jpg"], Accept="application/json;annotation=1")
+    content = answer.json()
+    # Stored as 96x64, and shown turned.
+    assert content["image_size"] == [{"width": 64, "height": 96, "depth": 3}]
+    rows = predicted["turned.jpg"]
+    assert [note["class_id"] for note in content["annotations"]] == [int(row[0]) for row in rows]
+    assert [note["score"] for note in content["annotations"]] == [row[1] for row in rows]
+    found = np.array([[note[key] for key in ("left", "top", "width", "height")] for note in content["annotations"]])
+    left, top, right, bottom = (np.array(rows)[:, 2:] * [64, 96, 64, 96]).T
+    assert np.abs(found - np.stack([left, top, right - left, bottom - top], axis=1)).max() <= 1
+    assert content.keys() == {"image_size", "annotations"}
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "application/x-image",
+        "image/jpeg",
+        "application/octet-stream",
+        "file-path/raw-bytes",
+        "application/x-www-form-urlencoded",
+    ],
+)
+def test_an_image_is_known_by_its_bytes(server: ModelServer, jpeg: bytes, content_type: str | None):
+    headers = {} if content_type is None else {"Content_Type": content_type}
+    answer = server.invoke(b"no image", **headers)
+    assert (answer.status, answer.sentence) == (400, "the request's body: damaged or not an image")
+    if content_type == "file-path/raw-bytes":
+        assert server.invoke(jpeg, **headers).status == 200
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    for _ in range(size // 65_536):
+        yield bytes(65_536)
+
+
+def png_header(side: int) -> bytes:
+    """The begin of a PNG that says that it is a square, with the checksum that it must have."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+BAD = {
+    "empty": (b"", {}, 400, "the request has no body: send the bytes of one image file"),
+    "no image": (b"no image", {}, 400, "the request's body: damaged or not an image"),
+    "cut off": (PICTURES["gray.png"][:-30], {}, 400, "the request's body: damaged or cut off"),
+    "html": (b"<!doctype html><p>", {}, 400, "the request's body: an HTML page"),
+    "json": (b'{"instances": []}', {"Content_Type": "application/json"}, 415, "Content-Type is 'application/json'"),
+    "csv": (b"1,2", {"Content_Type": "text/csv; charset=utf-8"}, 415, "which is no image: send the bytes of one"),
+    "npy": (b"\x93NUMPY\x01\x00", {"Content_Type": "application/x-npy"}, 415, "Content-Type is 'application/x-npy'"),
+    "npy as bytes": (b"\x93NUMPY\x01\x00", {}, 415, "is an array of numpy"),
+    "a form": (b"--x", {"Content_Type": "multipart/form-data; boundary=x"}, 415, "Content-Type is 'multipart/"),
+    "accept": (PICTURES["a.jpg"], {"Accept": "application/x-npy"}, 406, "Accept is 'application/x-npy', and this"),
+    "too large": (bytes((LIMIT_MB << 20) + 1), {}, 413, "the request's body has more than 1 MB"),
+    "too large in chunks": (lambda: chunks((LIMIT_MB << 20) * 2), {}, 413, "the request's body has more than 1 MB"),
+    "too many pixels": (png_header(20_000), {}, 413, "20000x20000 px, more than 100 megapixels"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_detected_on_is_told_in_a_sentence(server: ModelServer, case: str):
+    body, headers, status, sentence = BAD[case]
+    answer = server.invoke(body() if callable(body) else body, **headers)
+    assert answer.status == status
+    assert sentence in answer.sentence
+    assert answer.seconds < 10
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("POST", "/invocations/", 404),
+        ("GET", "/models", 404),
+        ("GET", "/invocations", 405),
+        ("PUT", "/invocations", 405),
+        ("POST", "/ping", 405),
+    ],
+)
+def test_what_there_is_not_is_told_in_json(server: ModelServer, method: str, path: str, status: int):
+    answer = server.request(method, path)
+    assert answer.status == status
+    assert answer.sentence.endswith("there are GET /ping, POST /invocations and GET /execution-parameters")
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def raw(server: ModelServer, *parts: bytes) -> Answer:
+    """Send bytes as they are and read one answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        body = response.read()
+        return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, body, 0)
+
+
+def test_what_is_no_http_is_told_in_json(server: ModelServer):
+    answer = raw(server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+    assert (answer.status, answer.sentence) == (400, "this is not an HTTP request that can be read")
+
+
+def test_who_waits_for_100_continue_is_refused_before_the_body(server: ModelServer):
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
+    answer = raw(server, head)
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+def test_a_connection_goes_on_after_a_refused_body(server: ModelServer, jpeg: bytes):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    for body, status in ((bytes(3 << 20), 413), (jpeg, 200), (b"", 400), (jpeg, 200)):
+        connection.request("POST", "/invocations", body)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == status
+    connection.close()
+
+
+def test_a_chunked_body_is_taken(server: ModelServer, jpeg: bytes, predicted: dict[str, list[list[float]]]):
+    parts = (jpeg[begin : begin + 1000] for begin in range(0, len(jpeg), 1000))
+    answer = server.invoke(parts)
+    assert answer.status == 200
+    assert answer.json() == server.invoke(jpeg).json()
+
+
+def test_json_lines_are_one_line(server: ModelServer, jpeg: bytes):
+    answer = server.invoke(jpeg, Accept="application/jsonlines")
+    assert answer.headers["content-type"] == "application/jsonlines"
+    assert answer.body.count(b"\n") == 1
+    assert answer.json() == server.invoke(jpeg).json()
+
+
+def test_custom_attributes_come_back_and_the_inference_id_is_in_the_log(server: ModelServer, jpeg: bytes):
+    for body, status in ((jpeg, 200), (b"x", 400)):
+        attributes = f"trace={status}"
+        headers = {
+            "X_Amzn_SageMaker_Custom_Attributes": attributes,
+            "X_Amzn_SageMaker_Inference_Id": f"id-{status}",
+        }
+        answer = server.invoke(body, **headers)
+        assert answer.status == status
+        assert answer.headers["x-amzn-sagemaker-custom-attributes"] == attributes
+        server.wait_for_line(rf"POST /invocations {status} in [\d.]+ s, inference id 'id-{status}': ")
+
+
+def test_execution_parameters_hold_for_the_platform(server: ModelServer):
+    answer = server.request("GET", "/execution-parameters")
+    assert answer.status == 200
+    assert answer.json() == {"MaxConcurrentTransforms": 2, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": LIMIT_MB}
+
+
+def test_a_ping_has_no_body(server: ModelServer):
+    answer = server.ping()
+    assert (answer.status, answer.body) == (200, b"")
+    assert server.request("GET", "/ping?x=1").status == 200
+
+
+def test_clients_that_left_are_dropped(server: ModelServer, jpeg: bytes):
+    """Of ten that leave, the two whose images the process has already are detected on, and nobody else's."""
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(jpeg)
+    left = r"POST /invocations 499 .*: the client left before the answer, and its image was "
+    (child,) = server.children()
+    os.kill(child, signal.SIGSTOP)
+    try:
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+        for client in clients:
+            client.sendall(head + jpeg)
+        time.sleep(0.5)
+        for client in clients:
+            client.close()
+        server.wait_for_line(left, 10)
+    finally:
+        os.kill(child, signal.SIGCONT)
+    assert len(re.findall(left + "dropped", server.log)) == 8
+    assert len(re.findall(left + "with a process already", server.log)) == 2
+    assert server.invoke(jpeg).status == 200
