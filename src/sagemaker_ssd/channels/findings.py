@@ -173,8 +173,8 @@ class ChannelFindings:
             # Of these the fault tells.
             self._warnings.pop(boxes.ONE_PIXEL, None)
             self.fault(
-                f"{self.name}: {count.within:,} of {in_words(count.boxes, 'box lies', 'boxes lie')} within 0 to 1, such "
-                f"as {self._first_fraction}. These are fractions of the image, and pixels are read",
+                f"{self.name}: {count.within:,} of {in_words(count.boxes, 'box lies', 'boxes lie')} within 0 to 1, "
+                f"such as {self._first_fraction}. These are fractions of the image, and pixels are read",
                 _HOW_TO_SAY_FRACTIONS,
                 COUNTED_FROM_0,
             )
