@@ -24,6 +24,7 @@ from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_param
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches, padded_labels
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import decode
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
@@ -69,9 +70,10 @@ class Run:
     def channel(self, name: str, scratch: Path) -> RecordFile:
         """Check a channel."""
         path = self.train if name == "train" else self.validation
-        return check_recordio(
-            path, name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
+        options = CheckOptions(
+            name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
         )
+        return check_recordio(path, options)
 
     def loading(self) -> LoaderOptions:
         """Return how this program makes batches."""

@@ -12,6 +12,7 @@ from PIL import Image
 from drawn_channels import encoded, picture, write_rec
 from event_reader import assert_curves, curves, pictures
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.worker.tensorboard import PictureSample, TensorBoard, has_pictures
 
 
@@ -89,7 +90,7 @@ def sample(tmp_path: Path) -> PictureSample:
     write_rec(tmp_path / "v.rec", [([*size, 0, 0.25, 0.25, 0.5, 0.75], image)] * 3)
     file = check_recordio(
         tmp_path / "v.rec",
-        **{"name": "v", "num_classes": 2, "scratch": tmp_path / "scratch", "max_bad_images": 0, "label_width": 350},
+        CheckOptions(name="v", num_classes=2, scratch=tmp_path / "scratch", max_bad_images=0, label_width=350),
     )
     made = PictureSample(file)
     made.add(0, np.array([[0, 0.9, 0.25, 0.25, 0.5, 0.75]], np.float32))
