@@ -70,10 +70,10 @@ class Run:
     def channel(self, name: str, scratch: Path) -> RecordFile:
         """Check a channel."""
         path = self.train if name == "train" else self.validation
-        return check_recordio(
-            path,
-            CheckOptions(name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350),
+        options = CheckOptions(
+            name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
         )
+        return check_recordio(path, options)
 
     def loading(self) -> LoaderOptions:
         """Return how this program makes batches."""

@@ -121,10 +121,10 @@ def input_speed(image_shape: int, *, batch_size: int, seconds: float) -> float:
             label = [2, 5, number % CLASSES, 0.2, 0.2, 0.7, 0.8]
             writer.write(mx.recordio.pack(mx.recordio.IRHeader(0, label, number, 0), image))
         writer.close()
-        file = check_recordio(
-            path,
-            CheckOptions(name="photos", num_classes=CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350),
+        checked = CheckOptions(
+            name="photos", num_classes=CLASSES, scratch=Path(folder), max_bad_images=0, label_width=350
         )
+        file = check_recordio(path, checked)
         options = LoaderOptions(batch_size, image_shape, (0.0, 0.0, 0.0), threads=usable_cores())
         loader = TrainingLoader(
             file, options, seed=0, order=lambda epoch: np.arange(_PHOTOS).repeat(4), epochs=range(1_000_000)
