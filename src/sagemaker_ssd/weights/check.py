@@ -152,9 +152,6 @@ def _compare_onnx(model: onnx.ModelProto, trunk: OnnxTrunk, base_network: str, p
 
 def _part(model: onnx.ModelProto, start: str, ends: Sequence[str]) -> onnx.ModelProto:
     """Cut out what computes some tensors from another one, of any size."""
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    graph = part.graph
     makers = {name: node for node in model.graph.node for name in node.output}
     waiting, names = list(ends), {start}
     while waiting:
@@ -164,10 +161,11 @@ def _part(model: onnx.ModelProto, start: str, ends: Sequence[str]) -> onnx.Model
         names.add(name)
         if name in makers:
             waiting += makers[name].input
-    del graph.node[:], graph.output[:], graph.value_info[:], graph.input[:]
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = part.graph
+    graph.name = model.graph.name or "part"
     graph.node.extend(node for node in model.graph.node if names & set(node.output) - {start})
     stored = [tensor for tensor in model.graph.initializer if tensor.name in names]
-    del graph.initializer[:]
     graph.initializer.extend(stored)
     graph.input.append(helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, ["n", "c", "h", "w"]))
     if part.ir_version < 4:
