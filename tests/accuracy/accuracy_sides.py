@@ -9,12 +9,19 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from sagemaker_ssd import amx
+
+if any("bfloat16" in argument for argument in sys.argv):
+    # As the program does; before MXNet is imported.
+    amx.use_for_bfloat16()
 
 import mxnet as mx
 import numpy as np
@@ -115,6 +122,8 @@ def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[
         shares, _ = agree_on_shares(job, channels.train, group)
         fresh = start.start.get("layers_starting_anew", ())
         runner = EpochRunner(job, run.network, channels, shares, [mx.cpu()], group, first_epoch=0, fresh_layers=fresh)
+        if runner.precision_dtype != run.precision:
+            raise SystemExit(f"{run.precision} is no faster on this machine: run the comparison in float32")
         runner.load(start.parameters)
         for epoch in range(run.epochs):
             runner.train(epoch, progress_bar=False, each_batch=lambda: None)
