@@ -31,6 +31,7 @@ from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_param
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches, padded_labels
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import decode
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
@@ -76,9 +77,10 @@ class Run:
     def channel(self, name: str, scratch: Path) -> RecordFile:
         """Check a channel."""
         path = self.train if name == "train" else self.validation
-        return check_recordio(
-            path, name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
+        options = CheckOptions(
+            name=name, num_classes=self.classes, scratch=scratch, max_bad_images=0.01, label_width=350
         )
+        return check_recordio(path, options)
 
     def loading(self) -> LoaderOptions:
         """Return how this program makes batches."""
@@ -145,8 +147,8 @@ def original(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scor
     module.bind([("data", (run.batch, 3, IMAGE_SHAPE, IMAGE_SHAPE))], [("label", (run.batch, train.max_objects, 5))])
     weights = required_weights("vgg-16").parameters
     given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
-    names = set(graph.list_arguments())
-    module.init_params(mx.init.Xavier(), arg_params={n: v for n, v in given.items() if n in names}, allow_missing=True)
+    convolutions = {name: value for name, value in given.items() if name.startswith("conv")}
+    module.init_params(mx.init.Xavier(), arg_params=convolutions, allow_missing=True)
     settings = {"learning_rate": rate, "momentum": 0.9, "wd": 0.0005, "rescale_grad": 1.0}
     module.init_optimizer(optimizer="sgd", optimizer_params=settings)
 
