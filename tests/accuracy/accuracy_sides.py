@@ -9,12 +9,19 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from sagemaker_ssd import amx
+
+if any("bfloat16" in argument for argument in sys.argv):
+    # As the program does; before MXNet is imported.
+    amx.use_for_bfloat16()
 
 import mxnet as mx
 import numpy as np
@@ -117,6 +124,8 @@ def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[
         shares, _ = agree_on_shares(job, channels.train, group)
         fresh = start.start.get("layers_starting_anew", ())
         runner = EpochRunner(job, run.network, channels, shares, [mx.cpu()], group, first_epoch=0, fresh_layers=fresh)
+        if runner.precision_dtype != run.precision:
+            raise SystemExit(f"{run.precision} is no faster on this machine: run the comparison in float32")
         runner.load(start.parameters)
         for epoch in range(run.epochs):
             runner.train(epoch, progress_bar=False, each_batch=lambda: None)
@@ -138,8 +147,8 @@ def original(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scor
     module.bind([("data", (run.batch, 3, IMAGE_SHAPE, IMAGE_SHAPE))], [("label", (run.batch, train.max_objects, 5))])
     weights = required_weights("vgg-16").parameters
     given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
-    names = set(graph.list_arguments())
-    module.init_params(mx.init.Xavier(), arg_params={n: v for n, v in given.items() if n in names}, allow_missing=True)
+    convolutions = {name: value for name, value in given.items() if name.startswith("conv")}
+    module.init_params(mx.init.Xavier(), arg_params=convolutions, allow_missing=True)
     settings = {"learning_rate": rate, "momentum": 0.9, "wd": 0.0005, "rescale_grad": 1.0}
     module.init_optimizer(optimizer="sgd", optimizer_params=settings)
 
