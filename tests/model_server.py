@@ -36,7 +36,7 @@ def write_drawn_model(folder: Path, base_network: str = "resnet-50", **settings:
             array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
     folder.mkdir(parents=True, exist_ok=True)
     own = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": base_network}
-    write_model(folder, saved_graph(network), values.arguments, values.states, {**own, **settings})
+    write_model(folder, saved_graph(network), values, {**own, **settings})
 
 
 @dataclass(frozen=True)
