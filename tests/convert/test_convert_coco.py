@@ -111,7 +111,7 @@ def test_everything_wrong_at_once(coco, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "13 problems:",
-        f"- {train}: category 1 (id 1) has an id that another category has",
+        f"- {train}: category 1 (id 1) has an id that another category has, 'cat'",
         f"- {train}: category 2 (id x) has the id 'x', which has to be a whole number",
         f"- {train}: category 3 (id 2) has no name",
         f"- {train}: image 1 (id 1) has an id that another image has",
