@@ -50,6 +50,8 @@ def test_the_image_serves_what_it_has_trained(engine: Engine, make_job: Callable
 
 
 def test_a_container_without_a_model_ends_with_a_reason(engine: Engine, tmp_path: Path):
+    # The container's user is another one.
+    tmp_path.chmod(0o755)
     container = engine.start(tmp_path, "serve", options=SURROUNDINGS)
     container.until("ERROR")
     status, text = ask(container, "/ping")

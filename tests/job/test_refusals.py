@@ -178,7 +178,7 @@ def test_everything_wrong_at_once_is_told_at_once(job: Job):
         assert part in ended.failure
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("train", "again"), ("--help",)])
+@pytest.mark.parametrize("arguments", [("deploy",), ("train", "again"), ("--help",)])
 def test_other_arguments_are_refused_in_a_sentence(arguments: tuple[str, ...], job: Job):
     ended = job.run(*arguments)
     assert ended.code == 1
