@@ -142,7 +142,7 @@ class OwnHyperparameters(BaseModel):
     seed: Annotated[Int, Field(ge=0, le=INT32_MAX)] = Field(0, description="seed of the job's random numbers")
     precision_dtype: Precision = Field(
         "float32",
-        description="number format of the training step; bfloat16: faster, on CPUs with AVX512-BF16 alone",
+        description="number format of the training step; bfloat16 is used on CPUs where a measurement finds it faster",
     )
     clip_gradient: Annotated[Float, Field(gt=0)] | None = Field(
         None, description="gradients are cut to the range from minus this to plus this"

@@ -66,8 +66,8 @@ def _check_arguments(arguments: Sequence[str]) -> None:
     if list(arguments) not in _ARGUMENTS:
         given = " ".join(arguments)
         raise UserError(
-            f"this image trains with the argument `train` or none, and hosts a model with `serve`; it was started with "
-            f"`{given}`"
+            "this image trains with the argument `train` or none, hosts a model with `serve`, and tries the GPUs with "
+            f"`check-gpu`; it was started with `{given}`"
         )
 
 
