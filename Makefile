@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-weights test-sdk test-faults bench bench-accuracy bench-torchvision
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-check-gpu test-accuracy test-weights test-sdk test-faults bench bench-accuracy bench-torchvision
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
 # `json.py` in this folder is not taken for Python's own.
@@ -42,6 +42,7 @@ help:
 	@echo "make test-long   run the tests that need minutes each: interrupted jobs, several hosts"
 	@echo "make test-weights   compare the conversion of torchvision's SSD300 with torchvision, in 6 GB of its own"
 	@echo "make test-container   build sagemaker-ssd:cpu and test it; make test-image-gpu: sagemaker-ssd:gpu"
+	@echo "make test-check-gpu   run that program on two CPU devices; make test-accuracy: make bench-accuracy on a few images"
 	@echo "make test-gpu   try this machine's NVIDIA GPUs with sagemaker-ssd:gpu, in ten minutes"
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
 	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
@@ -74,7 +75,15 @@ test: setup
 
 # What takes longer than `make test` may: whole jobs that are stopped, resumed or fed, and several hosts.
 test-long: setup
-	$(VENV)/bin/python -P -m pytest tests -m long --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(VENV)/bin/python -P -m pytest tests -m long --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk --ignore tests/check_gpu --ignore tests/accuracy
+
+# check-gpu on two CPU devices, whole and with every check broken once; ten minutes and more on two cores.
+test-check-gpu: setup
+	$(VENV)/bin/python -P -m pytest tests/check_gpu
+
+# The comparison of accuracy, on a few drawn images in VOC form.
+test-accuracy: setup
+	$(VENV)/bin/python -P -m pytest tests/accuracy
 
 # The conversion of torchvision's SSD300 beside torchvision itself, on random values.
 test-weights: setup .venv-torchvision/.complete
