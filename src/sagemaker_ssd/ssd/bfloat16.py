@@ -23,7 +23,7 @@ _IN_BFLOAT16 = frozenset({"Activation", "BatchNorm", "Pooling", "elemwise_add"})
 _FEW_CHANNELS, _MULTIPLE = 64, 32
 # The gradient of the weights is computed on pieces of a map's width: equal, even, and at most 32 wide. Where they come
 # out narrower than this, a wider map is faster although some of it is thrown away.
-_NARROW, _WIDEST = 10, 32
+_NARROW, _WIDEST, _MANY_CHANNELS = 10, 32, 256
 _Node = dict[str, Any]
 
 
@@ -180,8 +180,9 @@ class _Rewriting:
         attributes = {**node["attrs"], "num_filter": channels}
         weight = self._nodes[node["inputs"][1][0]]["name"]
         kernel, stride = _pair(attributes["kernel"]), _pair(attributes.get("stride", "(1, 1)"))
-        # Of a 1x1 convolution the wider map costs forwards and backwards what its weights' gradient gains.
-        if weight in self._trained and kernel != (1, 1) and stride == (1, 1):
+        # Of a 1x1 convolution, and of few channels, the cut and what is computed for nothing cost what is gained.
+        many = self._shape(node["inputs"][1][0])[1] >= _MANY_CHANNELS
+        if weight in self._trained and many and kernel != (1, 1) and stride == (1, 1):
             extra = extra_width(self._shapes[f"{node['name']}_output"][3])
             tall, wide = _pair(attributes.get("pad", "(0, 0)"))
             attributes["pad"] = (tall, wide + extra // 2)
