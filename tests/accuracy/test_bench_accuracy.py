@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from sagemaker_ssd.contract.weights import source_to_use
-
 PROGRAM = Path(__file__).parent / "bench_accuracy.py"
 SIDES = ("ours", "original-0.001", "gluoncv")
 
@@ -46,7 +44,6 @@ def compare(folder: Path, results: Path, *sides: str) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(source_to_use("vgg-16") is None, reason="no ImageNet weights are installed")
 def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
     draw(tmp_path / "things", 12)
     results = tmp_path / "results"

@@ -275,19 +275,8 @@ def _updated(network: Network, optimizer: str, device: mx.Context) -> Values:
 
 def compare_together(network: Network, devices: Sequence[mx.Context]) -> Iterator[Finding]:
     """Compare a step that all devices share with the same images one after the other on the first of them."""
-    parameters = drawn_parameters(network)
-    graph = training_graph(network, empty_images=True)
     count = len(devices)
-    trainer = Trainer(
-        graph,
-        devices,
-        SGD,
-        batch_size=count,
-        image_shape=network.image_shape,
-        max_objects=_OBJECTS,
-        frozen=fixed_gammas(graph),
-    )
-    trainer.load(parameters.arguments, parameters.states)
+    trainer = _drawn_trainer(network, devices, count)
     data, label = drawn_batch(network, count, 3)
     # Every image with objects, so that every device has gradients of each kind.
     label[1::2] = label[::2][: len(label[1::2])]
@@ -296,7 +285,7 @@ def compare_together(network: Network, devices: Sequence[mx.Context]) -> Iterato
     summed = [as_numpy(replica.gradients) for replica in trainer.replicas]
     after = [as_numpy(replica.arguments) for replica in trainer.replicas]
     del trainer
-    alone = _Steps(network, devices[0], parameters, 1)
+    alone = _Steps(network, devices[0], drawn_parameters(network), 1)
     expected: Values = {}
     for image in range(count):
         own = alone.step(data[image : image + 1], label[image : image + 1]).gradients
@@ -318,7 +307,7 @@ def step_over_hosts(
     """Make this process's part of a step of `store`, an image each; return the trainer and all processes' images."""
     data, label = drawn_batch(network, 2 * len(devices), 4)
     label[1::2] = label[::2]
-    trainer = _stored_trainer(network, [devices[rank]], 1, store)
+    trainer = _drawn_trainer(network, [devices[rank]], 1, store)
     trainer.step(data[rank : rank + 1], label[rank : rank + 1], 0.001, len(devices)).read()
     # A process that ended before its gradients are on the way would be waited for.
     mx.nd.waitall()
@@ -330,7 +319,7 @@ def compare_over_hosts(
 ) -> Finding:
     """Compare a step over several processes with the same step of one process on all devices."""
     found = as_numpy(trainer.parameters()[0])
-    one = _stored_trainer(network, devices, len(devices), None)
+    one = _drawn_trainer(network, devices, len(devices))
     before = as_numpy(one.parameters()[0])
     one.step(data, label, 0.001).read()
     expected = as_numpy(one.parameters()[0])
@@ -340,8 +329,8 @@ def compare_over_hosts(
     return at_most("a step of dist_sync, a process each, against one process", where, difference(moved, wanted), bound)
 
 
-def _stored_trainer(
-    network: Network, devices: Sequence[mx.Context], images: int, store: mx.kv.KVStore | None
+def _drawn_trainer(
+    network: Network, devices: Sequence[mx.Context], images: int, store: mx.kv.KVStore | None = None
 ) -> Trainer:
     graph = training_graph(network, empty_images=True)
     parameters = drawn_parameters(network)

@@ -143,14 +143,11 @@ class _Rewriting:
 
     def _parameter(self, parts: Sequence[mx.sym.Symbol], missing: tuple[int, ...] | None) -> mx.sym.Symbol:
         """Return the weights or biases of several convolutions as those of one, with zeros for channels to fill up."""
-        joined = parts[0] if len(parts) == 1 else mx.sym.concat(*parts, dim=0)
-        if self._cast_weights:
-            if missing:
-                joined = mx.sym.concat(joined, mx.sym.zeros(missing), dim=0)
-            return mx.sym.amp_cast(joined, dtype=self._dtype)
         if missing:
-            joined = mx.sym.concat(joined, mx.sym.amp_cast(mx.sym.zeros(missing), dtype=self._dtype), dim=0)
-        return joined
+            zeros = mx.sym.zeros(missing)
+            parts = [*parts, zeros if self._cast_weights else mx.sym.amp_cast(zeros, dtype=self._dtype)]
+        joined = parts[0] if len(parts) == 1 else mx.sym.concat(*parts, dim=0)
+        return mx.sym.amp_cast(joined, dtype=self._dtype) if self._cast_weights else joined
 
     def _convolve(self, numbers: Sequence[int]) -> None:
         """Compute convolutions that read one map, as one."""

@@ -34,10 +34,9 @@ class ConvolutionTimes:
 
 def time_convolutions(base_network: str, image_shape: int) -> ConvolutionTimes:
     """Time the convolutions of a network in both formats, by turns, the fastest of a few; about a second."""
-    formats: dict[Any, mx.executor.Executor] = {"float32": _bound(base_network, image_shape // 4, "float32")}
-    low = _bound(base_network, image_shape // 4, bfloat16)
-    if _runs(low):
-        formats["bfloat16"] = low
+    formats = {"float32": _bound(base_network, image_shape // 4, "float32")}
+    if can_compute_bfloat16():
+        formats["bfloat16"] = _bound(base_network, image_shape // 4, bfloat16)
     seconds: dict[str, list[float]] = {name: [] for name in formats}
     # The first round of each, which prepares the kernels, does not count.
     for repetition in range(_REPETITIONS + 1):
@@ -52,20 +51,16 @@ def time_convolutions(base_network: str, image_shape: int) -> ConvolutionTimes:
 
 def can_compute_bfloat16() -> bool:
     """Say whether MXNet has kernels for bfloat16 on this CPU; it needs AVX512."""
-    return _runs(_bound("resnet-50", 8, bfloat16))
+    try:
+        try_bfloat16()
+    except mx.MXNetError:
+        return False
+    return True
 
 
 def try_bfloat16() -> None:
     """Compute convolutions in bfloat16; raises MXNetError where there are no kernels."""
     _pass(_bound("resnet-50", 8, bfloat16))
-
-
-def _runs(executor: mx.executor.Executor) -> bool:
-    try:
-        _pass(executor)
-    except mx.MXNetError:
-        return False
-    return True
 
 
 def _bound(base_network: str, side: int, dtype: Any) -> mx.executor.Executor:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import mxnet as mx
 
@@ -22,6 +23,7 @@ from sagemaker_ssd.training.updates import DistributedKVStore, connect, is_async
 from sagemaker_ssd.worker.agreement import check_devices
 
 _log = logging.getLogger(__name__)
+_NO_KERNELS: Final = "has a CPU without AVX512, on which MXNet has no bfloat16"
 
 
 def build_trainer(
@@ -129,11 +131,11 @@ def training_precision(
         obstacle = "trains on a GPU, where MXNet 1.9.1 has no bfloat16"
     elif before:
         if before == "bfloat16" and not can_compute_bfloat16():
-            obstacle = "has a CPU without AVX512, on which MXNet has no bfloat16"
+            obstacle = _NO_KERNELS
     else:
         times = time_convolutions(network.base_network, network.image_shape)
         if times.bfloat16 is None:
-            obstacle = "has a CPU without AVX512, on which MXNet has no bfloat16"
+            obstacle = _NO_KERNELS
         else:
             figures = f"{times.bfloat16 * 1e3:.0f} ms in bfloat16 and {times.float32 * 1e3:.0f} ms in float32"
             if not times.worthwhile:
