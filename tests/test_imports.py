@@ -63,7 +63,8 @@ ALLOWED = {
         "progress",
     },
     "report": {"scoring", "boxes", "files", "errors"},
-    "export": {"ssd", "artifacts", "files", "errors", "version"},
+    # With its command, which no other module imports.
+    "export": {"scoring", "ssd", "artifacts", "contract", "files", "errors", "progress", "version"},
     "worker": {
         "amx",
         "checkpoints",
@@ -95,7 +96,7 @@ ALLOWED = {
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "files", "errors", "progress"},
-    "evaluate": {"scoring", "report", "channels", "files", "cores", "errors", "progress"},
+    "evaluate": {"scoring", "report", "channels", "contract", "files", "cores", "errors", "progress"},
     "convert": {"channels", "boxes", "contract", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "files", "errors"},
 }

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.progress import phase
@@ -45,14 +46,16 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.channels.annotations import class_names
     from sagemaker_ssd.files import write_json
     from sagemaker_ssd.report.write import write_report
-    from sagemaker_ssd.scoring.coco import DEFINITIONS
+    from sagemaker_ssd.scoring.coco import definitions
     from sagemaker_ssd.scoring.evaluate import evaluate_model
     from sagemaker_ssd.scoring.saved_model import load_model, read_picture
 
     channel = _channel(options.channel)
     annotations = _annotations(options.annotations, channel)
     with phase("The model is being loaded"):
-        model = load_model(options.model, scratch, options.image_shape, precision_dtype=precision)
+        model = load_model(
+            options.model, scratch, options.image_shape, precision_dtype=precision, detections=options.detections
+        )
     with phase("The channel is being checked"):
         file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)
@@ -68,8 +71,9 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     document = {
         "model": str(options.model),
         "hyperparameters": dict(model.settings),
+        "detections": options.detections,
         "best": found.figures,
-        "definitions": DEFINITIONS,
+        "definitions": definitions(options.detections),
         "anchors": found.anchors,
     }
     with phase("The files are being written"):
@@ -82,7 +86,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
             found.results,
             lambda number: read_picture(file, number),
         )
-    _print_means(found.figures, options.output)
+    _print_means(found.figures, options.detections, options.output)
 
 
 def _overlap_threshold(model: "LoadedModel") -> float:
@@ -142,10 +146,11 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
     return pack_images(channel, annotations, options)
 
 
-def _print_means(figures: dict[str, Any], output: Path) -> None:
+def _print_means(figures: dict[str, Any], detections: str, output: Path) -> None:
     from sagemaker_ssd.scoring.coco import GROUND_TRUTH_FILE, RESULTS_FILE
 
-    print(f"{figures['images']} images, {figures['boxes']} objects, {figures['detections']} detections")
+    kind = "" if detections == BEST_CLASS else f" of {detections}"
+    print(f"{figures['images']} images, {figures['boxes']} objects, {figures['detections']} detections{kind}")
     for name in ("mAP", "mAP_all_points", "mAP_coco", "AP50", "AP75"):
         print(f"{name}: {'-' if figures[name] is None else f'{figures[name]:.4f}'}")
     print(f"Written: {output / _REPORT}, {_FIGURES}, {GROUND_TRUTH_FILE}, {RESULTS_FILE}")

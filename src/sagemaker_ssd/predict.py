@@ -17,7 +17,13 @@ from PIL import Image, ImageDraw
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.progress import images_line, phase, progress_lines
-from sagemaker_ssd.scoring.command import add_model_arguments, prepare_detection, run, system_fault
+from sagemaker_ssd.scoring.command import (
+    add_model_arguments,
+    class_names,
+    prepare_detection,
+    run,
+    system_fault,
+)
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -43,7 +49,13 @@ def _predict_all(options: argparse.Namespace) -> int:
     from sagemaker_ssd.scoring.saved_model import load_model
 
     with phase("The model is being loaded"), tempfile.TemporaryDirectory() as scratch:
-        model = load_model(options.model, Path(scratch), options.image_shape, precision_dtype=precision)
+        model = load_model(
+            options.model,
+            Path(scratch),
+            options.image_shape,
+            precision_dtype=precision,
+            detections=options.detections,
+        )
         detector = model.detector(1)
     if options.draw is not None:
         options.draw.mkdir(parents=True, exist_ok=True)
@@ -134,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--draw-confidence", type=_fraction, default=0.4, help="draw what scores at least this (default 0.4)"
     )
-    parser.add_argument("--class-names", type=_names, default=(), help="a,b,c: names in the pictures, by class id")
+    parser.add_argument("--class-names", type=class_names, default=(), help="a,b,c: names in the pictures, by class id")
     return parser
 
 
@@ -146,10 +158,6 @@ def _fraction(text: str) -> float:
     if not 0 <= fraction <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
     return fraction
-
-
-def _names(text: str) -> Sequence[str]:
-    return [name.strip() for name in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ def test_an_endpoint_needs_no_variable():
     assert settings == HostingSettings()
     assert (settings.port, settings.max_payload, settings.answer_seconds) == (8080, 25 * MB, 60)
     assert (settings.workers, settings.score, settings.class_names) == (None, 0.0, ())
+    assert settings.detections == "best-class"
 
 
 @pytest.mark.parametrize(
@@ -37,22 +38,29 @@ def test_names_with_and_without_commas():
     assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": '["a, b", "c"]'}).class_names == ("a, b", "c")
 
 
+@pytest.mark.parametrize("kind", ["best-class", "all-classes"])
+def test_which_classes_of_an_anchor_are_detected(kind: str):
+    assert read_hosting_settings({"SAGEMAKER_SSD_DETECTIONS": f" {kind} "}).detections == kind
+
+
 def test_all_faults_are_told_at_once():
     wrong = {
         "SAGEMAKER_BIND_TO_PORT": "70000",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6 MB",
         "SAGEMAKER_MODEL_SERVER_WORKERS": "0",
         "SAGEMAKER_SSD_SCORE": "nan",
+        "SAGEMAKER_SSD_DETECTIONS": "all",
         "SAGEMAKER_SSD_CLASS_NAMES": "cat,,dog",
     }
     with pytest.raises(UserError) as error:
         read_hosting_settings(wrong)
     assert error.value.sentence.splitlines() == [
-        "5 problems:",
+        "6 problems:",
         "- environment variable SAGEMAKER_BIND_TO_PORT is '70000'; it must be a whole number from 1 to 65535",
         "- environment variable SAGEMAKER_MAX_PAYLOAD_IN_MB is '6 MB'; it must be a whole number from 0 to 4096",
         "- environment variable SAGEMAKER_MODEL_SERVER_WORKERS is '0'; it must be a whole number from 1 to 256",
         "- environment variable SAGEMAKER_SSD_SCORE is 'nan'; it must be a number from 0 to 1",
+        "- environment variable SAGEMAKER_SSD_DETECTIONS is 'all'; it must be best-class or all-classes",
         "- environment variable SAGEMAKER_SSD_CLASS_NAMES is 'cat,,dog'; it must name every class by its id, as in "
         'cat,dog or ["cat", "dog"], without an empty name',
     ]

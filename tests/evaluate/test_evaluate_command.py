@@ -128,6 +128,25 @@ def test_an_overlap_threshold_of_the_model_that_means_nothing_is_told(model: Pat
     assert done.returncode == 0, done.stderr
 
 
+def test_the_report_says_which_detections_its_figures_are_of(model: Path, tmp_path: Path) -> None:
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    found = {}
+    for options, kind in (((), "best-class"), (("--detections", "all-classes"), "all-classes")):
+        folder = tmp_path / kind
+        done = evaluate(model, file, "--output", folder, *options)
+        assert done.returncode == 0, done.stderr
+        document = json.loads((folder / "evaluation.json").read_text())
+        found[kind] = document["best"]["detections"]
+        assert len(json.loads((folder / "detections.json").read_text())) == found[kind] > 0
+        assert document["detections"] == kind
+        definition = document["definitions"]["detections"]
+        assert ("of every class of an anchor" in definition) == (kind == "all-classes")
+        assert f"<p>Detections of {kind}: {definition}.</p>" in (folder / "report.html").read_text()
+        ending = "" if kind == "best-class" else " of all-classes"
+        assert done.stdout.startswith(f"1 images, 1 objects, {found[kind]} detections{ending}\n")
+    assert found["all-classes"] > found["best-class"]
+
+
 OFTEN = """
 import sys
 from sagemaker_ssd.scoring import command

@@ -10,6 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from plain_detection import CASES, assert_same_detections, detect_all_classes, drawn_predictions
+from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS
 from sagemaker_ssd.export.onnx import SCORE_THRESHOLD, Nodes, add_detection, write_onnx
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
@@ -48,17 +50,18 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("base_network", ["vgg-16", "resnet-50"])
-def test_detections_are_those_of_mxnet(base_network: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("base_network", "detections"), [("vgg-16", BEST_CLASS), ("resnet-50", BEST_CLASS), ("resnet-50", ALL_CLASSES)]
+)
+def test_detections_are_those_of_mxnet(base_network: str, detections: str, tmp_path: Path) -> None:
     network = Network(base_network, 300, num_classes=3)
     values = parameters(network)
     path = tmp_path / "model.onnx"
-    write_onnx(path, network, values.arguments, values.states, NAMES)
+    write_onnx(path, network, values.arguments, values.states, NAMES, detections)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     running = session(path.read_bytes())
-    detector = Detector(
-        detection_graph(network), [Weights(mx.cpu(), values.arguments, values.states)], batch_size=1, image_shape=300
-    )
+    graph = detection_graph(network, all_classes=detections == ALL_CLASSES)
+    detector = Detector(graph, [Weights(mx.cpu(), values.arguments, values.states)], batch_size=1, image_shape=300)
     blots = [np.random.RandomState(seed).randint(0, 256, (9, 9, 3)).astype(np.uint8) for seed in range(3)]
     images = np.stack([cv2.resize(one, (300, 300)).transpose(2, 0, 1) for one in blots]).astype(np.float32)
     # The same image twice, whose detections score the same.
@@ -87,9 +90,10 @@ def test_the_metadata_tell_how_to_use_it(tmp_path: Path) -> None:
     assert facts["classes"] == NAMES
     assert (facts["image_shape"], facts["mean"]) == (300, [0.0, 0.0, 0.0])
     assert (facts["nms_threshold"], facts["nms_topk"], facts["score_threshold"]) == (0.3, 50, SCORE_THRESHOLD)
+    assert facts["detections"] == BEST_CLASS
 
 
-def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: int) -> bytes:
+def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: int, all_classes: bool = False) -> bytes:
     graph = onnx.helper.make_graph(
         [],
         "tail",
@@ -109,6 +113,7 @@ def tail(anchors: np.ndarray, classes: int, *, nms_threshold: float, nms_topk: i
         anchors=anchors,
         nms_threshold=nms_threshold,
         nms_topk=nms_topk,
+        all_classes=all_classes,
         output="found",
         image_output="numbers",
     )
@@ -150,3 +155,19 @@ def test_the_detection_is_that_of_multiboxdetection(
         assert of_image.shape == rows.shape
         assert_same_rows(of_image, rows, 1e-5)
         assert (np.diff(of_image[:, 1]) <= 1e-6).all()
+
+
+@pytest.mark.parametrize(("images", "classes", "anchors", "nms_topk", "nms_threshold", "spread"), CASES)
+def test_all_classes_of_an_anchor_are_detected_as_in_plain_loops(
+    images: int, classes: int, anchors: int, nms_topk: int, nms_threshold: float, spread: float
+) -> None:
+    scores, offsets, boxes = drawn_predictions(images, classes, anchors, spread)
+    probabilities = mx.nd.softmax(mx.nd.array(scores), axis=1).asnumpy()
+    model = tail(boxes, classes, nms_threshold=nms_threshold, nms_topk=nms_topk, all_classes=True)
+    found, numbers = session(model).run(None, {"classes": scores, "locations": offsets})
+    assert (np.diff(numbers) >= 0).all()
+    for number in range(images):
+        expected = detect_all_classes(
+            probabilities[number], offsets[number], boxes, nms_threshold=nms_threshold, nms_topk=nms_topk
+        )
+        assert_same_detections(found[numbers == number], expected, 1e-5)

@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 from command_runner import progress_of, run_command, without_progress
+from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.scoring.saved_model import decoded, network_input
+from sagemaker_ssd.ssd.detect import anchor_boxes
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings
@@ -73,6 +76,35 @@ def test_it_prints_what_the_network_detects(folder: Path, values: Parameters, im
     assert json.loads(line).keys() == {"prediction"}
     assert len(found) > 10
     np.testing.assert_allclose(found[:5], expected[:5], atol=0.02)
+
+
+def test_all_classes_of_an_anchor_are_detected_where_that_is_asked_for(
+    folder: Path, values: Parameters, image: Path
+) -> None:
+    """Beside plain loops over the predictions that the saved graph itself gives."""
+    done = predict(folder, image, "--detections", "all-classes")
+    assert (done.returncode, done.stderr) == (0, "")
+    internals = mx.sym.load(str(folder / SYMBOL)).get_internals()
+    heads = mx.sym.Group([internals["multibox_cls_pred_output"], internals["multibox_loc_pred_output"]])
+    pixels = network_input(decoded(image.read_bytes(), "image"), 300, NETWORK.mean)
+    arguments = {name: values.arguments[name] for name in heads.list_arguments() if name != "data"}
+    bound = heads.bind(mx.cpu(), {**arguments, "data": mx.nd.array(pixels[None])}, aux_states=values.states)
+    classes, locations = bound.forward(is_train=False)
+    expected = detect_all_classes(
+        mx.nd.softmax(classes, axis=1)[0].asnumpy(),
+        locations[0].asnumpy(),
+        anchor_boxes(NETWORK),
+        nms_threshold=0.3,
+        nms_topk=400,
+    )
+    found = np.array(json.loads(done.stdout)["prediction"])
+    assert_same_detections(found, expected, 1e-5)
+    # Of untrained heads every class finds something nearly everywhere: more than the anchors' best classes.
+    of_best_class = np.array(json.loads(predict(folder, image).stdout)["prediction"])
+    assert len(found) > len(of_best_class) > 10
+    done = predict(folder, image, "--detections", "all")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "argument --detections: invalid choice: 'all' (choose from 'best-class', 'all-classes')" in done.stderr
 
 
 def test_several_images_are_named_and_drawn_and_a_bad_one_stops_nothing(

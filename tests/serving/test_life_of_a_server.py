@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from command_runner import run_command
 from model_server import Answer, ModelServer, command_line
 
 PING_SECONDS = 2.0
@@ -145,6 +146,24 @@ def test_three_deaths_without_an_image_between_are_the_end(base: Path):
         assert "killed by signal 9" in answer.sentence
         assert answer.sentence.endswith("It ended 3 times without having detected on an image between")
         assert server.wait(10) == 2
+
+
+@pytest.mark.long
+def test_all_classes_of_an_anchor_are_answered_where_the_environment_asks_for_them(
+    base: Path, jpeg: bytes, tmp_path: Path
+):
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    printed = [
+        run_command("predict", base / "model", tmp_path / "a.jpg", "--detections", kind).stdout
+        for kind in ("all-classes", "best-class")
+    ]
+    with ModelServer(base, {"SAGEMAKER_SSD_DETECTIONS": "all-classes"}) as server:
+        server.wait_until_ready()
+        answered = server.invoke(jpeg).json()
+        assert "resnet-50 at 300 px, 3 classes, detections of all-classes" in server.log
+    every, best = (json.loads(line) for line in printed)
+    assert answered == every
+    assert len(every["prediction"]) > len(best["prediction"]) > 10
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
+from sagemaker_ssd.ssd.detect import anchor_boxes
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network, trunk
@@ -119,6 +121,7 @@ def average_precision_after_training(
     detecting = cut(detection_graph(network), maps)
     found = detecting.simple_bind(mx.cpu(), grad_req="null", **shapes)
     found.copy_params_from(executor.arg_dict, executor.aux_dict, allow_extra_params=True)
+    assert_all_classes_are_those_of_plain_loops(network, executor, features)
     precision = AveragePrecision(CLASSES, 0.5)
     for begin in range(0, IMAGES, BATCH):
         chosen = slice(begin, begin + BATCH)
@@ -128,6 +131,27 @@ def average_precision_after_training(
         for rows, objects in zip(detections.asnumpy(), labels[chosen], strict=True):
             precision.add(rows[rows[:, 0] >= 0], objects)
     return precision.result().mean
+
+
+def assert_all_classes_are_those_of_plain_loops(
+    network: Network, trained: mx.executor.Executor, features: dict[str, np.ndarray]
+) -> None:
+    """Compare the detections of all classes of an anchor of one batch, with learned scores near 0 and 1."""
+    graph = detection_graph(network, all_classes=True)
+    internals = graph.get_internals()
+    outputs = [graph[0], internals["cls_prob_output"], internals["multibox_loc_pred_output"]]
+    detecting = cut(mx.sym.Group(outputs), MAPS[network.base_network])
+    of_batch = {name: mx.nd.array(feature[:BATCH]) for name, feature in features.items()}
+    shapes = {name: array.shape for name, array in of_batch.items()}
+    bound = detecting.simple_bind(mx.cpu(), grad_req="null", **shapes)
+    bound.copy_params_from(trained.arg_dict, trained.aux_dict, allow_extra_params=True)
+    found, probabilities, locations = (output.asnumpy() for output in bound.forward(is_train=False, **of_batch))
+    anchors = anchor_boxes(network)
+    for rows, scores, offsets in zip(found, probabilities, locations, strict=True):
+        expected = detect_all_classes(
+            scores, offsets, anchors, nms_threshold=network.nms.threshold, nms_topk=network.nms.topk
+        )
+        assert_same_detections(rows[rows[:, 0] >= 0], expected, 1e-5)
 
 
 @pytest.mark.long

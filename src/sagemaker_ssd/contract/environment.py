@@ -27,6 +27,11 @@ WEIGHTS_SOURCE_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS_SOURCE"
 # What models detect in where they are used: float32, or bfloat16 on CPUs.
 DETECTION_DTYPE_VARIABLE: Final = "SAGEMAKER_SSD_DETECTION_DTYPE"
 _DTYPES: Final = ("float32", "bfloat16")
+# Which classes of an anchor become detections where models are used: the one with the highest score, as in the saved
+# graph and in every figure of a job, or all of them.
+BEST_CLASS: Final = "best-class"
+ALL_CLASSES: Final = "all-classes"
+DETECTIONS: Final = (BEST_CLASS, ALL_CLASSES)
 
 # What SageMaker sets where it runs a job itself. The local modes of its SDK, versions 2 and 3, set TRAINING_JOB_NAME
 # alone.

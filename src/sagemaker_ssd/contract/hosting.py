@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS
 from sagemaker_ssd.errors import UserError, problems, shown
 
 # Where the platform unpacks model.tar.gz, below the base folder.
@@ -18,8 +19,10 @@ BATCH_VARIABLE: Final = "SAGEMAKER_BATCH"
 PAYLOAD_VARIABLE: Final = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
 # How many processes detect; the name that SageMaker's own toolkits use, which the SDK's `model_server_workers` sets.
 WORKERS_VARIABLE: Final = "SAGEMAKER_MODEL_SERVER_WORKERS"
-# This program's own: the least score of a row; names of the classes by their ids.
+# This program's own: the least score of a row; which classes of an anchor are detected; names of the classes by their
+# ids.
 SCORE_VARIABLE: Final = "SAGEMAKER_SSD_SCORE"
+DETECTIONS_VARIABLE: Final = "SAGEMAKER_SSD_DETECTIONS"
 CLASS_NAMES_VARIABLE: Final = "SAGEMAKER_SSD_CLASS_NAMES"
 
 _MEGABYTE: Final = 1 << 20
@@ -39,7 +42,8 @@ class HostingSettings:
     port: where to listen. batch: whether a batch transform asks. local_mode: whether that of the SDK on a laptop does.
     max_payload: the most bytes of a request's body; payload_given: whether the environment sets it. answer_seconds:
     after which the platform does not wait for an answer any more. workers: processes that detect, None for as many as
-    there are devices. score: the least score of a detection that is answered. class_names: by class id, () for none.
+    there are devices. score: the least score of a detection that is answered. detections: one of DETECTIONS.
+    class_names: by class id, () for none.
     """
 
     port: int = DEFAULT_PORT
@@ -50,6 +54,7 @@ class HostingSettings:
     answer_seconds: float = _ANSWER_SECONDS
     workers: int | None = None
     score: float = 0.0
+    detections: str = BEST_CLASS
     class_names: Sequence[str] = ()
 
 
@@ -79,6 +84,7 @@ def read_hosting_settings(environment: Mapping[str, str]) -> HostingSettings:
         answer_seconds=_ANSWER_SECONDS_IN_BATCH if in_batch else _ANSWER_SECONDS,
         workers=_whole_number(environment, WORKERS_VARIABLE, range(1, 257), faults),
         score=_score(environment, faults),
+        detections=_detections(environment, faults),
         class_names=_class_names(environment, faults),
     )
     if faults:
@@ -111,6 +117,14 @@ def _score(environment: Mapping[str, str], faults: list[str]) -> float:
         return score
     faults.append(f"environment variable {SCORE_VARIABLE} is {shown(text)}; it must be a number from 0 to 1")
     return 0.0
+
+
+def _detections(environment: Mapping[str, str], faults: list[str]) -> str:
+    text = environment.get(DETECTIONS_VARIABLE, "").strip()
+    if not text or text in DETECTIONS:
+        return text or BEST_CLASS
+    faults.append(f"environment variable {DETECTIONS_VARIABLE} is {shown(text)}; it must be {' or '.join(DETECTIONS)}")
+    return BEST_CLASS
 
 
 def _class_names(environment: Mapping[str, str], faults: list[str]) -> Sequence[str]:

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.ssd.detect import SCORE_THRESHOLD, VARIANCES, anchor_boxes
 from sagemaker_ssd.ssd.graphs import detection_graph
@@ -37,14 +38,16 @@ def write_onnx(
     arguments: Mapping[str, mx.nd.NDArray],
     states: Mapping[str, mx.nd.NDArray],
     class_names: Sequence[str],
+    detections: str = BEST_CLASS,
 ) -> None:
     """Write the network as one file, whole or not at all; raises OSError.
 
     Input `image`: (N, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
     `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, image after image,
     of each by falling score. Output `image_numbers`: (D,) int64, which of the N images each detection is of, from 0.
+    detections: which classes of an anchor, BEST_CLASS or ALL_CLASSES.
     """
-    model = build_onnx(network, arguments, states, class_names)
+    model = build_onnx(network, arguments, states, class_names, detections)
     with atomic_write(path) as part:
         part.write_bytes(model.SerializeToString())
 
@@ -54,6 +57,7 @@ def build_onnx(
     arguments: Mapping[str, mx.nd.NDArray],
     states: Mapping[str, mx.nd.NDArray],
     class_names: Sequence[str],
+    detections: str = BEST_CLASS,
 ) -> onnx.ModelProto:
     """Build and check the model that `write_onnx` writes."""
     size = network.image_shape
@@ -77,6 +81,7 @@ def build_onnx(
         anchors=anchor_boxes(network),
         nms_threshold=network.nms.threshold,
         nms_topk=network.nms.topk,
+        all_classes=detections == ALL_CLASSES,
         output=OUTPUT,
         image_output=IMAGE_OUTPUT,
     )
@@ -85,7 +90,8 @@ def build_onnx(
     model.ir_version = _IR_VERSION
     graph.name = f"ssd-{network.base_network}-{size}"
     model.producer_name, model.producer_version = "sagemaker-ssd", version()
-    helper.set_model_props(model, {name: json.dumps(value) for name, value in _metadata(network, class_names).items()})
+    facts = _metadata(network, class_names, detections)
+    helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
     onnx.checker.check_model(model)
     return model
 
@@ -113,7 +119,7 @@ def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> 
         return onnx.load(str(path))
 
 
-def _metadata(network: Network, class_names: Sequence[str]) -> dict[str, Any]:
+def _metadata(network: Network, class_names: Sequence[str], detections: str) -> dict[str, Any]:
     return {
         "classes": list(class_names),
         "input": "RGB, 0 to 255, resized to the input's size by bilinear interpolation, the mean is taken off inside",
@@ -125,6 +131,7 @@ def _metadata(network: Network, class_names: Sequence[str]) -> dict[str, Any]:
         "nms_threshold": network.nms.threshold,
         "nms_topk": network.nms.topk,
         "score_threshold": SCORE_THRESHOLD,
+        "detections": detections,
     }
 
 
@@ -163,33 +170,71 @@ def add_detection(
     anchors: NDArray[np.float32],
     nms_threshold: float,
     nms_topk: int,
+    all_classes: bool,
     output: str,
     image_output: str,
 ) -> None:
-    """Add what MXNet's MultiBoxDetection does.
+    """Add the detection, of each anchor's best class alone or of all its classes.
 
     (D, 6) `output` is class_id, score and box, image after image, of each by falling score; (D,) `image_output` is the
-    image's number. classes: (N, num_classes + 1, A), before the softmax. locations: (N, 4A). anchors: (A, 4). Source:
-    src/operator/contrib/multibox_detection.cc of MXNet 1.9.1: of each anchor the best class alone, if its score
-    reaches the threshold; of these the `nms_topk` best; then non-maximum suppression within each class.
+    image's number. classes: (N, num_classes + 1, A), before the softmax. locations: (N, 4A). anchors: (A, 4).
     """
     probabilities = nodes.add("Softmax", [classes], "probabilities", axis=1)
     objects = nodes.slice(probabilities, "object_probabilities", 1, 1, _END)
+    boxes = _decoded(nodes, locations, anchors)
+    most = min(nms_topk, len(anchors))
+    add = _add_all_classes if all_classes else _add_best_class
+    add(nodes, objects, boxes, nms_threshold, most, output, image_output)
+
+
+def _add_best_class(
+    nodes: Nodes, objects: str, boxes: str, nms_threshold: float, most: int, output: str, image_output: str
+) -> None:
+    """Add what MXNet's MultiBoxDetection does.
+
+    Source: src/operator/contrib/multibox_detection.cc of MXNet 1.9.1: of each anchor the best class alone, if its score
+    reaches the threshold; of these the `most` best; then non-maximum suppression within each class.
+    objects: (N, num_classes, A) probabilities. boxes: (N, A, 4).
+    """
     best = nodes.add("ReduceMax", [objects], "best", axes=[1], keepdims=0)
-    most = nodes.constant("most", np.array([min(nms_topk, len(anchors))], np.int64))
-    chosen = nodes.add("TopK", [best, most], "chosen", outputs=2, axis=1)
+    count = nodes.constant("most", np.array([most], np.int64))
+    chosen = nodes.add("TopK", [best, count], "chosen", outputs=2, axis=1)
     # (N, K, 1): of each image its own anchors.
     numbers = nodes.add("Unsqueeze", [chosen, nodes.constant("last_axis", np.array([2], np.int64))], "chosen_anchors")
     by_anchor = nodes.add("Transpose", [objects], "probabilities_by_anchor", perm=[0, 2, 1])
     chosen_rows = nodes.add("GatherND", [by_anchor, numbers], "chosen_rows", batch_dims=1)
     of_chosen = nodes.add("Transpose", [chosen_rows], "chosen_probabilities", perm=[0, 2, 1])
-    boxes = nodes.add("GatherND", [_decoded(nodes, locations, anchors), numbers], "chosen_boxes", batch_dims=1)
-    kept = nodes.add(
-        "NonMaxSuppression",
-        [boxes, _scores_of_best_class(nodes, of_chosen), *_limits(nodes, nms_threshold, min(nms_topk, len(anchors)))],
-        "kept",
-    )
+    boxes = nodes.add("GatherND", [boxes, numbers], "chosen_boxes", batch_dims=1)
+    scores = _scores_of_best_class(nodes, of_chosen)
+    kept = nodes.add("NonMaxSuppression", [boxes, scores, *_limits(nodes, nms_threshold, most)], "kept")
     _rows(nodes, kept, boxes, of_chosen, output, image_output)
+
+
+def _add_all_classes(
+    nodes: Nodes, objects: str, boxes: str, nms_threshold: float, most: int, output: str, image_output: str
+) -> None:
+    """Add what `detections_of_all_classes` does; arguments as above."""
+    count = nodes.constant("most", np.array([most], np.int64))
+    shape = nodes.add("Shape", [objects], "objects_shape")
+    nothing = nodes.add("ConstantOfShape", [shape], "no_scores")
+    best = nodes.add("TopK", [objects, count], "best_of_class", outputs=2, axis=2)
+    # (N, num_classes, A) again: zeros but for the best of each class, which alone are looked at.
+    scores = nodes.add("ScatterElements", [nothing, best, f"{best}_0"], "scores", axis=2)
+    kept = nodes.add("NonMaxSuppression", [boxes, scores, *_limits(nodes, nms_threshold, most)], "kept")
+    # The best that all classes of an image keep: again zeros but for those kept, in one row for each image.
+    of_kept = nodes.add("ScatterND", [nothing, kept, nodes.add("GatherND", [scores, kept], "of_kept")], "all_kept")
+    row = nodes.constant("row", np.array([0, -1], np.int64))
+    of_images = nodes.add("Reshape", [of_kept, row], "kept_of_images")
+    places = nodes.add("TopK", [of_images, count], "places", outputs=2, axis=1)
+    some = nodes.add("NonZero", [f"{places}_0"], "some")
+    some = nodes.add("Transpose", [some], "some_by_row", perm=[1, 0])
+    column = nodes.constant("place_column", np.array([-1, 1], np.int64))
+    place = nodes.add("Reshape", [nodes.add("GatherND", [places, some], "place"), column], "place_rows")
+    anchors = nodes.add("Gather", [shape, nodes.constant("third", np.array([2], np.int64))], "anchor_count", axis=0)
+    image = nodes.slice(some, "some_images", 1, 0, 1)
+    number, anchor = (nodes.add(kind, [place, anchors], f"some_{kind.lower()}") for kind in ("Div", "Mod"))
+    best_kept = nodes.add("Concat", [image, number, anchor], "best_kept", axis=1)
+    _rows(nodes, best_kept, boxes, objects, output, image_output)
 
 
 def _decoded(nodes: Nodes, locations: str, anchors: NDArray[np.float32]) -> str:

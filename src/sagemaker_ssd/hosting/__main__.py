@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from sagemaker_ssd import logs
+from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.contract.hosting import read_hosting_settings
 from sagemaker_ssd.errors import (
     JobError,
@@ -104,11 +105,15 @@ def _serve(arguments: argparse.Namespace, front: FrontSocket) -> None:
 
     # PIL has a limit of its own, at which it warns or refuses.
     Image.MAX_IMAGE_PIXELS = None
-    class_names = read_hosting_settings(os.environ).class_names
-    detectors = load_detectors(arguments.model, arguments.gpu, arguments.group, class_names, precision)
+    settings = read_hosting_settings(os.environ)
+    detectors = load_detectors(
+        arguments.model, arguments.gpu, arguments.group, settings.class_names, precision, settings.detections
+    )
     detectors.warm_up()
     network = detectors.model.network
     described = f"{network.base_network} at {network.image_shape} px, {network.num_classes} classes"
+    if settings.detections != BEST_CLASS:
+        described += f", detections of {settings.detections}"
     threads = 1 if arguments.gpu is None else _DECODERS_OF_A_GPU
     decoding = Decoding(front, detectors, threads)
     front.send({"ready": {"model": described, "seconds": detectors.seconds}})

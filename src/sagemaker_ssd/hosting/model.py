@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES, MODEL_ARCHIVE, list_models
+from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.contract.hosting import CLASS_NAMES_VARIABLE
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.errors import UserError, in_words, listed
@@ -90,18 +91,29 @@ class Detectors:
 
 
 def load_detectors(
-    folder: Path, gpu: int | None, group: int, class_names: Sequence[str], precision_dtype: str = "float32"
+    folder: Path,
+    gpu: int | None,
+    group: int,
+    class_names: Sequence[str],
+    precision_dtype: str = "float32",
+    detections: str = BEST_CLASS,
 ) -> Detectors:
     """Load the model below `folder` onto a device.
 
     gpu: the device's number, None for the CPU. group: the most images that are detected on at once. class_names: the
-    names that the environment gives, if any. precision_dtype: what to detect in. Raises UserError and OSError.
+    names that the environment gives, if any. precision_dtype: what to detect in. detections: which classes of an
+    anchor. Raises UserError and OSError.
     """
     file = find_model(folder)
     scratch = Path(os.environ.get("TMPDIR") or "/tmp")
     device = mx.cpu() if gpu is None else mx.gpu(gpu)
     model = load_model(
-        file, scratch, device=device, precision_dtype=precision_dtype, image_shape_remedy=_IMAGE_SHAPE_REMEDY
+        file,
+        scratch,
+        device=device,
+        precision_dtype=precision_dtype,
+        detections=detections,
+        image_shape_remedy=_IMAGE_SHAPE_REMEDY,
     )
     classes = model.network.num_classes
     if class_names and len(class_names) != classes:

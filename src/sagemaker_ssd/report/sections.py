@@ -95,6 +95,12 @@ def introduction(metrics: Mapping[str, Any], analysis: Analysis, figures: ModelF
     return tiles(shown)
 
 
+def detections_paragraph(metrics: Mapping[str, Any]) -> str:
+    """Say which detections the figures of an evaluation are of; empty where its document does not tell."""
+    kind, definition = metrics.get("detections"), nested(metrics, "definitions").get("detections")
+    return paragraph(f"Detections of {kind}: {definition}.") if kind and definition else ""
+
+
 def progress_title(metrics: Mapping[str, Any]) -> str:
     """Return the title of the page of a job that is under way."""
     asked = hyperparameter(metrics, "epochs")

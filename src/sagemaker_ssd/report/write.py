@@ -13,6 +13,7 @@ from sagemaker_ssd.report.pictures import ReadImage
 from sagemaker_ssd.report.sections import (
     class_section,
     confusion_section,
+    detections_paragraph,
     epoch_class_section,
     introduction,
     picture_section,
@@ -54,7 +55,7 @@ def write_report(
     findings = bullets(said) if said else paragraph("Nothing unusual was found.")
     document = page(
         title(metrics),
-        introduction(metrics, analysis, figures),
+        introduction(metrics, analysis, figures) + detections_paragraph(metrics),
         [
             ("findings", "What stands out", findings),
             ("training", "Training", training_section(metrics, epochs)),

@@ -15,6 +15,7 @@ from sagemaker_ssd.boxes import box_iou
 from sagemaker_ssd.channels.images import upright_size
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
+from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.progress import images_line, progress_lines
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector
@@ -138,6 +139,7 @@ def coco_results(detections: Detections, most: int = MAX_RESULTS) -> list[dict[s
     ]
 
 
+_LISTED = f"{RESULTS_FILE} has the {MAX_RESULTS:,} with the highest scores where there are more"
 _COCO_AP = f"as pycocotools computes it from {GROUND_TRUTH_FILE} and {RESULTS_FILE}"
 DEFINITIONS: Final = {
     "mAP": "VOC 2007: mean over the classes with objects of the 11-point average precision at IoU >= overlap_threshold",
@@ -152,8 +154,20 @@ DEFINITIONS: Final = {
     "recall": "mean over the classes of the share of objects that a detection of their class, whatever its score, "
     "overlaps by overlap_threshold",
     "detections": "all that are left after non-maximum suppression, as after every epoch; all figures are of them. "
-    f"{RESULTS_FILE} has the {MAX_RESULTS:,} with the highest scores where there are more",
+    f"{_LISTED}",
 }
+
+
+def definitions(detections: str) -> dict[str, str]:
+    """Return the definitions of the figures of detections of that kind, BEST_CLASS or ALL_CLASSES."""
+    if detections == BEST_CLASS:
+        return DEFINITIONS
+    return {
+        **DEFINITIONS,
+        "detections": "of every class of an anchor that scores enough, all that are left after non-maximum suppression "
+        "within each class, at most nms_topk of an image; all figures are of them, where those of a training job are "
+        f"of {BEST_CLASS}. {_LISTED}",
+    }
 
 
 def figures(ground_truth: dict[str, Any], detections: Detections, overlap_threshold: float) -> dict[str, Any]:

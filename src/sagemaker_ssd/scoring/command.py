@@ -1,16 +1,16 @@
-"""How the commands on saved models, predict and evaluate, run: MXNet's environment, faults as sentences, exit codes."""
+"""How predict, evaluate and export, the commands on saved models, run: environment, options, faults, exit codes."""
 
 import argparse
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd import amx
-from sagemaker_ssd.contract.environment import detection_dtype
+from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS, detection_dtype
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
@@ -64,11 +64,23 @@ def system_fault(error: OSError, of: object = None) -> str:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the model and what its files may not tell."""
+    """Add the model, what its files may not tell, and which classes of an anchor it detects."""
     parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
     parser.add_argument(
         "--image-shape", type=_image_shape, help="for a model without its hyperparams.json: pixels a side"
     )
+    parser.add_argument(
+        "--detections",
+        choices=DETECTIONS,
+        default=BEST_CLASS,
+        help="of each anchor the class with the highest score, as the built-in detects, or every class from 0.01 on "
+        f"(default {BEST_CLASS})",
+    )
+
+
+def class_names(text: str) -> Sequence[str]:
+    """Read `cat,dog`."""
+    return [name.strip() for name in text.split(",")]
 
 
 def _image_shape(text: str) -> int:

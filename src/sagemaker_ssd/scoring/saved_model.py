@@ -17,7 +17,7 @@ from sagemaker_ssd.channels.images import Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
-from sagemaker_ssd.contract.environment import DETECTION_DTYPE_VARIABLE
+from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS, DETECTION_DTYPE_VARIABLE
 from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration, stored_number
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.errors import UserError, problems
@@ -36,13 +36,15 @@ _SHOWN: Final = 5
 class LoadedModel:
     """A network with its values. settings: the job's hyperparameters as far as its hyperparams.json has them.
 
-    precision_dtype: what it detects in, "float32" or "bfloat16", whose weights are rounded already.
+    precision_dtype: what it detects in, "float32" or "bfloat16", whose weights are rounded already. detections: which
+    classes of an anchor, BEST_CLASS or ALL_CLASSES.
     """
 
     network: Network
     weights: Weights
     settings: Mapping[str, str]
     precision_dtype: str = "float32"
+    detections: str = BEST_CLASS
 
     def overlap_threshold(self) -> float:
         """Return the job's overlap_threshold, or its default; raises UserError where hyperparams.json has a bad one."""
@@ -51,7 +53,7 @@ class LoadedModel:
 
     def detector(self, batch_size: int) -> Detector:
         """Return a detector for batches of up to `batch_size` images."""
-        graph = detection_graph(self.network, self.precision_dtype)
+        graph = detection_graph(self.network, self.precision_dtype, all_classes=self.detections == ALL_CLASSES)
         return Detector(graph, [self.weights], batch_size=batch_size, image_shape=self.network.image_shape)
 
 
@@ -62,13 +64,14 @@ def load_model(
     device: mx.Context | None = None,
     precision_dtype: str = "float32",
     *,
+    detections: str = BEST_CLASS,
     image_shape_remedy: str = "give it by --image-shape, such as 300",
 ) -> LoadedModel:
     """Load a model.tar.gz, a .params file, or a folder with one of them.
 
     image_shape: in pixels, for a model whose hyperparams.json is missing; image_shape_remedy: what to do without it.
-    device: the CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. Raises
-    UserError and OSError.
+    device: the CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. detections:
+    as in `LoadedModel`. Raises UserError and OSError.
     """
     file = _model_file(path)
     stored = read_stored_model(file, str(file), scratch)
@@ -100,7 +103,7 @@ def load_model(
     )
     if precision_dtype == "bfloat16":
         arguments = weights_in_bfloat16(arguments)
-    return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype)
+    return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype, detections)
 
 
 def _model_file(path: Path) -> Path:

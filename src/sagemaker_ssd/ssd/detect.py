@@ -1,6 +1,7 @@
 """From predictions to detections: class probabilities, the decoding of boxes, non-maximum suppression; the anchors.
 
-MXNet's MultiBoxDetection does it in a graph, standard operators in the ONNX model; both by the constants here.
+An anchor's best class alone is detected by MXNet's MultiBoxDetection, all its classes by a graph of smaller operators;
+the ONNX model has standard operators for both. All go by the constants here.
 """
 
 from typing import Final
@@ -42,6 +43,57 @@ def detections(
         variances=VARIANCES,
         nms_topk=nms.topk,
     )
+
+
+def detections_of_all_classes(
+    predictions: Predictions, probabilities: mx.sym.Symbol, nms: NmsSettings, *, num_classes: int, num_anchors: int
+) -> mx.sym.Symbol:
+    """Return (B, K, 6) as `detections` does, of every class of an anchor whose score reaches the threshold.
+
+    K = min(nms.topk, num_anchors): so many of each class with the highest scores are looked at, each class is
+    suppressed by itself, and of what all classes keep so many of an image are left. The form is that of torchvision's
+    SSD (postprocess_detections of models/detection/ssd.py, where they are topk_candidates and detections_per_img) and
+    of the paper (arXiv 1512.02325, section 3.7). What equals a threshold reaches it, as in MultiBoxDetection.
+    """
+    most = min(nms.topk, num_anchors)
+    scores = mx.sym.slice_axis(probabilities, axis=1, begin=1, end=None)
+    # Not numbers become 0 here too: the sort below may not meet them.
+    scores = mx.sym.where(scores >= SCORE_THRESHOLD, scores, mx.sym.zeros_like(scores))
+    best, chosen = mx.sym.topk(scores, axis=2, k=most, ret_typ="both", dtype="int32")
+    boxes = _chosen_boxes(_decoded(predictions), chosen, num_classes)
+    rows = mx.sym.concat(mx.sym.expand_dims(best, axis=3), boxes, dim=3)
+    # (B, num_classes, K, 5) of score and box, each class by itself; what is not kept becomes -1.
+    rows = mx.sym.contrib.box_nms(
+        rows,
+        overlap_thresh=float(np.nextafter(np.float32(nms.threshold), np.float32(0))),
+        valid_thresh=0,
+        topk=most,
+        score_index=0,
+        coord_start=1,
+    )
+    class_ids = mx.sym.reshape(mx.sym.arange(num_classes), shape=(1, num_classes, 1, 1))
+    class_ids = mx.sym.broadcast_like(class_ids, mx.sym.slice_axis(rows, axis=3, begin=0, end=1))
+    rows = mx.sym.reshape(mx.sym.concat(class_ids, rows, dim=3), shape=(0, -3, 0))
+    # With a threshold that no overlap exceeds nothing is suppressed: it sorts all classes, and drops what is -1.
+    rows = mx.sym.contrib.box_nms(rows, overlap_thresh=2, valid_thresh=0, topk=most, score_index=1, coord_start=2)
+    return mx.sym.slice_axis(rows, axis=1, begin=0, end=most, name="detection")
+
+
+def _decoded(predictions: Predictions) -> mx.sym.Symbol:
+    """Return the boxes (B, A, 4), xmin, ymin, xmax, ymax from 0 to 1."""
+    offsets = mx.sym.reshape(predictions.locations, shape=(0, -1, 4))
+    deviations = {f"std{number}": variance for number, variance in enumerate(VARIANCES)}
+    boxes = mx.sym.contrib.box_decode(offsets, predictions.anchors, **deviations, format="corner")
+    return mx.sym.clip(boxes, 0, 1)
+
+
+def _chosen_boxes(boxes: mx.sym.Symbol, chosen: mx.sym.Symbol, num_classes: int) -> mx.sym.Symbol:
+    """Return (B, num_classes, K, 4) of the boxes (B, A, 4), those whose numbers `chosen` (B, num_classes, K) has."""
+    numbers = mx.sym.expand_dims(mx.sym.flatten(chosen), axis=0)
+    images = mx.sym.reshape(mx.sym.contrib.arange_like(boxes, axis=0), shape=(1, -1, 1))
+    images = mx.sym.broadcast_like(mx.sym.cast(images, "int32"), numbers)
+    places = mx.sym.concat(images, numbers, dim=0)
+    return mx.sym.reshape(mx.sym.gather_nd(boxes, places), shape=(0, num_classes, -1, 4))
 
 
 def anchor_boxes(network: Network) -> NDArray[np.float32]:

@@ -7,7 +7,12 @@ leave out what a training step or a detection does not need.
 import mxnet as mx
 
 from sagemaker_ssd.ssd.bfloat16 import predictions_in_bfloat16
-from sagemaker_ssd.ssd.detect import detection_probabilities, detections
+from sagemaker_ssd.ssd.detect import (
+    anchor_boxes,
+    detection_probabilities,
+    detections,
+    detections_of_all_classes,
+)
 from sagemaker_ssd.ssd.loss import (
     class_probabilities,
     location_losses,
@@ -63,12 +68,13 @@ def training_graph(
     return mx.sym.Group([probabilities, mean_location_loss(losses), loss_sums(probabilities, class_target, losses)])
 
 
-def detection_graph(network: Network, precision_dtype: str = "float32") -> mx.sym.Symbol:
+def detection_graph(network: Network, precision_dtype: str = "float32", *, all_classes: bool = False) -> mx.sym.Symbol:
     """Build the graph that detects: detection, prediction_sum.
 
     precision_dtype: what trunk and heads compute in; with "bfloat16" it takes the arguments of `weights_in_bfloat16`.
+    all_classes: whether every class of an anchor is detected, as in `detections_of_all_classes`, or its best one alone.
 
-    detection: (B, A, 6) with class_id (-1: suppressed), score and box, sorted by score.
+    detection: (B, A or K, 6) with class_id (-1: suppressed), score and box, sorted by score.
     prediction_sum: (1,), finite only if every prediction is: detections do not show it when a network gives NaN.
     """
     predictions = network.predictions()
@@ -76,7 +82,17 @@ def detection_graph(network: Network, precision_dtype: str = "float32") -> mx.sy
         predictions = predictions_in_bfloat16(predictions, network, cast_weights=False)
     probabilities = detection_probabilities(predictions)
     total = mx.sym.elemwise_add(mx.sym.sum(probabilities), mx.sym.sum(predictions.locations), name="prediction_sum")
-    return mx.sym.Group([detections(predictions, probabilities, network.nms), total])
+    if all_classes:
+        found = detections_of_all_classes(
+            predictions,
+            probabilities,
+            network.nms,
+            num_classes=network.num_classes,
+            num_anchors=len(anchor_boxes(network)),
+        )
+    else:
+        found = detections(predictions, probabilities, network.nms)
+    return mx.sym.Group([found, total])
 
 
 def deploy_graph(network: Network) -> mx.sym.Symbol:

@@ -22,7 +22,10 @@ _PARAMETER: Final = re.compile(r"_(weight|bias|gamma|beta|moving_mean|moving_var
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """Non-maximum suppression: the IoU from which the lower score goes, and the most detections that it looks at."""
+    """Non-maximum suppression: the IoU from which the lower score goes, and the most detections that it looks at.
+
+    topk: of an image; where all classes of an anchor are detected, of each class, and as many of an image are left.
+    """
 
     threshold: float = 0.45
     topk: int = 400
