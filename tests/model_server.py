@@ -27,13 +27,16 @@ READY_SECONDS = 120
 CLASSES = 3
 
 
-def write_drawn_model(folder: Path, base_network: str = "resnet-50", **settings: str) -> None:
-    """Write the three files of a network of random values that finds many objects."""
+def write_drawn_model(folder: Path, base_network: str = "resnet-50", heads: float = 0.003, **settings: str) -> None:
+    """Write the three files of a network of random values that finds many objects.
+
+    heads: the deviation of the heads' weights; of a tenth of it no score is all but 1, and few are equal.
+    """
     network = Network(base_network, 300, CLASSES, nms=NmsSettings(threshold=0.3))
     values = initial_parameters(saved_graph(network), 300, seed=1)
     for name, array in values.arguments.items():
         if name.endswith("_pred_conv_weight"):
-            array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
+            array[:] = np.random.RandomState(3).normal(0, heads, array.shape)
     folder.mkdir(parents=True, exist_ok=True)
     own = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": base_network}
     write_model(folder, saved_graph(network), values, {**own, **settings})

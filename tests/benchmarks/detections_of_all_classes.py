@@ -2,8 +2,8 @@
 
 `python tests/benchmarks/detections_of_all_classes.py [--rounds 20]`, on one core with `taskset -c 1` and
 OMP_NUM_THREADS=1. Of each network the time of all but the detection, in MXNet, and of the detection alone, in MXNet and
-in onnxruntime, on drawn predictions: those of a trained network, where 20 objects have 30 anchors each that tell one class from
-the others, and those of an untrained one, where every class scores nearly the same everywhere.
+in onnxruntime, on drawn predictions: those of a trained network, where 20 objects have 30 anchors each that tell one
+class from the others, and those of an untrained one, where every class scores nearly the same everywhere.
 """
 
 import argparse

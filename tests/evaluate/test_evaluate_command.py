@@ -128,6 +128,7 @@ def test_an_overlap_threshold_of_the_model_that_means_nothing_is_told(model: Pat
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_the_report_says_which_detections_its_figures_are_of(model: Path, tmp_path: Path) -> None:
     file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
     found = {}

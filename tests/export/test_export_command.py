@@ -17,10 +17,11 @@ from sagemaker_ssd.scoring.saved_model import load_model
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "files"
-    write_drawn_model(folder)
+    write_drawn_model(folder, heads=0.0003)
     return folder
 
 
+@pytest.mark.long
 def test_it_writes_a_model_that_detects_as_predict_does(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "all.onnx"
     options = ("--detections", "all-classes", "--class-names", "cat, dog,bird", "--output", file)
@@ -38,6 +39,7 @@ def test_it_writes_a_model_that_detects_as_predict_does(model: Path, tmp_path: P
     assert_same_detections(found, expected, 1e-4)
 
 
+@pytest.mark.long
 def test_names_for_other_classes_are_refused(model: Path, tmp_path: Path) -> None:
     done = run_command("export", model, "--class-names", "cat,dog", "--output", tmp_path / "model.onnx")
     assert (done.returncode, done.stdout) == (1, "")

@@ -48,15 +48,16 @@ def test_detections_are_those_of_plain_loops(
 
 
 def test_an_anchor_is_detected_as_several_classes() -> None:
-    """Of two anchors, one upon the other, each class keeps its better one; a third has none. By hand."""
-    anchors = np.array([[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.45], [0.6, 0.6, 0.9, 0.9]], np.float32)
-    probabilities = np.array([[[0.1, 0.295, 1], [0.6, 0.3, 0], [0.295, 0.4, 0], [0.005, 0.005, 0]]], np.float32)
+    """Of two anchors, one upon the other, each class keeps its better one; a third has only what just counts."""
+    anchors = np.array([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25], [0.75, 0.75, 1, 1]], np.float32)
+    probabilities = np.array([[[0.1, 0.295, 0.9801], [0.6, 0.3, 0], [0.295, 0.4, 0.0099], [0.005, 0.005, 0.01]]])
     offsets = np.zeros((1, 12), np.float32)
     (found,) = detect(probabilities, offsets, anchors, 400, 0.5)
-    first, second = [0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.45]
-    np.testing.assert_allclose(found, [[0, 0.6, *first], [1, 0.4, *second], [-1] * 6], atol=1e-6)
-    # Their IoU is 0.875: above it all four stay, of which as many are left as there are anchors.
-    (found,) = detect(probabilities, offsets, anchors, 400, 0.88)
+    first, second, third = anchors
+    # Both IoU, 0.5, and score, 0.01, are reached where they are equalled.
+    np.testing.assert_allclose(found, [[0, 0.6, *first], [1, 0.4, *second], [2, 0.01, *third]], atol=1e-6)
+    # Above that IoU all five stay, of which as many are left as there are anchors.
+    (found,) = detect(probabilities, offsets, anchors, 400, 0.51)
     np.testing.assert_allclose(found, [[0, 0.6, *first], [1, 0.4, *second], [0, 0.3, *second]], atol=1e-6)
 
 

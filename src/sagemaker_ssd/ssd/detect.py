@@ -67,7 +67,6 @@ def detections_of_all_classes(
         rows,
         overlap_thresh=float(np.nextafter(np.float32(nms.threshold), np.float32(0))),
         valid_thresh=0,
-        topk=most,
         score_index=0,
         coord_start=1,
     )
