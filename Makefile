@@ -106,6 +106,7 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/reader_scale.py
 	$(VENV)/bin/python tests/benchmarks/check_speed.py
 	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/benchmarks/detections_of_all_classes.py
 	$(VENV)/bin/python tests/benchmarks/epoch_speed.py
 	$(VENV)/bin/python tests/benchmarks/whole_job.py
 	$(VENV)/bin/python tests/benchmarks/report_cost.py
