@@ -104,6 +104,7 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/operator_profile.py
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
 	$(VENV)/bin/python tests/benchmarks/reader_scale.py
+	$(VENV)/bin/python tests/benchmarks/job_memory.py
 	$(VENV)/bin/python tests/benchmarks/check_speed.py
 	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/benchmarks/detections_of_all_classes.py
