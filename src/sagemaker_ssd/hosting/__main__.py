@@ -101,29 +101,32 @@ class Requests:
         return images
 
     def _receive_all(self) -> None:
-        from sagemaker_ssd.hosting.images import RefusedImageError, prepare
-
         while True:
             with self._receiving:
                 message, body = self._front.receive()
                 if "detect" not in message:
                     self._wait_for(message)
                     continue
-            request, number = message["detect"], message["model"]
-            try:
-                model = self._models[number]
-                if isinstance(model, RefusedModel):
-                    raise RefusedImageError(model.status, model.sentence)
-                image = prepare(body, model.model.network)
-            except RefusedImageError as refused:
-                self._front.send({"refused": request, "status": refused.status, "sentence": refused.sentence})
-            except Exception as error:
-                failure = explained(error, "an image")
-                if isinstance(failure, ProgramError):
-                    _log.exception("decoding failed")
-                self._front.send({"refused": request, "status": 500, "sentence": failure.sentence})
-            else:
-                self._waiting.put(DecodedImage(request, number, image))
+            # In a function of its own, whose end lets go of the model: it may be unloaded next.
+            self._decode(message["detect"], message["model"], body)
+
+    def _decode(self, request: int, number: int, body: bytes) -> None:
+        from sagemaker_ssd.hosting.images import RefusedImageError, prepare
+
+        try:
+            model = self._models[number]
+            if isinstance(model, RefusedModel):
+                raise RefusedImageError(model.status, model.sentence)
+            image = prepare(body, model.model.network)
+        except RefusedImageError as refused:
+            self._front.send({"refused": request, "status": refused.status, "sentence": refused.sentence})
+        except Exception as error:
+            failure = explained(error, "an image")
+            if isinstance(failure, ProgramError):
+                _log.exception("decoding failed")
+            self._front.send({"refused": request, "status": 500, "sentence": failure.sentence})
+        else:
+            self._waiting.put(DecodedImage(request, number, image))
 
     def _wait_for(self, message: Mapping[str, Any]) -> None:
         """Have the main thread follow an order: what comes behind it may need the model."""
@@ -135,15 +138,19 @@ class Requests:
         order.done.wait()
 
 
-def explained(error: BaseException, work: str) -> JobError:
-    """Return the failure that an exception stands for; work: what was being done, such as "loading the model"."""
+def explained(error: BaseException, work: str, *, several: bool = False) -> JobError:
+    """Return the failure that an exception stands for.
+
+    work: what was being done, such as "the model in /opt/ml/model". several: whether other models could be unloaded.
+    """
     if isinstance(error, JobError):
         return error
     exhausted = exhausted_memory(error)
     if exhausted is not None:
+        others = "unload other models, " if several else ""
         return UserError(
-            f"the {exhausted} ran out of memory with {work}: choose an instance type with more {exhausted} memory, or "
-            "fewer processes in SAGEMAKER_MODEL_SERVER_WORKERS"
+            f"the {exhausted} ran out of memory with {work}: {others}choose an instance type with more {exhausted} "
+            "memory, or fewer processes in SAGEMAKER_MODEL_SERVER_WORKERS"
         )
     if isinstance(error, OSError):
         return PlatformError(f"a file could not be read or written with {work}: {error}")
@@ -200,7 +207,7 @@ class Hosting:
             detectors = library.load_detectors(folder, self._gpu, self._group, self._class_names, self._precision)
             detectors.warm_up()
         except Exception as error:
-            exit_code, refused = self._refusal(error, folder)
+            exit_code, refused = self._refusal(error, folder, several)
         else:
             self._models[number] = detectors
             network = detectors.model.network
@@ -216,9 +223,9 @@ class Hosting:
             "sentence": refused.sentence,
         }
 
-    def _refusal(self, error: Exception, folder: Path) -> tuple[int, RefusedModel]:
+    def _refusal(self, error: Exception, folder: Path, several: bool) -> tuple[int, RefusedModel]:
         """Return the exit code for a model that could not be loaded, and what its images are answered."""
-        failure = explained(error, f"the model in {folder}")
+        failure = explained(error, f"the model in {folder}", several=several)
         if failure is not error or isinstance(failure, ProgramError):
             _log.exception("loading failed")
         if isinstance(error, self._library.NoRoomError) or exhausted_memory(error) is not None:

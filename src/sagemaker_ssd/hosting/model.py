@@ -19,9 +19,9 @@ from sagemaker_ssd.memory import available_memory
 from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model
 
 _SHOWN: Final = 4
-# A model's parameters are in memory twice, as they are and as oneDNN wants them: docs/benchmarks.md has the figures. What
-# it computes with and the images that are decoded for it are rarely more than the rest; where they are, the system ends
-# the process, and its models are loaded again when they are asked for.
+# A model's parameters are in memory twice, as they are and as oneDNN wants them (docs/benchmarks.md has the figures).
+# What it computes with and the images that are decoded for it are rarely more than the rest; where they are, the system
+# ends the process, and its models are loaded again when they are asked for.
 _COPIES: Final = 2
 _REST: Final = 200_000_000
 _IMAGE_SHAPE_REMEDY: Final = (
