@@ -200,26 +200,31 @@ class Clients:
 
 
 def shed_what_would_take_too_long(server: ModelServer, jpeg: bytes, paths: Sequence[str]) -> None:
-    """While the process is held, more clients come than it could serve in a minute; those that wait leave."""
+    """While the process is held, more clients of the first path come than it could serve in a minute.
+
+    Those of the other paths are then refused too, and forgotten when they leave.
+    """
     (child,) = server.children()
-    heads = [f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() for path in paths]
     clients: list[socket.socket] = []
     os.kill(child, signal.SIGSTOP)
     try:
-        answered = select.poll()
-        while not (ready := answered.poll(0)):
-            assert len(clients) < 900, "nobody is refused"
-            for _ in range(20):
-                clients.append(socket.create_connection(("127.0.0.1", server.port)))
-                clients[-1].sendall(heads[len(clients) % len(heads)] + jpeg)
-                answered.register(clients[-1], select.POLLIN)
-            time.sleep(0.1)
-        (refused,) = [client for client in clients if client.fileno() == ready[0][0]]
-        response = http.client.HTTPResponse(refused)
-        response.begin()
-        assert response.status == 503
-        assert int(response.headers["retry-after"]) >= 1
-        assert json.loads(response.read())["error"].startswith("too many requests: ")
+        for path, most in zip(paths, (900, *[20] * (len(paths) - 1)), strict=True):
+            request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg
+            answered = select.poll()
+            before = len(clients)
+            while not (ready := answered.poll(0 if len(clients) < before + most else 5000)):
+                assert len(clients) < before + most, f"nobody is refused at {path}"
+                for _ in range(20):
+                    clients.append(socket.create_connection(("127.0.0.1", server.port)))
+                    clients[-1].sendall(request)
+                    answered.register(clients[-1], select.POLLIN)
+                time.sleep(0.1)
+            refused = next(client for client in clients if client.fileno() == ready[0][0])
+            response = http.client.HTTPResponse(refused)
+            response.begin()
+            assert response.status == 503
+            assert int(response.headers["retry-after"]) >= 1
+            assert json.loads(response.read())["error"].startswith("too many requests: ")
         assert server.ping().seconds < PING_SECONDS
     finally:
         for client in clients:
