@@ -104,6 +104,7 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/operator_profile.py
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
 	$(VENV)/bin/python tests/benchmarks/reader_scale.py
+	$(VENV)/bin/python tests/benchmarks/job_memory.py
 	$(VENV)/bin/python tests/benchmarks/check_speed.py
 	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
 	$(VENV)/bin/python tests/benchmarks/epoch_speed.py
