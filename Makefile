@@ -114,6 +114,7 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/epoch_speed.py
 	$(VENV)/bin/python tests/benchmarks/whole_job.py
 	$(VENV)/bin/python tests/benchmarks/report_cost.py
+	$(VENV)/bin/python tests/benchmarks/several_models.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
 
