@@ -32,8 +32,11 @@ _SEND: Final = (
     "send the bytes of one image file, such as a JPEG or a PNG, with ContentType application/x-image, image/jpeg or "
     "image/png"
 )
-# Arrays under a type that does not tell: what numpy.save and numpy.savez write.
-_ARRAYS: Final = (b"\x93NUMPY", b"PK\x03\x04")
+# What comes under a type that does not tell, and what numpy.save and numpy.savez write.
+_OTHERS: Final = {
+    b"\x93NUMPY": "an array of numpy",
+    b"PK\x03\x04": "a zip archive, as numpy.savez writes it too",
+}
 # Bodies of all requests together, while they come and until they are answered.
 _MOST_BYTES: Final = 512 << 20
 
@@ -86,8 +89,9 @@ async def read_body(request: Request, max_payload: int, seconds: float, memory: 
         body = b"".join(chunks)
         if not body:
             raise RefusedError(400, f"the request has no body: {_SEND}")
-        if body.startswith(_ARRAYS):
-            raise RefusedError(415, f"the request's body is an array of numpy, which is no image: {_SEND}")
+        for begin, what in _OTHERS.items():
+            if body.startswith(begin):
+                raise RefusedError(415, f"the request's body is {what}, which is no image: {_SEND}")
     except TimeoutError:
         memory.give_back(size)
         raise RefusedError(408, f"the request's body did not come within {seconds:g} seconds") from None
