@@ -185,17 +185,15 @@ class LocalMode:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def containers(self) -> list[str]:
-        """Return the containers of every compose file below the folder."""
-        found = []
-        for file in self.folder.rglob("docker-compose.yaml"):
-            label = f"label=com.docker.compose.project.working_dir={file.parent}"
-            found += docker("ps", "--all", "--quiet", "--filter", label).split()
-        return found
+    def containers(self, *options: str) -> list[str]:
+        """Return the containers of this folder's compose files, which the SDK deletes before them; options of ps."""
+        of = '{{.ID}} {{.Label "com.docker.compose.project.working_dir"}}'
+        listed = [line.partition(" ") for line in docker("ps", *options, "--format", of).splitlines()]
+        return [container for container, _, folder in listed if folder and Path(folder).is_relative_to(self.folder)]
 
     def clean_up(self) -> None:
         """Remove the containers, and all files, though the containers' root owns some."""
-        containers = self.containers()
+        containers = self.containers("--all")
         if containers:
             docker("rm", "--force", "--volumes", *containers)
         if os.getuid() != 0:

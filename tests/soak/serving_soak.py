@@ -1,6 +1,6 @@
 """Load on the real `serve`, then a soak of good and bad requests: what grows, stalls or is answered wrongly fails.
 
-`python tests/soak/serving_soak.py [--minutes 20] [--clients 6]` serves a drawn resnet-50. First 1, 4, 16 and 64 clients
+`python tests/soak/serving_soak.py [--minutes 20] [--clients 6]` serves a drawn resnet-50. First 1, 4, 16 and 32 clients
 send pictures as fast as they are answered. Then, for the minutes, every client sends what it draws by lot: pictures of
 all kinds, bodies that are none, requests that are refused, halves of requests, slow ones and such whose client leaves.
 Every answer is compared with what it must be, those to pictures with what `predict` prints. A ping is sent four times a
@@ -249,7 +249,7 @@ def sample(process: int) -> Sample:
 def bear_load(soak: Soak) -> None:
     """Let more and more clients send one picture each after the other; print what they got."""
     print("| clients | images/s | median s | 95 % s | slowest ping, ms |\n|---|---|---|---|---|")
-    for clients in (1, 4, 16, 64):
+    for clients in (1, 4, 16, 32):
         before = len(soak.pings)
         load = send_load(soak.server.port, [soak.pictures["photo.jpg"]], clients, max(10, 2 * clients))
         for status, count in load.statuses.items():
