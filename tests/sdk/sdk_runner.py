@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-DEADLINE_SECONDS = 300
+DEADLINE_SECONDS = 600
 CONTENT_TYPES = {"images": "image/jpeg", "recordio": "application/x-recordio"}
 # Both SDKs join their containers to this network and leave it behind.
 NETWORK = "sagemaker-local"

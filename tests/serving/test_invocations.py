@@ -1,5 +1,6 @@
 """One server, asked everything that leaves it running."""
 
+import base64
 import http.client
 import json
 import os
@@ -118,6 +119,8 @@ BAD = {
     "npy": (b"\x93NUMPY\x01\x00", {"Content_Type": "application/x-npy"}, 415, "Content-Type is 'application/x-npy'"),
     "npy as bytes": (b"\x93NUMPY\x01\x00", {}, 415, "is an array of numpy"),
     "zip": (b"PK\x03\x04photos", {}, 415, "the request's body is a zip archive"),
+    "base64": (base64.b64encode(PICTURES["a.jpg"]), {}, 415, "the request's body is a JPEG in base64, which is no"),
+    "base64 of png": (base64.b64encode(PICTURES["gray.png"]), {}, 415, "the request's body is a PNG in base64"),
     "a form": (b"--x", {"Content_Type": "multipart/form-data; boundary=x"}, 415, "Content-Type is 'multipart/"),
     "accept": (PICTURES["a.jpg"], {"Accept": "application/x-npy"}, 406, "Accept is 'application/x-npy', and this"),
     "too large": (bytes((LIMIT_MB << 20) + 1), {}, 413, "the request's body has more than 1 MB"),

@@ -32,10 +32,14 @@ _SEND: Final = (
     "send the bytes of one image file, such as a JPEG or a PNG, with ContentType application/x-image, image/jpeg or "
     "image/png"
 )
-# What comes under a type that does not tell, and what numpy.save and numpy.savez write.
+# What comes instead of an image under a type that does not tell, by its first bytes: the files of numpy.save and
+# numpy.savez, and what programs do to images that travel in JSON.
 _OTHERS: Final = {
     b"\x93NUMPY": "an array of numpy",
     b"PK\x03\x04": "a zip archive, as numpy.savez writes it too",
+    b"/9j/": "a JPEG in base64",
+    b"iVBORw0KGgo": "a PNG in base64",
+    b"data:image/": "a data URL",
 }
 # Bodies of all requests together, while they come and until they are answered.
 _MOST_BYTES: Final = 512 << 20
