@@ -41,12 +41,12 @@ START_SECONDS = 120
 
 
 def write_pictures(folder: Path) -> list[Path]:
-    """Write eight JPEGs of 640x480, of some 60 KB as photos have."""
+    """Write eight JPEGs of 640x480, of some 70 KB."""
     paths = []
     for number in range(8):
         image = Image.fromarray(noise(number, (80, 60))).resize((640, 480), Image.Resampling.BICUBIC)
         paths.append(folder / f"{number}.jpg")
-        image.save(paths[-1], quality=92)
+        image.save(paths[-1], quality=80)
     return paths
 
 
@@ -78,7 +78,8 @@ class Gunicorn:
         command = [sys.executable, "-m", "gunicorn", "--workers", "1", "--threads", "16", "--timeout", "120"]
         self.process = subprocess.Popen(
             [*command, "--bind", f"127.0.0.1:{self.port}", "flask_app:app"],
-            env={**surroundings(worker=True), "PYTHONPATH": path, "MODEL": str(base / "model")},
+            # gunicorn leaves a folder in HOME.
+            env={**surroundings(worker=True), "PYTHONPATH": path, "MODEL": str(base / "model"), "HOME": str(base)},
             stdout=subprocess.DEVNULL,
             stderr=None if "VERBOSE" in os.environ else subprocess.DEVNULL,
         )

@@ -80,29 +80,23 @@ def test_a_wrong_hyperparameter_makes_fit_raise_and_is_said(mode: LocalMode):
     assert packed(ended.results / "model.tar.gz") == {}
 
 
-def host(mode: LocalMode, photos: Path, detections: Path, last: str | None = None) -> Ended:
-    """Train, then run the documented snippets; last: in place of the one that transforms."""
+def host(mode: LocalMode, *snippets: str) -> Ended:
+    """Train, then run snippets; the pictures of the validation are in the folder `photos`, one is photo.jpg."""
     results = mode.results()
     arguments = mode.job(results)
-    validation = mode.folder / "job" / "input" / "data" / "validation"
-    photos.mkdir()
-    for photo in sorted(validation.glob("*.jpg")):
-        (photos / photo.name).write_bytes(photo.read_bytes())
+    (mode.folder / "photos").mkdir()
+    for photo in sorted((mode.folder / "job" / "input" / "data" / "validation").glob("*.jpg")):
+        (mode.folder / "photos" / photo.name).write_bytes(photo.read_bytes())
     (mode.folder / "photo.jpg").write_bytes(photo.read_bytes())
-    snippets = documented(
-        2,
-        {
-            '"ml.c6i.xlarge"': '"local"',
-            "s3://my-bucket/photos/": f"file://{photos}",
-            "s3://my-bucket/detections/": f"file://{detections}",
-        },
-    )
-    return mode.run("host", results, *arguments, json.dumps([*snippets[:-1], last or snippets[-1]]))
+    return mode.run("host", results, *arguments, json.dumps(snippets))
 
 
 @pytest.fixture(scope="module")
 def hosted(shared_mode: LocalMode) -> Ended:
-    ended = host(shared_mode, shared_mode.folder / "photos", shared_mode.folder / "detections")
+    replaced = {'"ml.c6i.xlarge"': '"local"'}
+    for folder in ("photos", "detections"):
+        replaced[f"s3://my-bucket/{folder}/"] = f"file://{shared_mode.folder / folder}"
+    ended = host(shared_mode, *documented(2, replaced))
     assert ended.code == 0, ended.output
     return ended
 
@@ -175,7 +169,7 @@ def test_what_a_program_leaves_that_dies_is_removed(image: str, tmp_path: Path):
     folder.mkdir()
     with local_mode(2, image, folder) as mode:
         dies = "estimator.deploy(1, 'local')\nimport os, signal\nos.killpg(0, signal.SIGKILL)"
-        ended = host(mode, folder / "photos", folder / "detections", dies)
+        ended = host(mode, dies, "", "")
         assert ended.code == -9, ended.output
         containers = mode.containers()
         assert len(containers) == 1
