@@ -40,10 +40,10 @@ from request_load import percentile_95, send_load  # noqa: E402
 PING_SECONDS = 2.0
 # What the memory may grow by between the first and the last tenth of the soak. Buffers of the largest pictures come and
 # go, so that single figures differ by this much; what is lost with every request comes to more in twenty minutes.
-GROWTH_MB = {"front": 15.0, "child": 60.0}
+GROWTH_MB = {"front": 8.0, "child": 20.0}
 GROWTH_FILES = 12
 LIMIT_MB = 8
-SHOWN = 20
+SHOWN = 10
 # Not a multiple of the requests' own times.
 SAMPLE_SECONDS = 1.7
 
@@ -355,8 +355,11 @@ def main() -> int:
                 soak.wrong(f"the server ended with exit code {code}")
             if "Traceback" in server.log:
                 soak.wrong("the log has a traceback: " + server.log[server.log.index("Traceback") :][:2000])
-    for fault in soak.faults[:SHOWN]:
-        print("WRONG:", fault)
+    # The last ones are those of the whole soak.
+    left_out = max(0, len(soak.faults) - 2 * SHOWN)
+    for number, fault in enumerate(soak.faults):
+        if not SHOWN <= number < SHOWN + left_out:
+            print("WRONG:", fault)
     print(f"{soak.counts.total()} requests, {len(soak.faults)} faults")
     return 1 if soak.faults else 0
 
