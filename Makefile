@@ -71,12 +71,15 @@ train: setup
 	$(VENV)/bin/python local_test/draw_sample.py $(JOB) $(SAMPLE)
 	SAGEMAKER_BASE_DIR="$(CURDIR)/$(JOB)" ./train
 
+# Two at once; tests/conftest.py gives each its share of the cores. The tests of a file stay together: they share jobs.
+PYTEST := $(VENV)/bin/python -P -m pytest -n 2 --dist loadfile
+
 test: setup
-	$(VENV)/bin/python -P -m pytest tests -m "not long" --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(PYTEST) tests -m "not long" --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
 # What takes longer than `make test` may: whole jobs that are stopped, resumed or fed, and several hosts.
 test-long: setup
-	$(VENV)/bin/python -P -m pytest tests -m long --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk --ignore tests/check_gpu --ignore tests/accuracy
+	$(PYTEST) tests -m long --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk --ignore tests/check_gpu --ignore tests/accuracy
 
 # check-gpu on two CPU devices, whole and with every check broken once; ten minutes and more on two cores.
 test-check-gpu: setup
@@ -109,6 +112,7 @@ bench: setup .venv-torch/.complete .venv-gunicorn/.complete
 	$(VENV)/bin/python tests/benchmarks/operator_profile.py
 	$(VENV)/bin/python tests/benchmarks/input_pipeline.py
 	$(VENV)/bin/python tests/benchmarks/reader_scale.py
+	$(VENV)/bin/python tests/benchmarks/job_memory.py
 	$(VENV)/bin/python tests/benchmarks/check_speed.py
 	$(VENV)/bin/python tests/benchmarks/evaluation_speed.py
 	$(VENV)/bin/python tests/benchmarks/epoch_speed.py

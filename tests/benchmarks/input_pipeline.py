@@ -1,9 +1,9 @@
 """Images a second through the input pipeline, a core second and with all cores, compared with others and the decoder.
 
-`python tests/benchmarks/input_pipeline.py [--images 800] [--rounds 5] [--folder DIR]`: 640x480 JPEGs, drawn or from a
-folder, to batches of 8 at 300 px. Sides: this project's reader as a job uses it, with one thread and with all cores;
-the same of images with a JSON each; MXNet's ImageDetRecordIter with the same augmentation, which uses all cores but
-one; GluonCV's SSD transform behind its DataLoader with one worker process; torchvision's SSD preset
+`python tests/benchmarks/input_pipeline.py [--images 800] [--rounds 5] [--folder DIR] [--only WORD ...]`: 640x480
+JPEGs, drawn or from a folder, to batches of 8 at 300 px. Sides: this project's reader as a job uses it, with one thread
+and with all cores; the same of images with a JSON each; MXNet's ImageDetRecordIter with the same augmentation, which
+uses all cores but one; GluonCV's SSD transform behind its DataLoader with one worker process; torchvision's SSD preset
 (references/detection/presets.py, transforms v2) behind PyTorch's DataLoader with one worker process, in the
 environment .venv-torchvision that `make bench-torchvision` makes; and cv2.imdecode alone. Then the same for evaluation,
 where images are only resized.
@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--only", nargs="+", default=[""], help="words of the names of the sides that take part")
     parser.add_argument("--side", nargs=2, metavar=("NAME", "REC"), help="one side, used inside")
     options = parser.parse_args()
     if options.side:
@@ -180,6 +181,8 @@ def main() -> None:
         print(f"{len(images)} images, {np.mean([len(image) for image in images]) / 1000:.0f} kB each")
         sides = []
         for name in SIDES:
+            if not any(word in name for word in options.only):
+                continue
             command: list[object] = [sys.executable, __file__, "--side", name, path]
             if name == "torchvision":
                 if not TORCHVISION.exists():
@@ -189,8 +192,10 @@ def main() -> None:
             sides.append(Side(name, command, worker=name.startswith("ours")))
         take_turns(sides, options.rounds)
     training = [side for side in sides if "evaluating" not in side.name]
-    table("Input for training", training, len(images), "images")
-    table("Input for evaluation", [side for side in sides if side not in training], len(images), "images")
+    evaluating = [side for side in sides if side not in training]
+    for title, chosen in (("Input for training", training), ("Input for evaluation", evaluating)):
+        if chosen:
+            table(title, chosen, len(images), "images")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 
 BATCH = 32
 LABEL = [2, 5, 0, 0.1, 0.2, 0.5, 0.6, 1, 0.4, 0.3, 0.9, 0.8]
-KINDS = {"small": (120, 90, 200, 60), "large": (4000, 3000, 12, 85)}
+KINDS = {"small": (96, 72, 200, 40), "large": (4000, 3000, 12, 85)}
 
 
 def draw(path: Path, kind: str, count: int) -> None:
