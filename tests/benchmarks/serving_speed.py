@@ -3,7 +3,8 @@
 `python tests/benchmarks/serving_speed.py [--network resnet-50] [--rounds 5] [--images 24]`: images a second of all by
 turns, with 1, 4 and 16 clients for the two servers, and how long a client waits; then seconds from the start of each
 server until its first good /ping, by turns too, and the memory of its processes. The loop decodes and detects in one
-process, without HTTP. The clients' own time is within the servers' figures. gunicorn has one process, since each holds
+process, without HTTP. The clients' own time is within the servers' images a second, not within their core seconds,
+which do not depend on what else a machine does as seconds do. gunicorn has one process, since each holds
 the model, and 16 threads; it is in an environment of its own, .venv-gunicorn, of requirements-gunicorn.lock.
 """
 
@@ -27,12 +28,12 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent)]
 
 from PIL import Image  # noqa: E402
-from turns import Side, surroundings  # noqa: E402
+from turns import Side, core_seconds, surroundings  # noqa: E402
 
 from drawn_channels import noise  # noqa: E402
 from model_server import ModelServer, write_drawn_model  # noqa: E402
 from process_tree import descendants  # noqa: E402
-from request_load import Load, percentile_95, send_load  # noqa: E402
+from request_load import percentile_95, send_load  # noqa: E402
 from serving import serve  # noqa: E402
 
 CLIENTS = (1, 4, 16)
@@ -133,15 +134,19 @@ def memory(process: int) -> tuple[float, float]:
 
 @dataclass
 class Figures:
-    """Of one server with so many clients: images a second of each round, all answers' seconds."""
+    """Of one server with so many clients: each round's images a second and core seconds an image, all answers'."""
 
     rates: list[float] = field(default_factory=list)
+    of_cores: list[float] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
 
-    def add(self, load: Load) -> None:
+    def measure(self, server: ModelServer | Gunicorn, bodies: Sequence[bytes], clients: int, images: int) -> None:
+        before = core_seconds(server.process.pid)
+        load = send_load(server.port, bodies, clients, images)
         if set(load.statuses) != {200}:
-            raise SystemExit(f"{load.clients} clients were answered {dict(load.statuses)}")
+            raise SystemExit(f"{clients} clients were answered {dict(load.statuses)}")
         self.rates.append(load.rate)
+        self.of_cores.append((core_seconds(server.process.pid) - before) / images)
         self.answers.extend(load.answers)
 
 
@@ -159,6 +164,9 @@ def measure(base: Path, network: str, rounds: int, images: int) -> None:
         for server in servers.values():
             until_ready(server, time.monotonic())
             send_load(server.port, bodies, 16, 32)
+        (child,) = ours.children()
+        # The server's processes, and of these the child.
+        used = {process: core_seconds(process) for process in (ours.process.pid, child)}
         plain.start()
         try:
             for _ in range(rounds):
@@ -184,10 +192,12 @@ def measure(base: Path, network: str, rounds: int, images: int) -> None:
             print(
                 f"| {name} | {clients} | {statistics.median(found.rates):.2f} "
                 f"| {min(found.rates):.2f} to {max(found.rates):.2f} | {ratio:.3f} x "
+                f"| {statistics.median(found.of_cores):.3f} "
                 f"| {statistics.median(found.answers):.3f} | {percentile_95(found.answers):.3f} |"
             )
+        both, of_child = (core_seconds(process) - begin for process, begin in used.items())
+        print(f"\nOf this server's core seconds {1 - of_child / both:.2%} are the front's.")
         print("\n| process | MB | at the peak |\n|---|---|---|")
-        (child,) = ours.children()
         (worker,) = descendants(flask.process.pid)
         for name, process in (
             ("this server's front", ours.process.pid),
