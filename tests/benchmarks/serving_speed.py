@@ -175,16 +175,15 @@ def measure(base: Path, network: str, rounds: int, images: int) -> None:
                     of_loop.append(images / plain.seconds[-1])
                     for name, server in servers.items():
                         # So that as many are measured behind the first one of each client.
-                        load = send_load(server.port, bodies, clients, images + clients)
-                        figures[name, clients].add(load)
+                        figures[name, clients].measure(server, bodies, clients, images + clients)
         finally:
             plain.end()
+        columns = "clients | images/s, median | least to most | loop is | core s an image | answer, median s | 95 % s"
+        print(f"| | {columns} |\n" + "|---" * 8 + "|")
         print(
-            "| | clients | images/s, median | least to most | loop is | answer, median s | 95 % s |\n"
-            + "|---" * 7
-            + "|"
+            f"| loop | | {statistics.median(of_loop):.2f} | {min(of_loop):.2f} to {max(of_loop):.2f} | 1.00 x "
+            f"| {statistics.median(plain.core_seconds) / images:.3f} | | |"
         )
-        print(f"| loop | | {statistics.median(of_loop):.2f} | {min(of_loop):.2f} to {max(of_loop):.2f} | 1.00 x | | |")
         for (name, clients), found in figures.items():
             # With the loop's turn just before: the machine's speed changes.
             beside = of_loop[CLIENTS.index(clients) :: len(CLIENTS)]

@@ -158,9 +158,9 @@ def test_a_transform_writes_the_answer_of_every_file(shared_mode: LocalMode, hos
 
 def test_the_endpoint_and_the_transform_have_ended(shared_mode: LocalMode, hosted: Ended):
     assert shared_mode.containers() == []
-    # The training's, the endpoint's and the transform's: the SDK leaves them, ended.
-    codes = docker("inspect", "--format", "{{.State.ExitCode}}", *shared_mode.containers("--all")).split()
-    assert codes == ["0", "0", "0"]
+    # Some versions of Compose leave the training's, the endpoint's and the transform's, ended.
+    left = shared_mode.containers("--all")
+    assert {docker("inspect", "--format", "{{.State.ExitCode}}", container).strip() for container in left} <= {"0"}
 
 
 def test_what_a_program_leaves_that_dies_is_removed(image: str, tmp_path: Path):
