@@ -74,6 +74,8 @@ ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, f
 sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
 # Inference pipelines and endpoints of several containers name the port to listen on.
 LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+# Several models that the platform loads and unloads.
+LABEL com.amazonaws.sagemaker.capabilities.multi-models=true
 LABEL org.opencontainers.image.title="sagemaker-ssd" \
       org.opencontainers.image.description="Object detection training and hosting, a replacement for SageMaker's built-in" \
       org.opencontainers.image.version="$VERSION" \

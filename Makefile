@@ -120,6 +120,7 @@ bench: setup .venv-torch/.complete .venv-gunicorn/.complete
 	$(VENV)/bin/python tests/benchmarks/report_cost.py
 	$(VENV)/bin/python tests/benchmarks/serving_speed.py
 	$(VENV)/bin/python tests/benchmarks/serving_speed.py --network vgg-16 --rounds 3
+	$(VENV)/bin/python tests/benchmarks/several_models.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
 

@@ -4,12 +4,14 @@ import http.client
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -24,16 +26,18 @@ from sagemaker_ssd.ssd.network import Network, NmsSettings
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 120
+# The platform's.
+PING_SECONDS = 2.0
 CLASSES = 3
 
 
-def write_drawn_model(folder: Path, base_network: str = "resnet-50", **settings: str) -> None:
+def write_drawn_model(folder: Path, base_network: str = "resnet-50", seed: int = 3, **settings: str) -> None:
     """Write the three files of a network of random values that finds many objects."""
     network = Network(base_network, 300, CLASSES, nms=NmsSettings(threshold=0.3))
     values = initial_parameters(saved_graph(network), 300, seed=1)
     for name, array in values.arguments.items():
         if name.endswith("_pred_conv_weight"):
-            array[:] = np.random.RandomState(3).normal(0, 0.003, array.shape)
+            array[:] = np.random.RandomState(seed).normal(0, 0.003, array.shape)
     folder.mkdir(parents=True, exist_ok=True)
     own = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": base_network}
     write_model(folder, saved_graph(network), values, {**own, **settings})
@@ -115,6 +119,13 @@ class ModelServer:
     def invoke(self, body: Any, **headers: str) -> Answer:
         return self.request("POST", "/invocations", body, {key.replace("_", "-"): headers[key] for key in headers})
 
+    def load(self, name: object, url: object) -> Answer:
+        return self.request("POST", "/models", json.dumps({"model_name": name, "url": str(url)}))
+
+    def invoke_model(self, name: str, body: Any, **headers: str) -> Answer:
+        names = {key.replace("_", "-"): headers[key] for key in headers}
+        return self.request("POST", f"/models/{name}/invoke", body, names)
+
     def wait_until_listening(self) -> None:
         self.wait_for_line("Listening on port")
 
@@ -157,6 +168,74 @@ class ModelServer:
         if self.process.poll() is None:
             self.process.kill()
         self.wait()
+
+
+class Clients:
+    """Threads that ask again and again until `stop`, and what they were answered; None where the connection broke."""
+
+    def __init__(self, count: int, ask: Callable[[], Answer]) -> None:
+        self.answers: list[Answer | None] = []
+        self._ask, self._stopping = ask, threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                answer = self._ask()
+            except OSError:
+                self.answers.append(None)
+                return
+            self.answers.append(answer)
+            if answer.status == 503:
+                time.sleep(0.1)
+
+    def stop(self) -> Counter[int | None]:
+        """Wait for the last answers, and count all by their status."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(120)
+        return Counter(answer.status if answer else None for answer in self.answers)
+
+
+def shed_what_would_take_too_long(server: ModelServer, jpeg: bytes, paths: Sequence[str]) -> None:
+    """While the process is held, more clients of the first path come than it could serve in a minute.
+
+    Those of the other paths are then refused too, and forgotten when they leave.
+    """
+    (child,) = server.children()
+    clients: list[socket.socket] = []
+    os.kill(child, signal.SIGSTOP)
+    try:
+        for path, most in zip(paths, (900, *[20] * (len(paths) - 1)), strict=True):
+            request = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg
+            answered = select.poll()
+            before = len(clients)
+            while not (ready := answered.poll(0 if len(clients) < before + most else 5000)):
+                assert len(clients) < before + most, f"nobody is refused at {path}"
+                for _ in range(20):
+                    clients.append(socket.create_connection(("127.0.0.1", server.port)))
+                    clients[-1].sendall(request)
+                    answered.register(clients[-1], select.POLLIN)
+                time.sleep(0.1)
+            refused = next(client for client in clients if client.fileno() == ready[0][0])
+            response = http.client.HTTPResponse(refused)
+            response.begin()
+            assert response.status == 503
+            assert int(response.headers["retry-after"]) >= 1
+            assert json.loads(response.read())["error"].startswith("too many requests: ")
+        assert server.ping().seconds < PING_SECONDS
+    finally:
+        for client in clients:
+            client.close()
+        os.kill(child, signal.SIGCONT)
+    assert len(clients) > 20
+    # It has forgotten all but those that were with the process.
+    for path in paths:
+        answer = server.request("POST", path, jpeg)
+        assert answer.status == 200
+        assert answer.seconds < 10
 
 
 def command_line(process: int) -> bytes:

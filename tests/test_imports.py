@@ -14,7 +14,9 @@ ALLOWED = {
     "logs": set(),
     "progress": set(),
     "version": set(),
-    "cores": set(),
+    "cgroups": set(),
+    "cores": {"cgroups"},
+    "memory": {"cgroups"},
     "files": {"errors"},
     "boxes": {"errors"},
     "collectives": {"errors"},
@@ -83,11 +85,12 @@ ALLOWED = {
         "errors",
         "cores",
         "logs",
+        "memory",
         "progress",
         "version",
     },
     # What detects for `serving`.
-    "hosting": {"scoring", "channels", "ssd", "contract", "processes", "errors", "logs"},
+    "hosting": {"scoring", "channels", "ssd", "contract", "processes", "errors", "logs", "memory"},
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
@@ -101,7 +104,9 @@ ALLOWED = {
 }
 WITHOUT_MXNET = {
     "errors",
+    "cgroups",
     "cores",
+    "memory",
     "files",
     "collectives",
     "logs",

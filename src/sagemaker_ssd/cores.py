@@ -3,10 +3,8 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-_CGROUPS: Final = Path("/sys/fs/cgroup")
-_MEMBERSHIP: Final = Path("/proc/self/cgroup")
+from sagemaker_ssd.cgroups import CGROUPS, folders, own_membership, words
 
 
 def usable_cores() -> int:
@@ -15,40 +13,19 @@ def usable_cores() -> int:
     A limit is rounded: a thread without a core of its own makes all others wait for it.
     """
     cores = len(os.sched_getaffinity(0))
-    try:
-        limits = list(cpu_limits(_CGROUPS, _MEMBERSHIP.read_text()))
-    except OSError:
-        limits = []
-    return max(1, min([cores, *(int(limit + 0.5) for limit in limits)]))
+    return max(1, min([cores, *(int(limit + 0.5) for limit in cpu_limits(CGROUPS, own_membership()))]))
 
 
 def cpu_limits(cgroups: Path, membership: str) -> Iterator[float]:
-    """Yield every limit in cores that holds for a process.
+    """Yield every limit in cores that holds for a process; the arguments are those of `folders`.
 
-    cgroups: where the cgroups are mounted. membership: the process's own, as /proc/<pid>/cgroup has it.
     Source: the kernel's cgroup-v2 (cpu.max) and scheduler/sched-bwc (cpu.cfs_quota_us) documentation.
     """
-    for line in membership.splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            for folder in _with_parents(cgroups, group):
-                yield from _limit(_words(folder / "cpu.max"))
-        elif "cpu" in controllers.split(","):
-            for folder in _with_parents(cgroups / "cpu", group):
-                yield from _limit([*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us")])
-
-
-def _with_parents(root: Path, group: str) -> list[Path]:
-    """Name the group's folder and those above it; in a container's own view the group is the root."""
-    inner = root / group.lstrip("/")
-    return [inner, *(parent for parent in inner.parents if parent.is_relative_to(root))]
-
-
-def _words(file: Path) -> list[str]:
-    try:
-        return file.read_text().split()
-    except OSError:
-        return []
+    for folder, version in folders("cpu", cgroups, membership):
+        if version == 2:
+            yield from _limit(words(folder / "cpu.max"))
+        else:
+            yield from _limit([*words(folder / "cpu.cfs_quota_us"), *words(folder / "cpu.cfs_period_us")])
 
 
 def _limit(words: list[str]) -> Iterator[float]:

@@ -143,13 +143,16 @@ except Exception as error:
 
 @pytest.mark.parametrize("name", [MANIFEST, PARAMETERS])
 def test_what_cannot_be_read_stops_the_job_and_is_not_taken_for_broken(folder: Path, name: str):
-    for parent in folder.parents:
-        if str(parent).startswith(tempfile.gettempdir() + "/"):
-            parent.chmod(0o755)
-    folder.chmod(0o755)
-    (folder / name).chmod(0)
-    done = subprocess.run([sys.executable, "-c", UNREADABLE, str(folder)], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"UserError {folder / name} cannot be read (Permission denied), so the job cannot go")
+    # pytest's own folders are closed to the other user.
+    with tempfile.TemporaryDirectory() as created:
+        Path(created).chmod(0o755)
+        copied = Path(shutil.copytree(folder, Path(created) / "checkpoints"))
+        copied.chmod(0o755)
+        (copied / name).chmod(0)
+        command = [sys.executable, "-c", UNREADABLE, str(copied)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    where = copied / name
+    assert done.stdout.startswith(f"UserError {where} cannot be read (Permission denied), so the job cannot go")
 
 
 def test_epochs_are_compared_as_numbers(tmp_path: Path):

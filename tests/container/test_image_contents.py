@@ -27,6 +27,7 @@ def test_entry_point_environment_and_labels(engine: Engine):
     assert labels["version"].startswith("0.")
     assert labels["revision"]
     assert labels["accept-bind-to-port"] == "true"
+    assert labels["multi-models"] == "true"
 
 
 def test_the_weights_are_those_of_the_label_and_nothing_else(engine: Engine):

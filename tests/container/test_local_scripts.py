@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import IMAGE
 
+from conftest import IMAGE
 from container_runner import DEADLINE_SECONDS, ROOT
 from ended_job import MODEL
 

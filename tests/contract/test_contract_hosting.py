@@ -13,6 +13,12 @@ def test_an_endpoint_needs_no_variable():
     assert settings == HostingSettings()
     assert (settings.port, settings.max_payload, settings.answer_seconds) == (8080, 25 * MB, 60)
     assert (settings.workers, settings.score, settings.class_names) == (None, 0.0, ())
+    assert not settings.multi_model
+
+
+@pytest.mark.parametrize(("value", "multi_model"), [("true", True), ("True", True), ("false", False), ("", False)])
+def test_a_multi_model_endpoint(value: str, multi_model: bool):
+    assert read_hosting_settings({"SAGEMAKER_MULTI_MODEL": value}).multi_model == multi_model
 
 
 @pytest.mark.parametrize(

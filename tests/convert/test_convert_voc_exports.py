@@ -298,7 +298,9 @@ def test_an_angle_of_unknown_unit_is_told(voc, tmp_path, capsys):
     assert "objects with an <angle>, which is not read: 1, first in" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("content", "kind"), [(gzip.compress(b"<annotation/>", mtime=0), "gzip"), (b"PK\3\4rest", "ZIP")])
+@pytest.mark.parametrize(
+    ("content", "kind"), [(gzip.compress(b"<annotation/>", mtime=0), "gzip"), (b"PK\3\4rest", "ZIP")]
+)
 def test_compressed_files_are_called_by_their_name(voc, tmp_path, capsys, content, kind):
     for number in range(3):
         voc.add(f"{number}.jpg", [DOG])

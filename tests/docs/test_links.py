@@ -52,4 +52,4 @@ def test_no_page_has_two_headings_of_one_name():
 def test_a_broken_link_would_be_found():
     assert "annotations-as-json" in anchors(ROOT / "docs" / "data.md")
     assert "annotations-as-xml" not in anchors(ROOT / "docs" / "data.md")
-    assert "docs/data.md#memory" in links(ROOT / "README.md")
+    assert "docs/benchmarks.md#the-drawn-data-set" in links(ROOT / "README.md")

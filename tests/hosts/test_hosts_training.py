@@ -107,6 +107,7 @@ def test_early_stopping_is_one_decision(two: tuple[Hosts, list[Ended]]):
     assert len(first.metrics["epochs"]) == 2
 
 
+@pytest.mark.long
 def test_three_hosts_update_as_they_come(tmp_path: Path):
     hosts = make_hosts(tmp_path, 3, *(*TINY, "--train", "7"), **ONE_EPOCH_OF_LEARNING, kv_store="dist_async")
     try:

@@ -112,6 +112,7 @@ def digest(model: Path) -> str:
     return hashlib.sha256((model / "model_algo_1-0000.params").read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_the_same_seed_repeats_a_run_and_another_does_not(make_job: Callable[..., Job]):
     job = make_job("--train", "3", "--validation", "2", epochs="1", mini_batch_size="2", num_training_samples="3")
     digests = []

@@ -1,51 +1,13 @@
 """What becomes of a server: under load, when its child process is killed, when it is stopped."""
 
-import http.client
-import json
 import os
-import select
 import signal
-import socket
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from model_server import Answer, ModelServer, command_line
-
-PING_SECONDS = 2.0
-
-
-class Clients:
-    """Threads that ask again and again until `stop`, and what they were answered; None where the connection broke."""
-
-    def __init__(self, count: int, ask: Callable[[], Answer]) -> None:
-        self.answers: list[Answer | None] = []
-        self._ask, self._stopping = ask, threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                answer = self._ask()
-            except OSError:
-                self.answers.append(None)
-                return
-            self.answers.append(answer)
-            if answer.status == 503:
-                time.sleep(0.1)
-
-    def stop(self) -> Counter[int | None]:
-        """Wait for the last answers, and count all by their status."""
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join(120)
-        return Counter(answer.status if answer else None for answer in self.answers)
+from model_server import PING_SECONDS, Clients, ModelServer, command_line, shed_what_would_take_too_long
 
 
 def test_a_server_from_its_start_to_its_stop(base: Path, jpeg: bytes):
@@ -83,7 +45,7 @@ def test_a_server_from_its_start_to_its_stop(base: Path, jpeg: bytes):
         print(f"200 again after {recovered:.1f} s; slowest ping {slowest * 1000:.0f} ms; answers {dict(by_status)}")
         assert slowest < PING_SECONDS
 
-        shed_what_would_take_too_long(server, jpeg)
+        shed_what_would_take_too_long(server, jpeg, ("/invocations",))
 
         clients = Clients(6, lambda: server.invoke(jpeg))
         while len(clients.answers) < 6:
@@ -98,37 +60,6 @@ def test_a_server_from_its_start_to_its_stop(base: Path, jpeg: bytes):
         stopped = [answer for answer in clients.answers if answer and answer.status == 503]
         assert {answer.sentence for answer in stopped} == {"this server is being stopped: send the request again"}
         assert "Traceback" not in server.log
-
-
-def shed_what_would_take_too_long(server: ModelServer, jpeg: bytes) -> None:
-    """While the process is held, more clients come than it could serve in a minute; those that wait leave."""
-    (child,) = server.children()
-    request = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg
-    clients: list[socket.socket] = []
-    os.kill(child, signal.SIGSTOP)
-    try:
-        answered = select.poll()
-        while not (ready := answered.poll(0)):
-            assert len(clients) < 900, "nobody is refused"
-            for _ in range(20):
-                clients.append(socket.create_connection(("127.0.0.1", server.port)))
-                clients[-1].sendall(request)
-                answered.register(clients[-1], select.POLLIN)
-            time.sleep(0.1)
-        (refused,) = [client for client in clients if client.fileno() == ready[0][0]]
-        response = http.client.HTTPResponse(refused)
-        response.begin()
-        assert response.status == 503
-        assert int(response.headers["retry-after"]) >= 1
-        assert json.loads(response.read())["error"].startswith("too many requests: ")
-        assert server.ping().seconds < PING_SECONDS
-    finally:
-        for client in clients:
-            client.close()
-        os.kill(child, signal.SIGCONT)
-    assert len(clients) > 20
-    # It has forgotten all but those that were with the process.
-    assert server.invoke(jpeg).seconds < 10
 
 
 def test_three_deaths_without_an_image_between_are_the_end(base: Path):

@@ -16,6 +16,8 @@ DEFAULT_PORT: Final = 8080
 # "true" in a batch transform, "True" in that of the SDK's local mode.
 BATCH_VARIABLE: Final = "SAGEMAKER_BATCH"
 PAYLOAD_VARIABLE: Final = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+# "true" in a multi-model endpoint.
+MULTI_MODEL_VARIABLE: Final = "SAGEMAKER_MULTI_MODEL"
 # How many processes detect; the name that SageMaker's own toolkits use, which the SDK's `model_server_workers` sets.
 WORKERS_VARIABLE: Final = "SAGEMAKER_MODEL_SERVER_WORKERS"
 # This program's own: the least score of a row; names of the classes by their ids.
@@ -36,13 +38,15 @@ _ANSWER_SECONDS_IN_BATCH: Final = 600.0
 class HostingSettings:
     """How to host a model.
 
-    port: where to listen. batch: whether a batch transform asks. local_mode: whether that of the SDK on a laptop does.
+    port: where to listen. multi_model: whether the platform loads and unloads models, instead of the one below /opt/ml.
+    batch: whether a batch transform asks. local_mode: whether that of the SDK on a laptop does.
     max_payload: the most bytes of a request's body; payload_given: whether the environment sets it. answer_seconds:
     after which the platform does not wait for an answer any more. workers: processes that detect, None for as many as
     there are devices. score: the least score of a detection that is answered. class_names: by class id, () for none.
     """
 
     port: int = DEFAULT_PORT
+    multi_model: bool = False
     batch: bool = False
     local_mode: bool = False
     max_payload: int = _MAX_PAYLOAD
@@ -72,6 +76,7 @@ def read_hosting_settings(environment: Mapping[str, str]) -> HostingSettings:
     default_payload = _MAX_PAYLOAD_IN_BATCH if in_batch else _MAX_PAYLOAD
     settings = HostingSettings(
         port=port or DEFAULT_PORT,
+        multi_model=environment.get(MULTI_MODEL_VARIABLE, "").strip().lower() == "true",
         batch=in_batch,
         local_mode=batch == "True",
         max_payload=default_payload if megabytes is None else megabytes * _MEGABYTE or _MAX_PAYLOAD_IN_BATCH,

@@ -1,8 +1,13 @@
 """The child's end of the socket to the front.
 
-The front sends lines of JSON {"detect": id, "bytes": n}, each followed by the n bytes of the request's body. This end
-sends lines of JSON alone: {"progress": text, "within": seconds, "busy": true}, {"ready": facts}, {"begun": [ids]},
-{"detected": id, ...}, {"refused": id, "status": HTTP status, "sentence": text}, {"report": {"exit_code", "sentence"}}.
+The front sends lines of JSON: {"load": model, "folder": path, "several": true where other models are to stay loaded},
+{"unload": model}, and {"detect": id, "model": model, "bytes": n}, which is followed by the n bytes of the request's
+body. A model is the front's number for it. Everything is done in the order in which it comes.
+
+This end sends lines of JSON alone: {"started": true} once models can be loaded, {"loading": model}, {"loaded": model,
+"described": text, "seconds": of an image}, {"not_loaded": model, "exit_code", "sentence", "status": HTTP status},
+{"unloaded": model}, {"begun": [ids]}, {"detected": [{"id", "rows", "width", "height"}]}, {"refused": id, "status",
+"sentence"}, {"report": {"exit_code", "sentence"}}.
 """
 
 import json
@@ -31,15 +36,16 @@ class FrontSocket:
         except OSError:
             os._exit(_FRONT_IS_GONE)
 
-    def receive(self) -> tuple[int, bytes]:
-        """Wait for a request and return its id and its body."""
+    def receive(self) -> tuple[dict[str, Any], bytes]:
+        """Wait for a line and return it with the body that follows it, b"" where none does."""
         try:
             line = self._stream.readline()
             if line:
                 message = json.loads(line)
-                body = self._stream.read(message["bytes"])
-                if len(body) == message["bytes"]:
-                    return message["detect"], body
+                size = message.get("bytes", 0)
+                body = self._stream.read(size)
+                if len(body) == size:
+                    return message, body
         except OSError:
             pass
         os._exit(_FRONT_IS_GONE)

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _BODY: Final = "the request's body"
 class RefusedImageError(Exception):
     """An image that is not detected on, with the HTTP status and the sentence for who sent it."""
 
-    def __init__(self, status: Literal[400, 413], sentence: str) -> None:
+    def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status, self.sentence = status, sentence
 

@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES, MODEL_ARCHIVE, list_models
 from sagemaker_ssd.contract.hosting import CLASS_NAMES_VARIABLE
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
-from sagemaker_ssd.errors import UserError, in_words, listed
+from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, listed
+from sagemaker_ssd.memory import available_memory
 from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model
 
 _SHOWN: Final = 4
+# A model's parameters are in memory twice, as they are and as oneDNN wants them (docs/benchmarks.md has the figures).
+# What it computes with and the images that are decoded for it are rarely more than the rest; where they are, the system
+# ends the process, and its models are loaded again when they are asked for.
+_COPIES: Final = 2
+_REST: Final = 200_000_000
 _IMAGE_SHAPE_REMEDY: Final = (
     f"put the {CONFIGURATION} of the training job beside it, as in the {MODEL_ARCHIVE} it wrote"
 )
@@ -87,6 +93,25 @@ class Detectors:
         begin = time.perf_counter()
         self.detect([drawn])
         self.seconds = time.perf_counter() - begin
+
+
+class NoRoomError(UserError):
+    """A model that the memory left would not do for."""
+
+
+def check_room(folder: Path) -> None:
+    """Raise NoRoomError where the memory left would not do for the model below `folder`, and as `find_model`."""
+    file = find_model(folder)
+    try:
+        needed = _COPIES * file.stat().st_size + _REST
+    except OSError as error:
+        raise UserError(f"{file}: it cannot be read ({error.strerror})") from error
+    room = available_memory()
+    if needed > room:
+        raise NoRoomError(
+            f"{file}: it needs about {bytes_in_words(needed)} of memory, and {bytes_in_words(room)} are left: unload "
+            "other models, or choose an instance type with more memory"
+        )
 
 
 def load_detectors(

@@ -1,11 +1,13 @@
-"""The processes that detect, and the queue of images before them."""
+"""The processes that detect, the models that they hold, and the queue of images before them."""
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import math
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sagemaker_ssd.contract.hosting import WORKERS_VARIABLE
-from sagemaker_ssd.errors import JobError, in_words, reported_error, unexpected_error
+from sagemaker_ssd.errors import JobError, in_words, reported_error, shown, unexpected_error
 from sagemaker_ssd.processes.child_process import reap_orphans
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.processes.watchdog import resource_usage
@@ -32,8 +34,10 @@ _DEATH_SECONDS: Final = 600.0
 _ATTEMPTS: Final = 2
 # How much the newest image counts in the mean time of an image.
 _NEWEST: Final = 0.2
-# Before the first model is loaded; what is told as Retry-After.
+# Before a process is ready; what is told as Retry-After.
 _LOADING_SECONDS: Final = 10
+# Insufficient Storage: what multi-model endpoints say of memory, whereupon the platform unloads other models.
+_NO_MEMORY: Final = 507
 # Images that are detected on at once on a GPU.
 GPU_GROUP: Final = 8
 
@@ -56,10 +60,38 @@ class Detections:
 
 
 @dataclass(eq=False)
+class Model:
+    """A model in a folder; number: what the processes know it by. seconds: the mean time of an image.
+
+    lost: whether it could not be loaded again into a new process, and is no model of this server any more.
+    """
+
+    name: str
+    folder: Path
+    seconds: float = 1.0
+    lost: bool = False
+    number: int = field(default_factory=itertools.count(1).__next__)
+
+
+@dataclass(eq=False)
+class _Order:
+    """A model that a process is to load or to unload; `done` is set with None, or with why it could not."""
+
+    model: Model
+    done: asyncio.Future[RefusedError | None] = field(default_factory=asyncio.Future)
+    begun: float | None = None
+
+    def settle(self, refusal: RefusedError | None = None) -> None:
+        if not self.done.done():
+            self.done.set_result(refusal)
+
+
+@dataclass(eq=False)
 class QueuedImage:
     """An image in the queue or with a process; `result` is set with Detections, or with RefusedError."""
 
     id: int
+    model: Model
     body: bytes
     result: asyncio.Future[Detections]
     attempts: int = 0
@@ -69,15 +101,35 @@ class QueuedImage:
 
 @dataclass
 class _Slot:
-    """The place of one process, which is started again in it whenever it ends."""
+    """The place of one process, which is started again in it whenever it ends.
+
+    models: the numbers of those that the process has been told to load. images: those it has, by their ids.
+    """
 
     gpu: int | None
     process: DetectorProcess | None = None
     writer: asyncio.StreamWriter | None = None
+    models: set[int] = field(default_factory=set)
+    loading: dict[int, _Order] = field(default_factory=dict)
+    unloading: dict[int, _Order] = field(default_factory=dict)
     images: dict[int, QueuedImage] = field(default_factory=dict)
     ready: bool = False
     last_answer: float = 0.0
     deaths: list[float] = field(default_factory=list)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.images or self.loading or self.unloading)
+
+    def send(self, message: Mapping[str, Any], activity: str, body: bytes = b"") -> None:
+        """Give the process something to do, `activity` as the watchdog's sentence has it; then note it as such."""
+        assert self.writer is not None
+        assert self.process is not None
+        if not self.busy:
+            self.process.expect(activity)
+        self.writer.write(json.dumps(message).encode() + b"\n")
+        if body:
+            self.writer.write(body)
 
 
 @dataclass(frozen=True)
@@ -96,17 +148,17 @@ class Devices:
 class Detection:
     """Starts the processes, hands images to them in the order they come, and replaces those that end.
 
-    model: the folder of the model. answer_seconds: after which nobody waits for an answer any more. `failed` is set
-    when there is no hope left, and `failure` says why.
+    answer_seconds: after which nobody waits for an answer any more. model: the one that every process loads at its
+    start, without which it is of no use; None where models come and go by `load` and `unload`, as in a multi-model
+    endpoint. `failed` is set when there is no hope left, and `failure` says why.
     """
 
-    def __init__(self, model: Path, answer_seconds: float) -> None:
-        self._model, self._answer_seconds = model, answer_seconds
+    def __init__(self, answer_seconds: float, model: Model | None) -> None:
+        self._answer_seconds, self._only = answer_seconds, model
         self._devices = Devices([None], 1)
         self._slots: list[_Slot] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: deque[QueuedImage] = deque()
-        self._seconds = 1.0
         self._next_id = 0
         self._was_ready = self._stopping = False
         self.failure: JobError | None = None
@@ -122,11 +174,6 @@ class Detection:
         if any(slot.ready for slot in self._slots):
             return "ready"
         return "replacing" if self._was_ready else "loading"
-
-    @property
-    def ahead(self) -> int:
-        """How many images are with a process or wait for one."""
-        return len(self._waiting) + sum(len(slot.images) for slot in self._slots)
 
     @property
     def at_once(self) -> int:
@@ -147,10 +194,14 @@ class Detection:
             return
         self.failure = failure
         _log.error("%s", failure.sentence)
-        images = [*self._waiting, *(image for slot in self._slots for image in slot.images.values())]
+        refusal = RefusedError(500, failure.sentence)
+        images = self._images()
         self._waiting.clear()
         for image in images:
-            _refuse(image, RefusedError(500, failure.sentence))
+            _refuse(image, refusal)
+        for slot in self._slots:
+            for order in (*slot.loading.values(), *slot.unloading.values()):
+                order.settle(refusal)
         self.failed.set()
 
     def stop(self) -> None:
@@ -169,33 +220,64 @@ class Detection:
         processes = [slot.process for slot in self._slots if slot.process is not None]
         await asyncio.gather(*(asyncio.to_thread(process.kill) for process in processes))
 
-    def check(self, images: int = 1) -> None:
-        """Raise RefusedError where so many further images could not be answered now, or not in time."""
+    def check(self, model: Model | None = None) -> None:
+        """Raise RefusedError where nothing can be done now, or a further image of the model not in time."""
         state = self.state
         if self.failure is not None:
             raise RefusedError(500, self.failure.sentence)
         if state == "stopping":
             raise stopping_refusal()
         if state == "loading":
-            raise RefusedError(503, "the model is being loaded: try again", _LOADING_SECONDS)
+            what = "MXNet" if self._only is None else "the model"
+            raise RefusedError(503, f"{what} is being loaded: try again", _LOADING_SECONDS)
         if state == "replacing":
-            raise RefusedError(503, "the detection process ended and is being replaced: try again", _LOADING_SECONDS)
+            raise _replacing_refusal()
+        if model is None:
+            return
         ready = sum(slot.ready for slot in self._slots)
-        expected = (self.ahead + images) * self._seconds / ready
+        ahead = self._images()
+        expected = (sum(image.model.seconds for image in ahead) + model.seconds) / ready
         if expected > self._answer_seconds:
             raise RefusedError(
                 503,
-                f"too many requests: {in_words(self.ahead, 'image is', 'images are')} ahead, so that an answer would "
+                f"too many requests: {in_words(len(ahead), 'image is', 'images are')} ahead, so that an answer would "
                 f"take about {expected:.0f} seconds, and nobody waits longer than {self._answer_seconds:.0f}; try "
                 "again later, or add instances",
                 math.ceil(expected - self._answer_seconds) + 1,
             )
 
-    def submit(self, body: bytes) -> QueuedImage:
-        """Put an image into the queue; raises RefusedError as `check` does."""
+    async def load(self, model: Model) -> None:
+        """Load a model into every process that is ready; the others load it with the first image of it they are given.
+
+        Raises RefusedError where a process cannot: with 507 for want of memory, whereupon none of them holds it.
+        """
         self.check()
+        for slot in self._slots:
+            # One after the other: each looks whether there is memory for it, and the others detect meanwhile.
+            refusal = await self._load(slot, model).done if slot.ready else None
+            if refusal is not None:
+                await self.unload(model)
+                raise refusal
+
+    async def unload(self, model: Model) -> None:
+        """Answer the images of a model that are there already, and free its memory in every process."""
+        images = [image.result for image in self._images() if image.model is model]
+        if images:
+            await asyncio.wait(images)
+        orders = []
+        for slot in self._slots:
+            if slot.ready and model.number in slot.models:
+                slot.send({"unload": model.number}, "a model was to be unloaded")
+                slot.models.discard(model.number)
+                slot.unloading[model.number] = _Order(model)
+                orders.append(slot.unloading[model.number].done)
+        await asyncio.gather(*orders)
+
+    def submit(self, model: Model, body: bytes) -> QueuedImage:
+        """Put an image into the queue; raises RefusedError as `check` does."""
+        self.check(model)
         self._next_id += 1
-        image = QueuedImage(self._next_id, body, asyncio.get_running_loop().create_future())
+        image = QueuedImage(self._next_id, model, body, asyncio.get_running_loop().create_future())
         self._waiting.append(image)
         self._dispatch()
         return image
@@ -215,17 +297,28 @@ class Detection:
             free = [slot for slot in self._slots if slot.ready and len(slot.images) < most]
             if not free:
                 return
-            slot = min(free, key=lambda slot: len(slot.images))
             image = self._waiting.popleft()
+            # Not into another one before those that hold its model are busy.
+            slot = min(free, key=lambda slot: (image.model.number not in slot.models, len(slot.images)))
+            if image.model.number not in slot.models:
+                self._load(slot, image.model)
             image.attempts += 1
             image.sent, image.begun = time.monotonic(), False
-            assert slot.writer is not None
-            assert slot.process is not None
-            if not slot.images:
-                slot.process.expect("an image was sent to it")
+            message = {"detect": image.id, "model": image.model.number, "bytes": len(image.body)}
+            slot.send(message, "an image was sent to it", image.body)
             slot.images[image.id] = image
-            slot.writer.write(json.dumps({"detect": image.id, "bytes": len(image.body)}).encode() + b"\n")
-            slot.writer.write(image.body)
+
+    def _load(self, slot: _Slot, model: Model) -> _Order:
+        """Have a process load a model; what is sent to it afterwards may need it."""
+        several = self._only is None
+        slot.send({"load": model.number, "folder": str(model.folder), "several": several}, "a model was to be loaded")
+        slot.models.add(model.number)
+        order = slot.loading[model.number] = _Order(model)
+        return order
+
+    def _images(self) -> list[QueuedImage]:
+        """Return the images that are with a process or wait for one."""
+        return [*self._waiting, *(image for slot in self._slots for image in slot.images.values())]
 
     async def _run(self, slot: _Slot) -> None:
         """Keep a process running in its place until it is hopeless."""
@@ -259,9 +352,13 @@ class Detection:
         if not await asyncio.to_thread(process.wait, _KILL_SECONDS):
             await asyncio.to_thread(process.kill)
         failure = process.failure(self._memory_remedy())
-        self._give_back(slot, failure)
+        loaded = self._give_back(slot, failure)
         if not was_ready and process.report is not None:
             return failure
+        # Who has asked for a model that ends the process is told so, and the others are served on.
+        if loaded is not None:
+            _log.error("%s, when it loaded the model %s; it is started again", failure.sentence, shown(loaded.name))
+            return None
         now = time.monotonic()
         slot.deaths = [*(death for death in slot.deaths if now - death < _DEATH_SECONDS), now]
         if len(slot.deaths) >= _DEATHS:
@@ -277,17 +374,23 @@ class Detection:
     def _receive(self, slot: _Slot, message: Mapping[str, Any], begin: float) -> None:
         process = slot.process
         assert process is not None
-        if "ready" in message:
-            facts = message["ready"]
-            slot.ready = self._was_ready = True
-            self._seconds = float(facts["seconds"])
-            process.expect_nothing()
-            _log.info(
-                "Ready after %.1f s: %s, %.3f s an image",
-                time.monotonic() - begin,
-                facts["model"],
-                self._seconds,
-            )
+        if "started" in message:
+            if self._only is not None:
+                self._load(slot, self._only)
+            else:
+                slot.ready = self._was_ready = True
+                _log.info("Ready after %.1f s: models can be loaded", time.monotonic() - begin)
+        elif "loading" in message:
+            order = slot.loading[message["loading"]]
+            order.begun = time.monotonic()
+            if order.model is not self._only:
+                _log.info("Loading the model %s from %s", shown(order.model.name), order.model.folder)
+        elif "loaded" in message:
+            self._loaded(slot, message, begin)
+        elif "not_loaded" in message:
+            self._not_loaded(slot, message)
+        elif "unloaded" in message:
+            slot.unloading.pop(message["unloaded"]).settle()
         elif "begun" in message:
             for number in message["begun"]:
                 slot.images[number].begun = True
@@ -304,15 +407,52 @@ class Detection:
         elif "report" in message:
             process.report = message["report"]
         if slot.ready:
-            process.expect("an answer") if slot.images else process.expect_nothing()
+            process.expect("an answer") if slot.busy else process.expect_nothing()
         self._dispatch()
+
+    def _loaded(self, slot: _Slot, message: Mapping[str, Any], begin: float) -> None:
+        order = slot.loading.pop(message["loaded"])
+        model = order.model
+        model.seconds, slot.last_answer = float(message["seconds"]), time.monotonic()
+        described = f"{message['described']}, {model.seconds:.3f} s an image"
+        if model is self._only:
+            slot.ready = self._was_ready = True
+            _log.info("Ready after %.1f s: %s", slot.last_answer - begin, described)
+        else:
+            assert order.begun is not None
+            seconds = slot.last_answer - order.begun
+            _log.info("Loaded the model %s in %.1f s: %s", shown(model.name), seconds, described)
+        order.settle()
+
+    def _not_loaded(self, slot: _Slot, message: Mapping[str, Any]) -> None:
+        order = slot.loading.pop(message["not_loaded"])
+        model, status, sentence = order.model, message["status"], message["sentence"]
+        slot.models.discard(model.number)
+        if model is self._only:
+            self.fail(reported_error(message["exit_code"], sentence))
+            return
+        _log.error("The model %s is not loaded: %s", shown(model.name), sentence)
+        refusal = RefusedError(status, sentence)
+        self._refuse_waiting(model, refusal)
+        order.settle(refusal)
+
+    def _refuse_waiting(self, model: Model, refusal: RefusedError) -> None:
+        """Refuse the images that wait for a model which could not be loaded.
+
+        It is lost, unless it was for want of memory: then the next image of it has it loaded, when others are not.
+        """
+        model.lost = refusal.status != _NO_MEMORY
+        for image in [image for image in self._waiting if image.model is model]:
+            self._waiting.remove(image)
+            _refuse(image, refusal)
 
     def _measure(self, slot: _Slot, images: Sequence[QueuedImage]) -> None:
         """Learn how long an image takes while the next one waits."""
         now = time.monotonic()
         seconds = (now - max(slot.last_answer, min(image.sent for image in images))) / len(images)
         slot.last_answer = now
-        self._seconds += _NEWEST * (seconds - self._seconds)
+        model = images[0].model
+        model.seconds += _NEWEST * (seconds - model.seconds)
 
     async def _watch(self, process: DetectorProcess) -> None:
         """Kill a process that hangs."""
@@ -327,21 +467,38 @@ class Detection:
                 await asyncio.to_thread(process.kill)
                 return
 
-    def _give_back(self, slot: _Slot, failure: JobError) -> None:
-        """Refuse the images that a process had begun when it ended; those that it had not go back into the queue."""
-        images, slot.images = list(slot.images.values()), {}
+    def _give_back(self, slot: _Slot, failure: JobError) -> Model | None:
+        """Refuse what a process had begun when it ended; images that it had not go back into the queue.
+
+        Return the model that was being loaded, if one of several was.
+        """
+        assert slot.process is not None
+        killed = slot.process.expired is None and slot.process.returncode == -signal.SIGKILL
+        begun = [order.model for order in slot.loading.values() if order.begun is not None]
+        loading = begun[0] if begun and begun[0] is not self._only else None
+        # What ends a process by this signal is the system that is short of memory.
+        refusal = RefusedError(_NO_MEMORY if killed and loading is not None else 500, failure.sentence)
+        if loading is not None:
+            self._refuse_waiting(loading, refusal)
+        for order in slot.loading.values():
+            order.settle(_replacing_refusal() if order.begun is None else refusal)
+        for order in slot.unloading.values():
+            order.settle()
+        images = list(slot.images.values())
+        slot.images, slot.loading, slot.unloading, slot.models = {}, {}, {}, set()
         for image in reversed(images):
             if image.result.done():
                 continue
             if self._stopping:
                 _refuse(image, stopping_refusal())
-            elif image.begun or image.attempts >= _ATTEMPTS:
-                _refuse(image, RefusedError(500, failure.sentence))
+            elif image.begun or image.attempts >= _ATTEMPTS or image.model is loading:
+                _refuse(image, refusal)
             else:
                 self._waiting.appendleft(image)
+        return loading
 
     def _arguments(self, slot: _Slot) -> list[str]:
-        arguments = ["--model", str(self._model), "--group", str(self._devices.group)]
+        arguments = ["--group", str(self._devices.group)]
         return arguments if slot.gpu is None else [*arguments, "--gpu", str(slot.gpu)]
 
     def _environment(self) -> dict[str, str]:
@@ -349,12 +506,19 @@ class Detection:
 
     def _memory_remedy(self) -> str:
         workers = len(self._devices.gpus)
-        return f"lower {WORKERS_VARIABLE} (now {workers})" if workers > 1 else "send smaller images"
+        if workers > 1:
+            return f"lower {WORKERS_VARIABLE} (now {workers})"
+        return "send smaller images" if self._only is not None else "load fewer models at a time"
 
 
 def stopping_refusal() -> RefusedError:
     """Return the refusal of what comes after SIGTERM."""
     return RefusedError(503, "this server is being stopped: send the request again", 1)
+
+
+def _replacing_refusal() -> RefusedError:
+    sentence = "the detection process ended and is being replaced: try again"
+    return RefusedError(503, sentence, _LOADING_SECONDS)
 
 
 def _refuse(image: QueuedImage, refusal: RefusedError) -> None:

@@ -1,8 +1,10 @@
-"""The HTTP interface of SageMaker hosting: /ping, /invocations and /execution-parameters. Every error is JSON."""
+"""The HTTP interface of SageMaker hosting, for one model and for several that come and go. Every error is JSON."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -15,34 +17,51 @@ from starlette.routing import Route
 from sagemaker_ssd.contract.hosting import HostingSettings
 from sagemaker_ssd.errors import bytes_in_words, in_words, shown, unexpected_error
 from sagemaker_ssd.serving.answers import choose_form
-from sagemaker_ssd.serving.detection import Detection, Detections, RefusedError
-from sagemaker_ssd.serving.request_body import BodyMemory, check_headers, discard_body, read_body
+from sagemaker_ssd.serving.detection import Detection, Detections, Model, RefusedError
+from sagemaker_ssd.serving.models import Models
+from sagemaker_ssd.serving.request_body import BodyMemory, check_headers, discard_body, read_image, read_order
 
 _log = logging.getLogger(__name__)
 # Comes back as it was sent; the platform cuts longer ones.
 _ATTRIBUTES: Final = "X-Amzn-SageMaker-Custom-Attributes"
 _INFERENCE_ID: Final = "X-Amzn-SageMaker-Inference-Id"
+# What the client of a multi-model endpoint calls the model; its name here is the platform's.
+_TARGET_MODEL: Final = "X-Amzn-SageMaker-Target-Model"
 # What a batch transform may have on its way to one container, and the size of a body it assumes.
 _MEGABYTES_ON_THE_WAY: Final = 100
 _PAYLOAD_IN_MB: Final = 6
 _DISCARD_SECONDS: Final = 2.0
 # nginx's for a client that did not wait for the answer.
 _CLIENT_LEFT: Final = 499
+# Of a path in the log.
+_LONGEST_PATH: Final = 200
 
 
 class Front:
-    """The ASGI application `app`; `failure_told` is set once a /ping was answered with why the model is not served."""
+    """The ASGI application `app`; `failure_told` is set once a /ping was answered with why the model is not served.
 
-    def __init__(self, settings: HostingSettings, detection: Detection) -> None:
-        self._settings, self._detection = settings, detection
+    model: the one that is served, or those of a multi-model endpoint.
+    """
+
+    def __init__(self, settings: HostingSettings, detection: Detection, model: Model | Models) -> None:
+        self._settings, self._detection, self._model = settings, detection, model
         self._memory = BodyMemory(settings.max_payload)
         self.failure_told = asyncio.Event()
-        routes = [
-            Route("/ping", self._ping, methods=["GET"]),
-            Route("/invocations", self._invocations, methods=["POST"]),
-            Route("/execution-parameters", self._execution_parameters, methods=["GET"]),
-        ]
-        self.app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_route})
+        routes = [Route("/ping", self._ping, methods=["GET"])]
+        if isinstance(model, Models):
+            known = "GET /ping, GET and POST /models, GET and DELETE /models/{name} and POST /models/{name}/invoke"
+            routes += [
+                Route("/models", partial(self._answer, self._all_models), methods=["GET", "POST"]),
+                Route("/models/{name}", partial(self._answer, self._one_model), methods=["GET", "DELETE"]),
+                Route("/models/{name}/invoke", partial(self._answer, self._detect), methods=["POST"]),
+            ]
+        else:
+            known = "GET /ping, POST /invocations and GET /execution-parameters"
+            routes += [
+                Route("/invocations", partial(self._answer, self._detect), methods=["POST"]),
+                Route("/execution-parameters", self._execution_parameters, methods=["GET"]),
+            ]
+        self.app = Starlette(routes=routes, exception_handlers={HTTPException: partial(_no_such_route, known)})
         self.app.router.redirect_slashes = False
 
     async def _ping(self, request: Request) -> Response:
@@ -67,11 +86,11 @@ class Front:
             {"MaxConcurrentTransforms": transforms, "BatchStrategy": strategy, "MaxPayloadInMB": payload}
         )
 
-    async def _invocations(self, request: Request) -> Response:
+    async def _answer(self, work: Callable[[Request], Awaitable[tuple[Response, str]]], request: Request) -> Response:
+        """Answer a request by `work`, which returns what the log says of it, "" for nothing."""
         begin = time.monotonic()
-        told = ""
         try:
-            response, told = await self._detect(request)
+            response, told = await work(request)
         except RefusedError as refused:
             if self._detection.state == "stopping" or request.headers.get("connection", "").lower() == "close":
                 await discard_body(request, _DISCARD_SECONDS)
@@ -87,35 +106,60 @@ class Front:
             response, told = JSONResponse({"error": bug.sentence}, 500), bug.sentence
         if _ATTRIBUTES in request.headers:
             response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
-        inference_id = request.headers.get(_INFERENCE_ID)
-        _log.info(
-            "POST /invocations %d in %.3f s%s: %s",
-            response.status_code,
-            time.monotonic() - begin,
-            f", inference id {shown(inference_id)}" if inference_id is not None else "",
-            told,
-        )
+        if told:
+            path = request.scope["raw_path"].decode("ascii", "backslashreplace")[:_LONGEST_PATH]
+            named = [
+                f", {what} {shown(request.headers[header])}"
+                for what, header in (("target model", _TARGET_MODEL), ("inference id", _INFERENCE_ID))
+                if header in request.headers
+            ]
+            seconds = time.monotonic() - begin
+            _log.info(
+                "%s %s %d in %.3f s%s: %s", request.method, path, response.status_code, seconds, "".join(named), told
+            )
         return response
+
+    async def _all_models(self, request: Request) -> tuple[Response, str]:
+        """List the models that are loaded, or load one; raises RefusedError and ClientDisconnect."""
+        assert isinstance(self._model, Models)
+        if request.method == "POST":
+            body = await read_order(request, self._settings.answer_seconds)
+            # Whether or not the client waits for it.
+            model = await self._model.load(body)
+            return JSONResponse(_entry(model)), "loaded"
+        query = request.query_params
+        models, token = self._model.page(query.get("next_page_token", ""), query.get("limit", ""))
+        more = {} if token is None else {"nextPageToken": token}
+        return JSONResponse({"models": [_entry(model) for model in models], **more}), ""
+
+    async def _one_model(self, request: Request) -> tuple[Response, str]:
+        """Tell of a model, or unload it; raises RefusedError."""
+        assert isinstance(self._model, Models)
+        name = request.path_params["name"]
+        if request.method == "DELETE":
+            return JSONResponse(_entry(await self._model.unload(name))), "unloaded"
+        return JSONResponse(_entry(self._model.get(name))), ""
 
     async def _detect(self, request: Request) -> tuple[Response, str]:
         """Return the answer to a request, and what the log says of it; raises RefusedError and ClientDisconnect."""
         settings = self._settings
+        model = self._model.get(request.path_params["name"]) if isinstance(self._model, Models) else self._model
         form = choose_form(",".join(request.headers.getlist("accept")))
         check_headers(request, settings.max_payload)
         # Before the body comes, so that nobody sends one in vain.
-        self._detection.check()
-        body = await read_body(request, settings.max_payload, settings.answer_seconds, self._memory)
+        self._detection.check(model)
+        body = await read_image(request, settings.max_payload, settings.answer_seconds, self._memory)
         try:
-            detections = await self._wait(request, body)
+            detections = await self._wait(request, model, body)
         finally:
             self._memory.give_back(len(body))
         content = form.write(detections, settings.score, settings.class_names)
         said = f"{bytes_in_words(len(body))}, {in_words(len(detections.rows), 'detection', 'detections')}"
         return Response(content, media_type=form.media_type), said
 
-    async def _wait(self, request: Request, body: bytes) -> Detections:
+    async def _wait(self, request: Request, model: Model, body: bytes) -> Detections:
         """Wait for the detections, or until the client leaves."""
-        image = self._detection.submit(body)
+        image = self._detection.submit(model, body)
         # After the body nothing else comes from a client but its end.
         leaving = asyncio.ensure_future(request.receive())
         try:
@@ -132,15 +176,18 @@ class Front:
             leaving.cancel()
 
 
+def _entry(model: Model) -> dict[str, str]:
+    return {"modelName": model.name, "modelUrl": str(model.folder)}
+
+
 def _refusal(status: int, refused: RefusedError, background: BackgroundTask | None = None) -> Response:
     headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after is not None else {}
     return JSONResponse({"error": str(refused)}, status, headers, background=background)
 
 
-async def _no_such_route(request: Request, error: Exception) -> Response:
+async def _no_such_route(known: str, request: Request, error: Exception) -> Response:
     """Answer what has no route, or not with this method."""
     assert isinstance(error, HTTPException)
     asked = f"{request.method} {shown(request.url.path)}"
-    known = "GET /ping, POST /invocations and GET /execution-parameters"
     what = "the path does not exist" if error.status_code == 404 else "the path does not take this method"
     return JSONResponse({"error": f"{asked}: {what}; there are {known}"}, error.status_code, dict(error.headers or {}))

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sagemaker_ssd import logs
 from sagemaker_ssd.contract.hosting import (
     MODEL_FOLDER,
+    MULTI_MODEL_VARIABLE,
     WORKERS_VARIABLE,
     HostingSettings,
     read_hosting_port,
@@ -31,8 +32,9 @@ from sagemaker_ssd.contract.paths import SAGEMAKER_BASE
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError, unexpected_error
 from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus
-from sagemaker_ssd.serving.detection import Detection, Devices
+from sagemaker_ssd.serving.detection import Detection, Devices, Model
 from sagemaker_ssd.serving.front import Front
+from sagemaker_ssd.serving.models import Models
 from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
@@ -101,9 +103,10 @@ async def _serve(listener: socket.socket) -> int:
         settings = read_hosting_settings(os.environ)
     except UserError as error:
         fault = error
-    model = Path(os.environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_BASE) / MODEL_FOLDER
-    detection = Detection(model, settings.answer_seconds)
-    front = Front(settings, detection)
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_BASE)
+    only = None if settings.multi_model else Model("", base / MODEL_FOLDER)
+    detection = Detection(settings.answer_seconds, only)
+    front = Front(settings, detection, only or Models(detection, base.absolute()))
     server = _Server(front)
     _log.info("Listening on port %d", listener.getsockname()[1])
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -151,6 +154,11 @@ def _devices(settings: HostingSettings, stop: asyncio.Event) -> Devices:
         gpus = count_gpus(Path(scratch), stopping=stop.is_set)
     if gpus is None:
         return Devices([None], cores)
+    if settings.multi_model:
+        raise UserError(
+            f"{MULTI_MODEL_VARIABLE} is true, and several models are hosted on CPUs alone: choose an instance type "
+            "without a GPU, or an endpoint for each model"
+        )
     check_cards(gpus, stopping=stop.is_set)
     if settings.workers not in (None, gpus):
         _log.warning("%s has no effect on GPUs: there is one process for each", WORKERS_VARIABLE)

@@ -1,4 +1,4 @@
-"""The body of a request: what surely is no image is refused, and its bytes are counted while they come."""
+"""The body of a request, whose bytes are counted while they come; what surely is no image is refused."""
 
 import asyncio
 from typing import Final
@@ -43,6 +43,8 @@ _OTHERS: Final = {
 }
 # Bodies of all requests together, while they come and until they are answered.
 _MOST_BYTES: Final = 512 << 20
+# The name and the folder of a model.
+_ORDER_BYTES: Final = 1 << 16
 
 
 class BodyMemory:
@@ -77,32 +79,43 @@ def check_headers(request: Request, max_payload: int) -> None:
         raise too_large(max_payload)
 
 
-async def read_body(request: Request, max_payload: int, seconds: float, memory: BodyMemory) -> bytes:
-    """Read a body whose bytes `memory` then counts as held; raises RefusedError, and ClientDisconnect."""
+async def read_image(request: Request, max_payload: int, seconds: float, memory: BodyMemory) -> bytes:
+    """Read an image's body, whose bytes `memory` then counts as held; raises RefusedError and ClientDisconnect."""
+    body = await _read_body(request, max_payload, seconds, memory, too_large(max_payload))
+    other = next((what for begin, what in _OTHERS.items() if body.startswith(begin)), None)
+    if body and other is None:
+        return body
+    memory.give_back(len(body))
+    if not body:
+        raise RefusedError(400, f"the request has no body: {_SEND}")
+    raise RefusedError(415, f"the request's body is {other}, which is no image: {_SEND}")
+
+
+async def read_order(request: Request, seconds: float) -> bytes:
+    """Read the body of a request that loads a model; raises RefusedError and ClientDisconnect."""
+    refusal = RefusedError(413, f"the request's body has more than {_ORDER_BYTES >> 10} kB: name one model")
+    return await _read_body(request, _ORDER_BYTES, seconds, BodyMemory(_ORDER_BYTES), refusal)
+
+
+async def _read_body(request: Request, most: int, seconds: float, memory: BodyMemory, too_large: RefusedError) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 # Before it is kept; what Content-Length says need not be true, and chunked bodies have none.
-                if size + len(chunk) > max_payload:
-                    raise too_large(max_payload)
+                if size + len(chunk) > most:
+                    raise too_large
                 memory.take(len(chunk))
                 size += len(chunk)
                 chunks.append(chunk)
-        body = b"".join(chunks)
-        if not body:
-            raise RefusedError(400, f"the request has no body: {_SEND}")
-        for begin, what in _OTHERS.items():
-            if body.startswith(begin):
-                raise RefusedError(415, f"the request's body is {what}, which is no image: {_SEND}")
     except TimeoutError:
         memory.give_back(size)
         raise RefusedError(408, f"the request's body did not come within {seconds:g} seconds") from None
     except BaseException:
         memory.give_back(size)
         raise
-    return body
+    return b"".join(chunks)
 
 
 async def discard_body(request: Request, seconds: float) -> None:

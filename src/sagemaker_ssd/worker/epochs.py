@@ -23,6 +23,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import model_state
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.progress import images_line, phase, progress_lines
 from sagemaker_ssd.scoring.average_precision import Scores
 from sagemaker_ssd.scoring.detector import Detector
@@ -38,7 +39,6 @@ from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
 from sagemaker_ssd.worker.build_trainer import build_trainer, training_precision
 from sagemaker_ssd.worker.inputs import CheckedChannels
-from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
 from sagemaker_ssd.worker.progress_page import ProgressPage
 from sagemaker_ssd.worker.stopping import SigtermListener

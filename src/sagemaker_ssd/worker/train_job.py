@@ -13,6 +13,7 @@ from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_c
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.progress import phase
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
@@ -28,7 +29,6 @@ from sagemaker_ssd.worker.inputs import (
     warn_of_differing_names,
     warn_of_unlearnable_classes,
 )
-from sagemaker_ssd.worker.memory import trim_malloc
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
 from sagemaker_ssd.worker.progress_page import ProgressPage
 from sagemaker_ssd.worker.stopping import SigtermListener

@@ -1,0 +1,105 @@
+"""The models of a multi-model endpoint: which are loaded, by the names that the platform gives them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from sagemaker_ssd.errors import shown
+from sagemaker_ssd.serving.detection import Detection, Model, RefusedError
+
+# Of one page of the list, as in multi-model-server.
+LARGEST_PAGE: Final = 100
+# The platform's are hashes.
+_LONGEST_NAME: Final = 1024
+_FORM: Final = 'send JSON such as {"model_name": "my-model", "url": "/opt/ml/models/my-model/model"}'
+
+
+class Models:
+    """Loads, unloads and lists models; what `detection` holds follows.
+
+    base: the folder in which all folders of models must be; the request names them.
+    """
+
+    def __init__(self, detection: Detection, base: Path) -> None:
+        self._detection, self._base = detection, base
+        self._models: dict[str, Model] = {}
+        self._loading: set[str] = set()
+
+    def get(self, name: str) -> Model:
+        """Return a model that is loaded; raises RefusedError with 404 where there is none."""
+        model = self._models.get(name)
+        if model is None or model.lost:
+            raise RefusedError(404, f"the model {shown(name)} is not loaded: load it by POST /models")
+        return model
+
+    async def load(self, request: bytes) -> Model:
+        """Load the model that the body of a request names; raises RefusedError.
+
+        With 400 for another body and for a model that cannot be loaded, 409 where it is loaded or on the way, 507 where
+        the memory does not suffice. Then the platform unloads others and asks again: which of them are needed least,
+        it knows and the container does not, and it would believe to be loaded what the container unloads by itself.
+        """
+        name, folder = self._read(request)
+        former = self._models.get(name)
+        if name in self._loading:
+            raise RefusedError(409, f"the model {shown(name)} is being loaded already")
+        if former is not None and not former.lost:
+            raise RefusedError(409, f"the model {shown(name)} is loaded already: unload it by DELETE /models/... first")
+        self._loading.add(name)
+        try:
+            if former is not None:
+                # One process could not load it again; others may hold it.
+                await self._detection.unload(self._models.pop(name))
+            model = Model(name, folder)
+            await self._detection.load(model)
+            self._models[name] = model
+        finally:
+            self._loading.discard(name)
+        return model
+
+    async def unload(self, name: str) -> Model:
+        """Unload a model after its images that are there already; raises RefusedError with 404 where there is none."""
+        model = self._models.pop(self.get(name).name)
+        await self._detection.unload(model)
+        return model
+
+    def page(self, token: str, limit: str) -> tuple[list[Model], str | None]:
+        """Return models in the order in which they were loaded, and the next page's token where there are more.
+
+        token: "" for the first page. limit: the most of one page, "" for LARGEST_PAGE. Raises RefusedError.
+        """
+        begin = _number("next_page_token", token, 0, 0)
+        end = begin + min(_number("limit", limit, 1, LARGEST_PAGE), LARGEST_PAGE)
+        models = [model for model in self._models.values() if not model.lost]
+        return models[begin:end], str(end) if end < len(models) else None
+
+    def _read(self, request: bytes) -> tuple[str, Path]:
+        """Read name and folder; raises RefusedError."""
+        try:
+            content = json.loads(request)
+        except (ValueError, RecursionError):
+            raise RefusedError(400, f"the request's body is no JSON: {_FORM}") from None
+        name, url = (content.get(key) if isinstance(content, dict) else None for key in ("model_name", "url"))
+        if not isinstance(name, str) or not isinstance(url, str):
+            raise RefusedError(400, f"the request's body names no model and no folder: {_FORM}")
+        # What no path of a request can name: clients resolve the dots, and line breaks would split the log.
+        if not name.isprintable() or "/" in name or name in ("", ".", "..") or len(name) > _LONGEST_NAME:
+            raise RefusedError(
+                400,
+                f"model_name is {shown(name)}; it must be a part of a path, with up to {_LONGEST_NAME:,} characters "
+                "that can be printed, and without a slash",
+            )
+        # By the words alone: what the platform has linked in there is its own.
+        folder = Path(os.path.normpath(url)) if url.isprintable() else Path()
+        if not folder.is_relative_to(self._base) or folder == self._base:
+            raise RefusedError(400, f"url is {shown(url)}; it must be the path of a folder below {self._base}")
+        return name, folder
+
+
+def _number(parameter: str, text: str, least: int, default: int) -> int:
+    if not text:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= least:
+        return int(text)
+    raise RefusedError(400, f"{parameter} is {shown(text)}; it must be a whole number from {least} on")
