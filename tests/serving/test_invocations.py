@@ -238,6 +238,19 @@ def test_a_connection_goes_on_after_a_refused_body(server: ModelServer, jpeg: by
     connection.close()
 
 
+def test_answers_on_a_connection_that_stays_open_are_not_held_back(server: ModelServer):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    seconds = []
+    for _ in range(41):
+        begin = time.monotonic()
+        connection.request("POST", "/invocations", b"no image")
+        assert connection.getresponse().read()
+        seconds.append(time.monotonic() - begin)
+    connection.close()
+    # A delayed acknowledgement takes 40 ms, and Linux does not delay the first ones of a connection.
+    assert sorted(seconds)[20] < 0.03
+
+
 def test_a_chunked_body_is_taken(server: ModelServer, jpeg: bytes, predicted: dict[str, list[list[float]]]):
     parts = (jpeg[begin : begin + 1000] for begin in range(0, len(jpeg), 1000))
     answer = server.invoke(parts)
