@@ -93,7 +93,8 @@ class Gunicorn:
         self.process.wait(60)
 
 
-SERVERS: dict[str, Callable[[Path], ModelServer | Gunicorn]] = {"this server": ModelServer, "gunicorn, Flask": Gunicorn}
+OURS = "this server"
+SERVERS: dict[str, Callable[[Path], ModelServer | Gunicorn]] = {OURS: ModelServer, "gunicorn, Flask": Gunicorn}
 
 
 def until_ready(server: ModelServer | Gunicorn, begin: float) -> float:
@@ -134,19 +135,27 @@ def memory(process: int) -> tuple[float, float]:
 
 @dataclass
 class Figures:
-    """Of one server with so many clients: each round's images a second and core seconds an image, all answers'."""
+    """Of one server with so many clients: of each round images a second and core seconds an image; all answers.
+
+    of_parents: of these core seconds those of the server's first process alone.
+    """
 
     rates: list[float] = field(default_factory=list)
     of_cores: list[float] = field(default_factory=list)
+    of_parents: list[float] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
 
     def measure(self, server: ModelServer | Gunicorn, bodies: Sequence[bytes], clients: int, images: int) -> None:
-        before = core_seconds(server.process.pid)
+        parent = server.process.pid
+        (child,) = descendants(parent)
+        before, of_child = core_seconds(parent), core_seconds(child)
         load = send_load(server.port, bodies, clients, images)
         if set(load.statuses) != {200}:
             raise SystemExit(f"{clients} clients were answered {dict(load.statuses)}")
         self.rates.append(load.rate)
-        self.of_cores.append((core_seconds(server.process.pid) - before) / images)
+        in_all = core_seconds(parent) - before
+        self.of_cores.append(in_all / images)
+        self.of_parents.append((in_all - core_seconds(child) + of_child) / images)
         self.answers.extend(load.answers)
 
 
@@ -164,9 +173,6 @@ def measure(base: Path, network: str, rounds: int, images: int) -> None:
         for server in servers.values():
             until_ready(server, time.monotonic())
             send_load(server.port, bodies, 16, 32)
-        (child,) = ours.children()
-        # The server's processes, and of these the child.
-        used = {process: core_seconds(process) for process in (ours.process.pid, child)}
         plain.start()
         try:
             for _ in range(rounds):
@@ -194,9 +200,10 @@ def measure(base: Path, network: str, rounds: int, images: int) -> None:
                 f"| {statistics.median(found.of_cores):.3f} "
                 f"| {statistics.median(found.answers):.3f} | {percentile_95(found.answers):.3f} |"
             )
-        both, of_child = (core_seconds(process) - begin for process, begin in used.items())
-        print(f"\nOf this server's core seconds {1 - of_child / both:.2%} are the front's.")
+        of_fronts = [seconds for (name, _), found in figures.items() if name == OURS for seconds in found.of_parents]
+        print(f"\nThe front's own core seconds: {1000 * statistics.median(of_fronts):.1f} ms an image.")
         print("\n| process | MB | at the peak |\n|---|---|---|")
+        (child,) = descendants(ours.process.pid)
         (worker,) = descendants(flask.process.pid)
         for name, process in (
             ("this server's front", ours.process.pid),
