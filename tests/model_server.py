@@ -224,13 +224,17 @@ def shed_what_would_take_too_long(server: ModelServer, jpeg: bytes, paths: Seque
             response.begin()
             assert response.status == 503
             assert int(response.headers["retry-after"]) >= 1
-            assert json.loads(response.read())["error"].startswith("too many requests: ")
+            sentence = json.loads(response.read())["error"]
+            assert sentence.startswith("too many requests: ")
+            # However slow the machine is.
+            expected = re.search(r"would take about (\d+) seconds", sentence)
+            assert expected is not None
+            assert int(expected[1]) >= 60
         assert server.ping().seconds < PING_SECONDS
     finally:
         for client in clients:
             client.close()
         os.kill(child, signal.SIGCONT)
-    assert len(clients) > 20
     # It has forgotten all but those that were with the process.
     for path in paths:
         answer = server.request("POST", path, jpeg)

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import queue
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from sagemaker_ssd.errors import (
 )
 from sagemaker_ssd.hosting.front_socket import FrontSocket
 from sagemaker_ssd.memory import trim_malloc
-from sagemaker_ssd.processes.parent_death import end_with_supervisor
+from sagemaker_ssd.processes.child_end import end_with_supervisor, leave
 from sagemaker_ssd.scoring.command import prepare_detection
 
 if TYPE_CHECKING:
@@ -275,11 +274,7 @@ def main() -> None:
         if failure is not error or isinstance(failure, ProgramError):
             _log.exception("detection failed")
         front.send({"report": {"exit_code": failure.exit_code, "sentence": failure.sentence}})
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.
-        os._exit(failure.exit_code)
+        leave(failure.exit_code)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import IO, Final
+
+from sagemaker_ssd.processes.watchdog import Watchdog
 
 _TAIL_BYTES: Final = 16_384
 # A process in uninterruptible sleep is not gone at once when it is killed.
@@ -17,21 +20,29 @@ _KILL_SECONDS: Final = 8.0
 class ChildProcess:
     """Runs `python -m MODULE --supervisor PID ARGUMENTS` in a session of its own; start it from the main thread.
 
-    PID is this process's, so that the child can end with it. pass_fds: file descriptors that the child inherits.
+    PID is this process's, so that the child can end with it. channel: the child's end of one; it inherits it, and
+    `--channel` has its number.
 
     Its stderr is passed on as it comes and its end is kept, because a C++ abort writes its reason there.
     """
 
     def __init__(
-        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], *, pass_fds: Sequence[int] = ()
+        self,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        channel: socket.socket | None = None,
     ) -> None:
+        descriptors = [] if channel is None else [channel.fileno()]
+        channels = [f"--channel={descriptor}" for descriptor in descriptors]
         self._process = subprocess.Popen(
             # -P: a file `json.py` where the job is started must not be taken for Python's own.
-            [sys.executable, "-P", "-m", module, "--supervisor", str(os.getpid()), *arguments],
+            [sys.executable, "-P", "-m", module, "--supervisor", str(os.getpid()), *channels, *arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=tuple(pass_fds),
+            pass_fds=descriptors,
             # Ctrl-C on a terminal reaches the supervisor alone, which then stops its children.
             start_new_session=True,
         )
@@ -88,6 +99,26 @@ class ChildProcess:
     def stderr_tail(self) -> str:
         """The last lines that the process wrote to stderr."""
         return self._tail.decode(errors="replace")
+
+
+class ConnectedProcess(ChildProcess):
+    """A child process with a socket to this one, over which it says what it does, and at last why it ended.
+
+    channel: this process's end, its owner's to close. report: {"exit_code", "sentence"}, None until the child has said
+    it. watchdog: for how long it may be quiet.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.channel, theirs = socket.socketpair()
+        try:
+            super().__init__(module, arguments, environment, channel=theirs)
+        except BaseException:
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
+        self.report: Mapping[str, object] | None = None
+        self.watchdog = Watchdog()
 
 
 def reap_orphans(ours: Collection[int]) -> None:

@@ -1,13 +1,11 @@
 """A child process that detects: its socket, what it says of its end, and whether it hangs."""
 
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sagemaker_ssd.errors import JobError, PlatformError, internal_error
-from sagemaker_ssd.processes.child_process import ChildProcess
+from sagemaker_ssd.processes.child_process import ConnectedProcess
 from sagemaker_ssd.processes.exit_reason import exit_failure
-from sagemaker_ssd.processes.watchdog import Watchdog
 
 _MODULE: Final = "sagemaker_ssd.hosting"
 # Seconds without any use of the processor, the disk or the network. A slow machine uses them all the time: a busy
@@ -16,27 +14,15 @@ _QUIET_SECONDS: Final = 60.0
 _NAME: Final = "the detection process"
 
 
-class DetectorProcess(ChildProcess):
+class DetectorProcess(ConnectedProcess):
     """Runs `python -m sagemaker_ssd.hosting`; `channel` is this process's end of the socket, and its owner's to close.
 
     What goes over the socket is told in hosting/front_socket.py.
     """
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            super().__init__(
-                _MODULE, ["--channel", str(theirs.fileno()), *arguments], environment, pass_fds=(theirs.fileno(),)
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.channel = ours
-        self.report: Mapping[str, object] | None = None
+        super().__init__(_MODULE, arguments, environment)
         self.expired: str | None = None
-        self.watchdog = Watchdog()
         self.expect("its start")
 
     def expect(self, activity: str) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -18,10 +17,10 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.coordination.link import GatherCallback
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, unexpected_error
-from sagemaker_ssd.processes.child_process import ChildProcess, reap_orphans
+from sagemaker_ssd.processes.child_process import ChildProcess, ConnectedProcess, reap_orphans
 from sagemaker_ssd.processes.exit_reason import exit_failure
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
-from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
+from sagemaker_ssd.processes.watchdog import resource_usage
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment, role_failure
 
@@ -157,7 +156,7 @@ class HostProcesses:
         self._kill_servers()
 
 
-class WorkerProcess(ChildProcess):
+class WorkerProcess(ConnectedProcess):
     """Runs `python -m sagemaker_ssd.worker`, which writes JSON lines to its end of a socket.
 
     {"report": {"exit_code", "sentence"}} says how it ended: `report`, None when it had no chance to say.
@@ -168,22 +167,14 @@ class WorkerProcess(ChildProcess):
     """
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], all_gather: AllGather) -> None:
-        ours, theirs = socket.socketpair()
-        channel = ["--channel", str(theirs.fileno())]
-        try:
-            super().__init__(_WORKER, [*channel, *arguments], environment, pass_fds=(theirs.fileno(),))
-        finally:
-            theirs.close()
-        self.report: dict[str, object] | None = None
-        self.watchdog = Watchdog()
-        self._all_gather = all_gather
-        self._channel, self._writing = ours, threading.Lock()
+        super().__init__(_WORKER, arguments, environment)
+        self._all_gather, self._writing = all_gather, threading.Lock()
         reader = threading.Thread(target=self._read_channel, daemon=True)
         self._readers.append(reader)
         reader.start()
 
     def _read_channel(self) -> None:
-        with self._channel, self._channel.makefile("rb") as lines:
+        with self.channel, self.channel.makefile("rb") as lines:
             for line in lines:
                 # A process that is killed can leave half a line.
                 with contextlib.suppress(json.JSONDecodeError):
@@ -212,7 +203,7 @@ class WorkerProcess(ChildProcess):
         line = json.dumps({"gathered": name, "values": values}).encode() + b"\n"
         # The worker may have ended meanwhile.
         with self._writing, contextlib.suppress(OSError):
-            self._channel.sendall(line)
+            self.channel.sendall(line)
 
 
 def _worker_arguments(job: Job, scratch: Path, gpus: int, patience: float) -> list[str]:

@@ -1,10 +1,8 @@
 """The worker process: runs the training and reports to the supervisor how it ended."""
 
 import argparse
-import contextlib
 import logging
 import os
-import sys
 from pathlib import Path
 
 from sagemaker_ssd import amx, logs
@@ -12,7 +10,7 @@ from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.environment import stop_budget
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
-from sagemaker_ssd.processes.parent_death import end_with_supervisor
+from sagemaker_ssd.processes.child_end import end_with_supervisor, leave
 from sagemaker_ssd.worker.failures import explain
 from sagemaker_ssd.worker.stopping import SigtermListener
 
@@ -72,12 +70,7 @@ def main() -> None:
     error = _run(arguments, supervisor, sigterm)
     exit_code, sentence = (error.exit_code, error.sentence) if error else (0, "")
     supervisor.report(exit_code, sentence)
-    for stream in (sys.stdout, sys.stderr):
-        # Nobody may read it any more.
-        with contextlib.suppress(OSError):
-            stream.flush()
-    # Not through the interpreter's end: after a failure MXNet can hang or crash while it is unloaded.
-    os._exit(exit_code)
+    leave(exit_code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sagemaker_ssd.processes.parent_death import end_with_supervisor
+from sagemaker_ssd.processes.child_end import end_with_supervisor
 
 
 def main() -> None:
