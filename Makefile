@@ -1,6 +1,6 @@
 # The commands of the project. `make setup` first, or let the others call it.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-check-gpu test-accuracy test-weights test-sdk test-faults bench bench-accuracy bench-torchvision
+.PHONY: help setup train test lint format lock clean image image-gpu test-long test-container test-image-gpu test-gpu test-check-gpu test-accuracy test-weights test-sdk test-serving test-faults bench bench-accuracy bench-torchvision
 
 # Python 3.11 is the last one that MXNet 1.9.1 runs on. With -P, and PYTHONSAFEPATH=1 where it may be an older one, a file
 # `json.py` in this folder is not taken for Python's own.
@@ -45,7 +45,8 @@ help:
 	@echo "make test-check-gpu   run that program on two CPU devices; make test-accuracy: make bench-accuracy on a few images"
 	@echo "make test-gpu   try this machine's NVIDIA GPUs with sagemaker-ssd:gpu, in ten minutes"
 	@echo "make test-faults   kill jobs and hosts at every stage; they must go on, or end and say why"
-	@echo "make test-sdk   train with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
+	@echo "make test-sdk   train and host with sagemaker-ssd:cpu in the local mode of SageMaker's SDK, versions 2 and 3"
+	@echo "make test-serving   load and good and bad requests on a server, for twenty minutes; SOAK=\"--minutes 2\": for two"
 	@echo "make bench   speed and memory beside mx.mod.Module, GluonCV and PyTorch"
 	@echo "make bench-accuracy DATA=folder   mAP by epoch beside the original recipe and GluonCV"
 	@echo "make clean   remove the environment and what make train left"
@@ -92,6 +93,10 @@ test-accuracy: setup
 test-weights: setup .venv-torchvision/.complete
 	$(VENV)/bin/python -P -m pytest tests/torchvision_weights
 
+# SOAK: options of the program, such as --minutes 2.
+test-serving: setup
+	$(VENV)/bin/python tests/soak/serving_soak.py $(SOAK)
+
 # Takes more than an hour on two cores.
 test-faults: setup image
 	$(VENV)/bin/python tests/faults/resume_every_epoch.py
@@ -100,8 +105,8 @@ test-faults: setup image
 	$(VENV)/bin/python tests/faults/host_faults.py
 	$(VENV)/bin/python tests/faults/container_faults.py
 
-# Takes about an hour on two cores that do nothing else; PyTorch has an environment of its own.
-bench: setup .venv-torch/.complete
+# Takes about an hour on two cores that do nothing else; PyTorch and gunicorn have environments of their own.
+bench: setup .venv-torch/.complete .venv-gunicorn/.complete
 	$(VENV)/bin/python tests/benchmarks/machine_peak.py
 	$(VENV)/bin/python tests/benchmarks/training_step.py
 	$(VENV)/bin/python tests/benchmarks/operator_profile.py
@@ -114,6 +119,8 @@ bench: setup .venv-torch/.complete
 	$(VENV)/bin/python tests/benchmarks/epoch_speed.py
 	$(VENV)/bin/python tests/benchmarks/whole_job.py
 	$(VENV)/bin/python tests/benchmarks/report_cost.py
+	$(VENV)/bin/python tests/benchmarks/serving_speed.py
+	$(VENV)/bin/python tests/benchmarks/serving_speed.py --network vgg-16 --rounds 3
 	$(VENV)/bin/python tests/benchmarks/several_models.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py
 	$(VENV)/bin/python tests/benchmarks/host_overhead.py --rate 2gbit --rounds 2
@@ -139,6 +146,13 @@ bench-torchvision: setup .venv-torchvision/.complete
 	rm -rf .venv-torch
 	PYTHONSAFEPATH=1 "$(PYTHON)" -m venv .venv-torch
 	.venv-torch/bin/pip install -q --disable-pip-version-check torch==2.13.0 "numpy<2"
+	touch $@
+
+# Its packages are used with those of $(VENV), which the detector needs.
+.venv-gunicorn/.complete: tests/benchmarks/requirements-gunicorn.lock
+	rm -rf .venv-gunicorn
+	PYTHONSAFEPATH=1 "$(PYTHON)" -m venv .venv-gunicorn
+	.venv-gunicorn/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
 image:
@@ -181,8 +195,9 @@ lock:
 	.venv-lock/bin/$(LOCK) pyproject.toml --extra cpu --extra dev -c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	printf 'sagemaker[local]<3\n' | .venv-lock/bin/$(LOCK) - -o tests/sdk/requirements-v2.lock
 	printf 'sagemaker-train\n' | .venv-lock/bin/$(LOCK) - -o tests/sdk/requirements-v3.lock
+	printf 'flask\ngunicorn\n' | .venv-lock/bin/$(LOCK) - -o tests/benchmarks/requirements-gunicorn.lock
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 .venv-torch .venv-torchvision $(JOB) local_test/opt_ml_cluster
+	rm -rf $(VENV) .venv-sdk2 .venv-sdk3 .venv-torch .venv-torchvision .venv-gunicorn $(JOB) local_test/opt_ml_cluster
 

@@ -1,6 +1,12 @@
-"""local_test/train_local.sh and train_cluster.sh, as a person runs them."""
+"""local_test/train_local.sh, serve_local.sh and train_cluster.sh, as a person runs them."""
 
+import json
+import os
+import socket
 import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +40,58 @@ def test_train_local_trains_on_what_the_folder_holds(make_job: Callable[..., Pat
     ended = script("train_local.sh", IMAGE, base.parent)
     assert ended.returncode == 0, ended.stdout
     assert files(base / "model") == MODEL
+
+
+def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """Ask on loopback; status 0 where nobody answers yet."""
+    try:
+        with urllib.request.urlopen(f"http://localhost:{port}{path}", body, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+def test_serve_local_hosts_what_train_local_has_trained(make_job: Callable[..., Path]):
+    base = make_job(epochs="1")
+    assert script("train_local.sh", IMAGE, base.parent).returncode == 0
+    picture = next((base / "input" / "data" / "validation").glob("*.jpg")).read_bytes()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serving = subprocess.Popen(
+        [ROOT / "local_test" / "serve_local.sh", IMAGE, base.parent],
+        env={**os.environ, "PORT": str(port), "DOCKER_OPTIONS": "--env SAGEMAKER_SSD_SCORE=1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while ask(port, "/ping") != (200, b""):
+            assert serving.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        # No score reaches 1: the option has come to the container.
+        assert ask(port, "/invocations", picture) == (200, b'{"prediction": []}')
+        status, body = ask(port, "/invocations", b"no image")
+        assert (status, json.loads(body)) == (400, {"error": "the request's body: damaged or not an image"})
+    finally:
+        # What a person's Ctrl-C and a service manager send; docker hands it on.
+        serving.terminate()
+        log, _ = serving.communicate(timeout=60)
+    assert serving.returncode == 0, log
+    assert log.splitlines()[-1].endswith("Stopped")
+
+
+def test_serve_local_without_a_model_says_so(tmp_path: Path):
+    ended = script("serve_local.sh", IMAGE, tmp_path)
+    assert ended.returncode == 1
+    assert ended.stdout.endswith(
+        "/opt_ml/model: there is no model; train one with train_local.sh, or unpack a model.tar.gz there\n"
+    )
 
 
 def test_train_local_draws_what_is_not_there_and_hands_on_the_exit_code(tmp_path: Path):
@@ -78,7 +136,8 @@ def test_a_cluster_of_three_shows_every_hosts_failure(make_job: Callable[..., Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("train_local.sh", ()), ("train_cluster.sh", ("two", IMAGE)), ("train_cluster.sh", (2,))]
+    ("name", "arguments"),
+    [("train_local.sh", ()), ("serve_local.sh", ()), ("train_cluster.sh", ("two", IMAGE)), ("train_cluster.sh", (2,))],
 )
 def test_a_wrong_call_shows_the_usage(name: str, arguments: tuple[object, ...]):
     ended = script(name, *arguments)

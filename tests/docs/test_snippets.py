@@ -1,12 +1,15 @@
 """The snippets marked `<!-- runnable -->` run as they stand, in a folder that looks like a person's checkout."""
 
+import contextlib
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +37,24 @@ def run(snippet: Snippet, folder: Path) -> str:
     command = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[snippet.language]
     # The source of this checkout, whichever one .venv was made for.
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*command, snippet.text],
         cwd=folder,
         env=surroundings,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=280,
+        start_new_session=True,
     )
-    assert done.returncode == 0, f"{snippet.page}: {snippet.text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
+    try:
+        printed, errors = process.communicate(timeout=280)
+    finally:
+        # A server that a snippet started and, having failed, did not end.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, f"{snippet.page}: {snippet.text}\n{printed[-3000:]}\n{errors[-3000:]}"
+    return printed
 
 
 def annotations(channel: Path) -> Iterator[dict[str, Any]]:
@@ -96,7 +106,8 @@ def write_coco(folder: Path, data: Path) -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder with the program and a person's data; the hyperparameters are the snippet's own."""
     folder = tmp_path_factory.mktemp("checkout")
-    (folder / "train").symlink_to(ROOT / "train")
+    for program in ("train", "serve"):
+        (folder / program).symlink_to(ROOT / program)
     (folder / ".venv").symlink_to(Path(sys.prefix))
     data = folder / "my_job" / "input" / "data"
     data.parent.mkdir(parents=True)
@@ -122,6 +133,7 @@ def test_the_snippets_that_are_run():
     assert [(snippet.page, snippet.language) for snippet in SNIPPETS] == [
         ("README.md", "sh"),
         ("data.md", "sh"),
+        ("hosting.md", "sh"),
         ("starting-weights.md", "sh"),
         ("use-the-model.md", "sh"),
         ("use-the-model.md", "sh"),
@@ -176,3 +188,20 @@ def test_the_trained_model_is_used(snippet: Snippet, trained: Path):
     elif "evaluate" in snippet.text:
         made = {path.name for path in (trained / "evaluation").iterdir()}
         assert made == {"evaluation.json", "report.html", "ground_truth.json", "detections.json"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("snippet", [snippet for snippet in SNIPPETS if snippet.page == "hosting.md"], ids=["serve"])
+def test_the_trained_model_is_hosted(snippet: Snippet, trained: Path):
+    # As it stands but for the port, which something else may use here.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    assert snippet.text.count("8080") == 4
+    printed = run(replace(snippet, text=snippet.text.replace("8080", port)), trained)
+    # One behind the other, as curl prints them.
+    rows, end = json.JSONDecoder().raw_decode(printed)
+    notes = json.loads(printed[end:])
+    assert (rows.keys(), notes.keys()) == ({"prediction"}, {"image_size", "annotations"})
+    assert [note["score"] for note in notes["annotations"]] == [row[1] for row in rows["prediction"]]
+    assert (trained / "serve.log").read_text().splitlines()[-1].endswith("Stopped")

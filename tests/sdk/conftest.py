@@ -1,19 +1,13 @@
 """Fixtures for the local mode of SageMaker's two SDKs, with the CPU image."""
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sdk_runner import HERE, HYPERPARAMETERS, ROOT, Ended, LocalMode, docker, engine_fault, make_environment
+from sdk_runner import LocalMode, engine_fault, local_mode
 
 IMAGE = os.environ.get("IMAGE", "sagemaker-ssd:cpu")
-CONTENT_TYPES = {"images": "image/jpeg", "recordio": "application/x-recordio"}
-# Both SDKs join their containers to this network and leave it behind.
-NETWORK = "sagemaker-local"
 
 
 def pytest_sessionstart() -> None:
@@ -28,21 +22,14 @@ def image() -> str:
 
 
 @pytest.fixture
-def train(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Ended]]:
-    """Train with the SDK of the module's SDK_VERSION: train("recordio", epochs=2). All traces are removed after it."""
-    version = request.module.SDK_VERSION
-    mode = LocalMode(make_environment(version), HERE / f"train_with_v{version}.py", IMAGE, tmp_path)
-    networks = docker("network", "ls", "--format", "{{.Name}}").split()
+def mode(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalMode]:
+    """Local mode of the module's SDK_VERSION."""
+    with local_mode(request.module.SDK_VERSION, IMAGE, tmp_path) as mode:
+        yield mode
 
-    def run(content: str = "images", hosts: int = 1, **hyperparameters: object) -> Ended:
-        script = ROOT / "local_test" / "draw_sample.py"
-        drawing = [sys.executable, script, tmp_path / "job", "--train", "4", "--validation", "2", "--content", content]
-        subprocess.run(drawing, check=True, capture_output=True, timeout=60)
-        data = tmp_path / "job" / "input" / "data"
-        return mode.train(data, CONTENT_TYPES[content], json.dumps(HYPERPARAMETERS | hyperparameters), hosts)
 
-    yield run
-    mode.clean_up()
-    if NETWORK not in networks:
-        # Never made when the job did not come so far.
-        subprocess.run(["docker", "network", "rm", NETWORK], capture_output=True, check=False)
+@pytest.fixture(scope="module")
+def shared_mode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMode]:
+    """The same, for all tests of a module."""
+    with local_mode(request.module.SDK_VERSION, IMAGE, tmp_path_factory.mktemp("shared")) as mode:
+        yield mode

@@ -1,19 +1,27 @@
 """The two SDKs in environments of their own, and the traces of their local mode on the Docker engine."""
 
+import contextlib
 import hashlib
+import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-DEADLINE_SECONDS = 300
+DEADLINE_SECONDS = 600
+CONTENT_TYPES = {"images": "image/jpeg", "recordio": "application/x-recordio"}
+# Both SDKs join their containers to this network and leave it behind.
+NETWORK = "sagemaker-local"
 MODEL = {"model_algo_1-symbol.json", "model_algo_1-0000.params", "hyperparams.json"}
 # Python values, as in a notebook; two steps of one epoch.
 HYPERPARAMETERS = {
@@ -91,23 +99,50 @@ class Ended:
     results: Path
 
 
+def documented(version: int, replaced: Mapping[str, str]) -> list[str]:
+    """Return the snippets of docs/hosting.md that are marked for an SDK, with addresses of S3 and types replaced."""
+    page = (ROOT / "docs" / "hosting.md").read_text()
+    marked = rf"^<!-- local mode, version {version} -->\n```python\n(.*?)^```$"
+    snippets = re.findall(marked, page, re.MULTILINE | re.DOTALL)
+    for old, new in replaced.items():
+        assert any(old in snippet for snippet in snippets), old
+        snippets = [snippet.replace(old, new) for snippet in snippets]
+    assert not any("s3://" in snippet or "ml." in snippet for snippet in snippets)
+    return snippets
+
+
 @dataclass(frozen=True)
 class LocalMode:
     """Runs jobs of `image` with one SDK; everything that it leaves is below `folder`, or on the engine."""
 
-    python: Path
-    driver: Path
+    version: int
     image: str
     folder: Path
 
-    def train(self, data: Path, content_type: str, hyperparameters: str, hosts: int) -> Ended:
-        """Run the driver to its end, or kill it with all that it started."""
-        # SDK v3 names its containers after this folder.
+    def results(self) -> Path:
+        """Make a folder for the results of a job; SDK v3 names its containers after it."""
         results = self.folder / f"sagemaker-ssd-test-{uuid.uuid4().hex[:12]}"
         results.mkdir()
-        arguments = [self.image, data, content_type, results, hyperparameters, str(hosts)]
+        return results
+
+    def job(self, results: Path, content: str = "images", **hyperparameters: object) -> list[object]:
+        """Draw a data set of two steps an epoch; return the arguments of a program that trains on it."""
+        script = ROOT / "local_test" / "draw_sample.py"
+        size = ["--train", "4", "--validation", "2", "--content", content]
+        drawing = [sys.executable, script, self.folder / "job", *size]
+        subprocess.run(drawing, check=True, capture_output=True, timeout=60)
+        chosen = json.dumps(HYPERPARAMETERS | hyperparameters)
+        return [self.image, self.folder / "job" / "input" / "data", CONTENT_TYPES[content], results, chosen]
+
+    def train(self, content: str = "images", hosts: int = 1, **hyperparameters: object) -> Ended:
+        """Train on a drawn data set."""
+        results = self.results()
+        return self.run("train", results, *self.job(results, content, **hyperparameters), hosts)
+
+    def run(self, task: str, results: Path, *arguments: object) -> Ended:
+        """Run the SDK's program for a task to its end, or kill it with all that it started."""
         child = subprocess.Popen(
-            [self.python, self.driver, *arguments],
+            [make_environment(self.version), HERE / f"{task}_with_v{self.version}.py", *map(str, arguments)],
             env=self.environment(),
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -128,6 +163,12 @@ class LocalMode:
         """Return the variables that a driver sees: a region and keys of no account, nothing of the person's own."""
         config = self.folder / "sagemaker.yaml"
         config.write_text(NO_TELEMETRY)
+        # Of the local mode, below HOME. A port of its own, where that of a person's endpoint may be in use.
+        local = self.folder / ".sagemaker" / "config.yaml"
+        local.parent.mkdir(exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            local.write_text(f"local: {{serving_port: {free.getsockname()[1]}}}\n")
         scratch = self.folder / "tmp"
         scratch.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("DOCKER_")}
@@ -144,17 +185,15 @@ class LocalMode:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def containers(self) -> list[str]:
-        """Return the containers of every compose file below the folder."""
-        found = []
-        for file in self.folder.rglob("docker-compose.yaml"):
-            label = f"label=com.docker.compose.project.working_dir={file.parent}"
-            found += docker("ps", "--all", "--quiet", "--filter", label).split()
-        return found
+    def containers(self, *options: str) -> list[str]:
+        """Return the containers of this folder's compose files, which the SDK deletes before them; options of ps."""
+        of = '{{.ID}} {{.Label "com.docker.compose.project.working_dir"}}'
+        listed = [line.partition(" ") for line in docker("ps", *options, "--format", of).splitlines()]
+        return [container for container, _, folder in listed if folder and Path(folder).is_relative_to(self.folder)]
 
     def clean_up(self) -> None:
         """Remove the containers, and all files, though the containers' root owns some."""
-        containers = self.containers()
+        containers = self.containers("--all")
         if containers:
             docker("rm", "--force", "--volumes", *containers)
         if os.getuid() != 0:
@@ -163,11 +202,32 @@ class LocalMode:
         shutil.rmtree(self.folder)
 
 
+@contextlib.contextmanager
+def local_mode(version: int, image: str, folder: Path) -> Iterator[LocalMode]:
+    """Lend one SDK's local mode, and remove all traces of it, however that ended."""
+    networks = docker("network", "ls", "--format", "{{.Name}}").split()
+    mode = LocalMode(version, image, folder)
+    try:
+        yield mode
+    finally:
+        mode.clean_up()
+        if NETWORK not in networks:
+            # Never made when the job did not come so far, and removed by an SDK that was not interrupted.
+            subprocess.run(["docker", "network", "rm", NETWORK], capture_output=True, check=False)
+
+
 def packed(archive: Path) -> dict[str, bytes]:
     """Return the files in a tar.gz and what they hold."""
     with tarfile.open(archive) as opened:
         files = [member for member in opened if member.isfile()]
         return {member.name: opened.extractfile(member).read() for member in files}
+
+
+def predicted(model: Path, photo: Path) -> list[list[float]]:
+    """Return the rows that `predict` prints, outside of any container."""
+    command = [sys.executable, "-P", "-m", "sagemaker_ssd.predict", model, photo]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(done.stdout)["prediction"]
 
 
 def passed_values(hyperparameters: dict[str, str]) -> dict[str, str]:

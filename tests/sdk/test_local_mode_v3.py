@@ -6,19 +6,18 @@ does not have ("ethwe"), and gives no command, so that the image's entry point a
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sdk_runner import MODEL, PASSED, SECRET, Ended, packed, passed_values
+from sdk_runner import MODEL, PASSED, SECRET, LocalMode, documented, packed, passed_values, predicted
 
 SDK_VERSION = 3
 # The first test makes the environment.
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_train_trains_and_leaves_the_model(train: Callable[..., Ended]):
-    ended = train()
+def test_train_trains_and_leaves_the_model(mode: LocalMode):
+    ended = mode.train()
     assert ended.code == 0, ended.output
     model = packed(ended.results / "compressed_artifacts" / "model.tar.gz")
     assert set(model) == MODEL
@@ -33,8 +32,24 @@ def test_train_trains_and_leaves_the_model(train: Callable[..., Ended]):
     assert SECRET not in ended.output
 
 
-def test_two_hosts_train_together_into_one_model(train: Callable[..., Ended]):
-    ended = train(hosts=2, kv_store="dist_async")
+def test_what_was_trained_is_hosted(mode: LocalMode):
+    trained = mode.train()
+    assert trained.code == 0, trained.output
+    archive = trained.results / "compressed_artifacts" / "model.tar.gz"
+    photo = next((mode.folder / "job" / "input" / "data" / "validation").glob("*.jpg"))
+    (mode.folder / "photo.jpg").write_bytes(photo.read_bytes())
+    written = "file:///home/me/my_job/results/compressed_artifacts/model.tar.gz"
+    (snippet,) = documented(3, {'"sagemaker-ssd:cpu"': f'"{mode.image}"', written: f"file://{archive}"})
+    hosted = mode.run("host", trained.results, trained.results, snippet)
+    assert hosted.code == 0, hosted.output
+    rows = predicted(archive, photo)
+    assert len(rows) > 10
+    assert json.loads((trained.results / "answers.json").read_text()) == rows
+    assert mode.containers() == []
+
+
+def test_two_hosts_train_together_into_one_model(mode: LocalMode):
+    ended = mode.train(hosts=2, kv_store="dist_async")
     assert ended.code == 0, ended.output
     model = packed(ended.results / "compressed_artifacts" / "model.tar.gz")
     assert set(model) == MODEL
@@ -43,8 +58,8 @@ def test_two_hosts_train_together_into_one_model(train: Callable[..., Ended]):
         assert f"host={host}, epoch=0, batch=1 train cross_entropy <loss>=(" in ended.output
 
 
-def test_a_wrong_hyperparameter_makes_train_raise_and_is_said(train: Callable[..., Ended]):
-    ended = train(mini_batch_size=0)
+def test_a_wrong_hyperparameter_makes_train_raise_and_is_said(mode: LocalMode):
+    ended = mode.train(mini_batch_size=0)
     assert ended.code == 1
     assert "RuntimeError: Failed to run: " in ended.output
     failure = (ended.results / "artifacts" / "output" / "failure").read_text()

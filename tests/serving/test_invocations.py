@@ -1,5 +1,6 @@
 """One server, asked everything that leaves it running."""
 
+import base64
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cases.odd_pictures import exif, saved
 from model_server import Answer, ModelServer
@@ -29,6 +31,8 @@ PICTURES = {
     "cmyk.jpg": saved("JPEG", mode="CMYK"),
     "turned.jpg": saved("JPEG", exif=exif(6)),
     "webp.webp": saved("WEBP"),
+    "one.png": saved("PNG", Image.new("RGB", (1, 1), "red")),
+    "tiff.tif": saved("TIFF"),
 }
 
 
@@ -109,10 +113,14 @@ BAD = {
     "no image": (b"no image", {}, 400, "the request's body: damaged or not an image"),
     "cut off": (PICTURES["gray.png"][:-30], {}, 400, "the request's body: damaged or cut off"),
     "html": (b"<!doctype html><p>", {}, 400, "the request's body: an HTML page"),
+    "gif": (saved("GIF", mode="P"), {}, 400, "the request's body: a GIF: save it as JPEG or PNG"),
     "json": (b'{"instances": []}', {"Content_Type": "application/json"}, 415, "Content-Type is 'application/json'"),
     "csv": (b"1,2", {"Content_Type": "text/csv; charset=utf-8"}, 415, "which is no image: send the bytes of one"),
     "npy": (b"\x93NUMPY\x01\x00", {"Content_Type": "application/x-npy"}, 415, "Content-Type is 'application/x-npy'"),
     "npy as bytes": (b"\x93NUMPY\x01\x00", {}, 415, "is an array of numpy"),
+    "zip": (b"PK\x03\x04photos", {}, 415, "the request's body is a zip archive"),
+    "base64": (base64.b64encode(PICTURES["a.jpg"]), {}, 415, "the request's body is a JPEG in base64, which is no"),
+    "base64 of png": (base64.b64encode(PICTURES["gray.png"]), {}, 415, "the request's body is a PNG in base64"),
     "a form": (b"--x", {"Content_Type": "multipart/form-data; boundary=x"}, 415, "Content-Type is 'multipart/"),
     "accept": (PICTURES["a.jpg"], {"Accept": "application/x-npy"}, 406, "Accept is 'application/x-npy', and this"),
     "too large": (bytes((LIMIT_MB << 20) + 1), {}, 413, "the request's body has more than 1 MB"),
@@ -159,9 +167,59 @@ def raw(server: ModelServer, *parts: bytes) -> Answer:
         return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, body, 0)
 
 
-def test_what_is_no_http_is_told_in_json(server: ModelServer):
-    answer = raw(server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
-    assert (answer.status, answer.sentence) == (400, "this is not an HTTP request that can be read")
+POST = b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
+NO_HTTP = {
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "that can be read: illegal request line"),
+    "no host": (b"GET /ping HTTP/1.1\r\n\r\n", 400, "that can be read: Missing mandatory Host: header"),
+    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400, "onflicting Content-Length"),
+    "a bad chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "illegal chunk header"),
+    "headers": (POST + b"X-A: " + b"a" * 70_000, 431, "the request's headers have more than 64 KB"),
+}
+
+
+@pytest.mark.parametrize("case", NO_HTTP)
+def test_what_is_no_http_is_told_in_json_and_in_the_log(server: ModelServer, case: str):
+    sent, status, sentence = NO_HTTP[case]
+    answer = raw(server, sent)
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+    assert sentence in answer.sentence
+    server.wait_for_line(re.escape(f"{status}: {answer.sentence}"))
+
+
+def test_rubbish_behind_a_refused_body_ends_the_connection_without_a_traceback(server: ModelServer):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(POST + b"Content-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert (response.status, response.read()[:9]) == (415, b'{"error":')
+        connection.sendall(b"no chunk\r\n")
+        assert connection.recv(65_536) == b""
+    server.wait_for_line("400: this is not an HTTP request that can be read: illegal chunk header")
+    # What else is said of it is in the log by the next line.
+    assert server.invoke(b"behind the rubbish").status == 400
+    server.wait_for_line(r"POST /invocations 400 .*\n\Z")
+    assert "Traceback" not in server.log
+
+
+def test_requests_in_a_row_before_the_first_answer_are_answered_in_their_order(server: ModelServer, jpeg: bytes):
+    def request(body: bytes) -> bytes:
+        return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(request(jpeg) + request(b"x") + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" + request(jpeg))
+        stream = connection.makefile("rb")
+        statuses = []
+        for _ in range(4):
+            statuses.append(int(stream.readline().split()[1]))
+            lengths = [line for line in iter(stream.readline, b"\r\n") if line.startswith(b"content-length")]
+            stream.read(int(lengths[0].split()[1]))
+    assert statuses == [200, 400, 200, 200]
+
+
+def test_http_1_0_and_head(server: ModelServer, jpeg: bytes):
+    answer = raw(server, b"POST /invocations HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg)
+    assert (answer.status, answer.json()) == (200, server.invoke(jpeg).json())
+    assert (server.request("HEAD", "/ping").status, server.request("HEAD", "/ping").body) == (200, b"")
 
 
 def test_who_waits_for_100_continue_is_refused_before_the_body(server: ModelServer):
@@ -178,6 +236,19 @@ def test_a_connection_goes_on_after_a_refused_body(server: ModelServer, jpeg: by
         response.read()
         assert response.status == status
     connection.close()
+
+
+def test_answers_on_a_connection_that_stays_open_are_not_held_back(server: ModelServer):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    seconds = []
+    for _ in range(41):
+        begin = time.monotonic()
+        connection.request("POST", "/invocations", b"no image")
+        assert connection.getresponse().read()
+        seconds.append(time.monotonic() - begin)
+    connection.close()
+    # A delayed acknowledgement takes 40 ms, and Linux does not delay the first ones of a connection.
+    assert sorted(seconds)[20] < 0.03
 
 
 def test_a_chunked_body_is_taken(server: ModelServer, jpeg: bytes, predicted: dict[str, list[list[float]]]):

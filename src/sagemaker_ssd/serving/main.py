@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import resource
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +46,8 @@ _TELL_SECONDS: Final = 60.0
 # Longer than any proxy keeps a connection for its next request: one that this end closes first can lose that request.
 _KEEP_ALIVE_SECONDS: Final = 650
 _BACKLOG: Final = 2048
+# Of a request's line and its headers, in bytes.
+_MOST_HEADERS: Final = 64 << 10
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,7 +69,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio sends without Nagle's delay on sockets that say they are TCP alone, and answers have two segments: on a
+    # connection that stays open the second one would wait 40 ms for the client's acknowledgement of the first.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("0.0.0.0", port))
@@ -177,6 +184,7 @@ class _Server(uvicorn.Server):
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 backlog=_BACKLOG,
+                h11_max_incomplete_event_size=_MOST_HEADERS,
             )
         )
 
@@ -186,19 +194,28 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Answers what is no HTTP in JSON, as everything else is."""
+    """Answers what is no HTTP in JSON, as everything else is, with what is wrong about it; and says so in the log."""
 
     def send_400_response(self, msg: str) -> None:
-        content = b'{"error": "this is not an HTTP request that can be read"}'
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
-            (b"connection", b"close"),
-        ]
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=content),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        # Called while the fault is handled. h11 knows which status answers it; 431 are headers above its limit.
+        fault = sys.exc_info()[1]
+        status = fault.error_status_hint if isinstance(fault, h11.RemoteProtocolError) else 400
+        sentence = f"this is not an HTTP request that can be read: {fault or msg}"
+        if status == 431:
+            sentence = f"the request's headers have more than {_MOST_HEADERS >> 10} KB"
+        _log.info("%d: %s", status, sentence)
+        # Not where a request before the fault was answered while its body came: that answer stands.
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            content = json.dumps({"error": sentence}).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(content)).encode()),
+                (b"connection", b"close"),
+            ]
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase.encode()),
+                h11.Data(data=content),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

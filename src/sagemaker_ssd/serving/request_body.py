@@ -32,8 +32,15 @@ _SEND: Final = (
     "send the bytes of one image file, such as a JPEG or a PNG, with ContentType application/x-image, image/jpeg or "
     "image/png"
 )
-# Arrays under a type that does not tell: what numpy.save and numpy.savez write.
-_ARRAYS: Final = (b"\x93NUMPY", b"PK\x03\x04")
+# What comes instead of an image under a type that does not tell, by its first bytes: the files of numpy.save and
+# numpy.savez, and what programs do to images that travel in JSON.
+_OTHERS: Final = {
+    b"\x93NUMPY": "an array of numpy",
+    b"PK\x03\x04": "a zip archive, as numpy.savez writes it too",
+    b"/9j/": "a JPEG in base64",
+    b"iVBORw0KGgo": "a PNG in base64",
+    b"data:image/": "a data URL",
+}
 # Bodies of all requests together, while they come and until they are answered.
 _MOST_BYTES: Final = 512 << 20
 # The name and the folder of a model.
@@ -75,12 +82,13 @@ def check_headers(request: Request, max_payload: int) -> None:
 async def read_image(request: Request, max_payload: int, seconds: float, memory: BodyMemory) -> bytes:
     """Read an image's body, whose bytes `memory` then counts as held; raises RefusedError and ClientDisconnect."""
     body = await _read_body(request, max_payload, seconds, memory, too_large(max_payload))
-    if body and not body.startswith(_ARRAYS):
+    other = next((what for begin, what in _OTHERS.items() if body.startswith(begin)), None)
+    if body and other is None:
         return body
     memory.give_back(len(body))
     if not body:
         raise RefusedError(400, f"the request has no body: {_SEND}")
-    raise RefusedError(415, f"the request's body is an array of numpy, which is no image: {_SEND}")
+    raise RefusedError(415, f"the request's body is {other}, which is no image: {_SEND}")
 
 
 async def read_order(request: Request, seconds: float) -> bytes:
