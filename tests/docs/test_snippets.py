@@ -137,7 +137,9 @@ def test_the_snippets_that_are_run():
         ("starting-weights.md", "sh"),
         ("use-the-model.md", "sh"),
         ("use-the-model.md", "sh"),
+        ("use-the-model.md", "sh"),
         ("use-the-model.md", "python"),
+        ("use-the-model.md", "sh"),
     ]
     # No mark is before something else than a fence, where it would mark nothing.
     assert sum(page.read_text().count("\n<!-- runnable -->\n") for page in PAGES) == len(SNIPPETS)
@@ -176,11 +178,19 @@ def test_installed_weights_are_listed(snippet: Snippet, checkout: Path):
 @pytest.mark.parametrize(
     "snippet",
     [snippet for snippet in SNIPPETS if snippet.page == "use-the-model.md"],
-    ids=["predict", "evaluate", "onnx"],
+    ids=["predict", "evaluate", "all-classes", "onnx", "export"],
 )
 def test_the_trained_model_is_used(snippet: Snippet, trained: Path):
     printed = run(snippet, trained)
-    if "predict" in snippet.text:
+    if "all-classes.onnx" in snippet.text:
+        assert (trained / "all-classes.onnx").stat().st_size > 10_000_000
+    elif "all-classes" in snippet.text:
+        assert "detections of all-classes" in printed
+        assert (
+            json.loads((trained / "evaluation-all-classes" / "evaluation.json").read_text())["detections"]
+            == "all-classes"
+        )
+    elif "predict" in snippet.text:
         lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
         assert len(lines) == 1 + VALIDATION
         assert all({"prediction"} <= set(line) for line in lines)

@@ -28,7 +28,8 @@ def exit_failure(
 
 def unreported_exit(process: str, returncode: int, stderr_tail: str, memory_remedy: str) -> JobError:
     """Return the failure of a `process` that ended before its work was done and did not say why."""
-    if returncode == 255 and _CAUGHT_BY_MXNET in stderr_tail:
+    # MXNet's handler ends the process by exit(255), in which its own destructors can abort.
+    if returncode in (255, -signal.SIGABRT) and _CAUGHT_BY_MXNET in stderr_tail:
         returncode = -signal.SIGSEGV
     if returncode == -signal.SIGKILL:
         return PlatformError(
