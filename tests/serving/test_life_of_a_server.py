@@ -22,7 +22,7 @@ def test_a_server_from_its_start_to_its_stop(base: Path, jpeg: bytes):
         assert (early.status, early.headers["retry-after"]) == (503, "10")
         server.wait_until_ready()
 
-        pings = Clients(1, server.ping)
+        pings = Clients(1, server.ping, pause=0.02)
         clients = Clients(16, lambda: server.invoke(jpeg))
         while len(clients.answers) < 16:
             time.sleep(0.1)

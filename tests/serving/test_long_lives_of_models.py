@@ -61,7 +61,7 @@ def test_the_memory_of_an_unloaded_model_is_free_when_the_answer_comes(server: M
 
 def test_pings_and_the_other_model_are_answered_while_a_model_loads(server: ModelServer, opt_ml: Path, jpeg: bytes):
     assert server.load("a", opt_ml / "models" / "a").status == 200
-    pings = Clients(1, server.ping)
+    pings = Clients(1, server.ping, pause=0.02)
     asked = Clients(2, lambda: server.invoke_model("a", jpeg))
     for _ in range(3):
         loaded = server.load("b", opt_ml / "models" / "b")
