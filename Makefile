@@ -72,14 +72,15 @@ train: setup
 	SAGEMAKER_BASE_DIR="$(CURDIR)/$(JOB)" ./train
 
 # Two at once; tests/conftest.py gives each its share of the cores. The tests of a file stay together: they share jobs.
-PYTEST := $(VENV)/bin/python -P -m pytest -n 2 --dist loadfile
+PYTEST := $(VENV)/bin/python -P -m pytest -n 2 --dist loadfile --ignore tests/torchvision_weights \
+    --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
 
 test: setup
-	$(PYTEST) tests -m "not long" --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk
+	$(PYTEST) tests -m "not long"
 
 # What takes longer than `make test` may: whole jobs that are stopped, resumed or fed, and several hosts.
 test-long: setup
-	$(PYTEST) tests -m long --ignore tests/torchvision_weights --ignore tests/container --ignore tests/image_gpu --ignore tests/sdk --ignore tests/check_gpu --ignore tests/accuracy
+	$(PYTEST) tests -m long --ignore tests/check_gpu --ignore tests/accuracy
 
 # check-gpu on two CPU devices, whole and with every check broken once; ten minutes and more on two cores.
 test-check-gpu: setup

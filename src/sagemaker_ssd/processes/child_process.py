@@ -20,8 +20,8 @@ _KILL_SECONDS: Final = 8.0
 class ChildProcess:
     """Runs `python -m MODULE --supervisor PID ARGUMENTS` in a session of its own; start it from the main thread.
 
-    PID is this process's, so that the child can end with it. channel: the child's end of one; it inherits it, and
-    `--channel` has its number.
+    PID is this process's, so that the child can end with it. channel: the child's end of a socket, which it inherits;
+    the argument `--channel` has its number.
 
     Its stderr is passed on as it comes and its end is kept, because a C++ abort writes its reason there.
     """
@@ -34,15 +34,15 @@ class ChildProcess:
         *,
         channel: socket.socket | None = None,
     ) -> None:
-        descriptors = [] if channel is None else [channel.fileno()]
-        channels = [f"--channel={descriptor}" for descriptor in descriptors]
+        inherited = [] if channel is None else [channel.fileno()]
+        named = [f"--channel={descriptor}" for descriptor in inherited]
         self._process = subprocess.Popen(
             # -P: a file `json.py` where the job is started must not be taken for Python's own.
-            [sys.executable, "-P", "-m", module, "--supervisor", str(os.getpid()), *channels, *arguments],
+            [sys.executable, "-P", "-m", module, "--supervisor", str(os.getpid()), *named, *arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=descriptors,
+            pass_fds=inherited,
             # Ctrl-C on a terminal reaches the supervisor alone, which then stops its children.
             start_new_session=True,
         )

@@ -15,10 +15,7 @@ _NAME: Final = "the detection process"
 
 
 class DetectorProcess(ConnectedProcess):
-    """Runs `python -m sagemaker_ssd.hosting`; `channel` is this process's end of the socket, and its owner's to close.
-
-    What goes over the socket is told in hosting/front_socket.py.
-    """
+    """Runs `python -m sagemaker_ssd.hosting`; what goes over the socket is told in hosting/front_socket.py."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         super().__init__(_MODULE, arguments, environment)
