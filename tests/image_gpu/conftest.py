@@ -1,6 +1,7 @@
 """Fixtures for the containers of the GPU image, on a machine without a GPU."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 from container_runner import TINY, Engine, draw, engine_fault
 
 IMAGE = os.environ.get("IMAGE", "sagemaker-ssd:gpu")
+DRIVER_FUNCTIONS = {
+    "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuGetErrorString", "cuGraphKernelNodeGetParams", "cuGraphNodeGetType",
+    "cuLaunchKernel", "cuModuleGetFunction", "cuModuleLoadData", "cuModuleLoadDataEx", "cuModuleUnload",
+}  # fmt: skip
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -40,3 +45,13 @@ def job(tmp_path: Path) -> Path:
     """The /opt/ml of a tiny drawn job."""
     draw(tmp_path / "opt_ml", *TINY, "--hyperparameter", "epochs=1")
     return tmp_path / "opt_ml"
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> tuple[str, ...]:
+    """Options that give a container a library in the driver's place, whose functions all find no GPU."""
+    source = "".join(f"int {name}(void) {{ return 100; }}\n" for name in sorted(DRIVER_FUNCTIONS))
+    library = tmp_path / "driver" / "libcuda.so.1"
+    library.parent.mkdir()
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=source, text=True, check=True)
+    return ("--volume", f"{library.parent}:/driver:ro", "--env", "LD_LIBRARY_PATH=/driver")

@@ -7,29 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from conftest import DRIVER_FUNCTIONS
 from container_runner import Engine
 
 SITE = "/opt/sagemaker-ssd/lib/python3.11/site-packages"
 LARGEST_BYTES = 5.5e9
-DRIVER_FUNCTIONS = {
-    "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuGetErrorString", "cuGraphKernelNodeGetParams", "cuGraphNodeGetType",
-    "cuLaunchKernel", "cuModuleGetFunction", "cuModuleLoadData", "cuModuleLoadDataEx", "cuModuleUnload",
-}  # fmt: skip
 ADD_ON_CPU = """
 import mxnet as mx
 assert (mx.nd.ones(3) + 1).asnumpy().tolist() == [2, 2, 2]
 print(sorted(line.split()[-1].rpartition('/')[2] for line in open('/proc/self/maps') if 'nvidia' in line))
 """
-
-
-@pytest.fixture
-def driver(tmp_path: Path) -> tuple[str, ...]:
-    """Options that give a container a library in the driver's place, whose functions all find no GPU."""
-    source = "".join(f"int {name}(void) {{ return 100; }}\n" for name in sorted(DRIVER_FUNCTIONS))
-    library = tmp_path / "driver" / "libcuda.so.1"
-    library.parent.mkdir()
-    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=source, text=True, check=True)
-    return ("--volume", f"{library.parent}:/driver:ro", "--env", "LD_LIBRARY_PATH=/driver")
 
 
 @pytest.fixture
@@ -125,4 +112,4 @@ def test_notices_name_cuda(gpu_engine: Engine):
 
 
 def test_a_wrong_argument_is_refused_before_the_driver_is_looked_for(gpu_engine: Engine, job: Path):
-    assert "it was started with `serve`" in (gpu_engine.run(job, "serve").failure or "")
+    assert "it was started with `evaluate`" in (gpu_engine.run(job, "evaluate").failure or "")
