@@ -319,3 +319,71 @@ def test_thumbnails_of_a_system_are_no_negatives(voc, tmp_path):
     voc.draw("@eaDir/0.jpg/SYNOPHOTO_THUMB_S.jpg")
     assert run(voc, tmp_path / "out", "--negatives") == 0
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 3
+
+
+LABELME = "<polygon><pt><x>60</x><y>20</y></pt><pt><x>80</x><y>20</y></pt><pt><x>80</x><y>30</y></pt></polygon>"
+SEGM = (
+    "<segm><username/><box><xmin>10</xmin><ymin>5</ymin><xmax>60</xmax><ymax>45</ymax></box><mask>m.png</mask></segm>"
+)
+
+
+@pytest.mark.parametrize(("deleted", "count"), [("1", 1), (" true ", 1), ("0", 2), ("", 2)])
+def test_deleted_objects_of_labelme(voc, tmp_path, capsys, all_boxes, deleted, count):
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(BNDBOX) + drawn_object(f"<deleted>{deleted}</deleted>{LABELME}")))
+    assert run(voc, tmp_path / "out") == 0
+    assert len(all_boxes()["a"]) == count
+    noted = f"objects marked as <deleted>, left out: 1, first in {voc.annotations}/a.xml"
+    assert (noted in capsys.readouterr().out) == (count == 1)
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        # 20 x 10 about 70, 25: on its end, 10 x 20.
+        ("<type>bounding_box</type><attributes>rotation=90.0</attributes>", (65, 15, 10, 20)),
+        ("<type>bounding_box</type><attributes>occluded, Rotation = 270</attributes>", (65, 15, 10, 20)),
+        ("<type>bounding_box</type><attributes>occluded, rotations=90</attributes>", (60, 20, 20, 10)),
+        ("<type>bounding_box</type><attributes></attributes>", (60, 20, 20, 10)),
+        # The points of a polygon are where they are.
+        ("<type>polygon</type><attributes>rotation=90.0</attributes>", (60, 20, 20, 10)),
+    ],
+)
+def test_rotated_boxes_in_labelmes_xml(voc, tmp_path, capsys, all_boxes, inside, expected):
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(f"{inside}{LABELME}")))
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes()["a"] == [pytest.approx((0, *expected), abs=1e-3)]
+    printed = capsys.readouterr().out
+    assert ("rotated boxes: 1, first" in printed) == (expected == (65, 15, 10, 20))
+    assert ("polygons without a box: 1, first" in printed) == ("polygon" in inside)
+
+
+def test_masks_of_labelme(voc, tmp_path, capsys, all_boxes):
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(SEGM)))
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes() == {"a": BOXES, "b": BOXES}
+    printed = capsys.readouterr().out
+    assert f"objects that are masks: 1, first in {voc.annotations}/a.xml; each was written as the <box>" in printed
+
+
+@pytest.mark.parametrize("tag", ["bndbox", "robndbox"])
+def test_an_object_of_two_boxes(voc, tmp_path, capsys, all_boxes, tag):
+    first = {
+        "bndbox": BNDBOX,
+        "robndbox": "<robndbox><cx>35</cx><cy>25</cy><w>50</w><h>40</h><angle>0</angle></robndbox>",
+    }[tag]
+    second = first.replace("<xmin>10<", "<xmin>11<").replace("<cx>35<", "<cx>36<")
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(first + second)))
+    assert run(voc, tmp_path / "out") == 1
+    fault = f"{voc.annotations}/a.xml: box 0 (dog) has 2 <{tag}>: write an <object> for each"
+    assert capsys.readouterr().err.startswith(fault)
+    voc.write_xml("a", wrapped(drawn_object(f"{first}\n {first}<part><name>head</name>{second}</part>")))
+    assert run(voc, tmp_path / "same") == 0
+    assert all_boxes("same") == {"a": BOXES, "b": BOXES}

@@ -162,6 +162,11 @@ def _stem(path: str) -> str:
     return stem if ending.lower() in (*IMAGE_ENDINGS, *_OTHER_ENDINGS) else path
 
 
+def name_key(name: str) -> str:
+    """Return what an image and its annotation are both called: a name without its folder, its ending and capitals."""
+    return composed(_stem(_base(name))).lower()
+
+
 def _some(files: list[str]) -> str:
     return " and ".join(files) if len(files) <= 3 else f"{', '.join(files[:3])} and {len(files) - 3:,} more"
 

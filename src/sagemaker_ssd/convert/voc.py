@@ -1,10 +1,12 @@
 """PASCAL VOC: a folder of XML files, each with the objects of one image, and lists of the images of each split.
 
 Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012; for rotated boxes, CVAT's attribute `rotation`
-and roLabelImg's `robndbox`, whose angle is in radians.
+and roLabelImg's `robndbox`, whose angle is in radians; LabelMe's XML, with polygons, masks and objects marked as
+deleted, and as CVAT and Datumaro write it.
 """
 
 import codecs
+import html
 import math
 import posixpath
 import re
@@ -12,6 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +24,19 @@ from sagemaker_ssd.channels.annotations import compression, find_files
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
-from sagemaker_ssd.convert.images import FoundImage, ImageFolder, read_side
+from sagemaker_ssd.convert.images import FoundImage, ImageFolder, name_key, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
 from sagemaker_ssd.errors import UserError
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 # The second column of the devkit's lists for one class: present, absent, only difficult ones.
 _SECOND_COLUMN: Final = ("1", "-1", "0")
-_DIFFICULT: Final = {
+_MARKS: Final = {
     **dict.fromkeys(("", "0", "0.0", "false", "no"), False),
     **dict.fromkeys(("1", "1.0", "true", "yes"), True),
 }
+# Where an XML names its image, and the masks and scribbles of LabelMe's objects, which are pictures too.
+_PICTURES: Final = re.compile(r"<(?:filename|mask|scribble_name)>([^<]*)</")
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, with which it begins
@@ -75,6 +80,9 @@ def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
     faults: list[str] = []
     notes: list[tuple[str, str]] = []
     for number, element in enumerate(root.findall("object")):
+        if _MARKS.get(_text(element, "deleted").lower()):
+            notes.append(("objects marked as <deleted>, left out", ""))
+            continue
         try:
             objects.append(_read_object(number, element, notes))
         except UserError as fault:
@@ -149,7 +157,7 @@ def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[st
     corners, degrees = _read_box(name, element, notes)
     if element.find("robndbox") is None and (_text(element, "angle") or _text(element, "bndbox/angle")):
         notes.append(("objects with an <angle>, which is not read", "their boxes were taken as they stand"))
-    difficult = _DIFFICULT.get(_text(element, "difficult").lower())
+    difficult = _MARKS.get(_text(element, "difficult").lower())
     if difficult is None:
         notes.append(("marks <difficult> that are neither 0 nor 1", "they count as 0"))
     return DrawnObject(f"box {number} ({name})", name, corners, degrees, bool(difficult))
@@ -157,6 +165,9 @@ def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[st
 
 def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, str]]) -> tuple[Corners, float]:
     """Return an object's corners, and the degrees by which they are turned."""
+    for tag in ("bndbox", "robndbox"):
+        if len({_content(each) for each in element.findall(tag)}) > 1:
+            raise UserError(f"({name}) has {len(element.findall(tag))} <{tag}>: write an <object> for each")
     texts = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
     missing = [f"<{corner}>" for corner, text in zip(_CORNERS, texts, strict=True) if not text]
     try:
@@ -170,6 +181,12 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
         polygon = _around_polygon(element)
         if polygon is None and not missing:
             return read_corners(texts), _rotation(element)
+        mask = [_text(element, f"segm/box/{corner}") for corner in _CORNERS]
+        if polygon is None and all(mask):
+            notes.append(("objects that are masks", "each was written as the <box> beside its mask"))
+            return read_corners(mask), 0.0
+        if polygon is not None and _text(element, "type") == "bounding_box":
+            return polygon, _rotation(element)
     except UserError as fault:
         raise UserError(f"({name}) {fault.sentence}") from fault
     if polygon is None:
@@ -186,9 +203,17 @@ def _encloses_area(texts: Sequence[str]) -> bool:
 
 
 def _rotation(element: ElementTree.Element) -> float:
+    """Return by how many degrees an object is turned: its attribute `rotation`, in VOC's XML or in LabelMe's.
+
+    LabelMe's attributes are a text: `occluded, rotation=90.0`.
+    """
     for attribute in element.iter("attribute"):
         if _text(attribute, "name").lower() == "rotation":
             return read_degrees(_text(attribute, "value"))
+    for attribute in _text(element, "attributes").split(","):
+        name, _, value = attribute.partition("=")
+        if name.strip().lower() == "rotation":
+            return read_degrees(value)
     return 0.0
 
 
@@ -217,12 +242,28 @@ def _text(element: ElementTree.Element, path: str) -> str:
     return " ".join((element.findtext(path) or "").split())
 
 
+def _content(element: ElementTree.Element) -> tuple[tuple[str, str], ...]:
+    return tuple((leaf.tag, " ".join((leaf.text or "").split())) for leaf in element.iter())
+
+
 @dataclass(frozen=True, slots=True)
 class _Listed:
     """An image of a split: `xml` is its annotation's path below the folder; if that is "", `image` is its own."""
 
     xml: str
     image: str = ""
+
+
+def _legible(path: Path) -> str:
+    """Return the text of a file, as far as it can be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    try:
+        return _decode(content)
+    except UserError:
+        return content.decode("utf-8", "replace")
 
 
 class _Source:
@@ -237,6 +278,31 @@ class _Source:
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for file in self.files:
             self._by_name[posixpath.splitext(posixpath.basename(file))[0]].append(file)
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder of images, without links."""
+        return self.images.root.resolve()
+
+    @cached_property
+    def claims(self) -> dict[str, str]:
+        """The XML file of each name that an XML has or names, as `name_key` writes it.
+
+        Names are taken from the text, since an XML that is broken is still that of its image.
+        """
+        claims: dict[str, str] = {}
+        for file in self.files:
+            claims.setdefault(name_key(posixpath.splitext(file)[0]), file)
+        for file in self.files:
+            for name in _PICTURES.findall(_legible(self.annotations / file)):
+                if key := name_key(html.unescape(name).strip()):
+                    claims.setdefault(key, file)
+        return claims
+
+    def own(self, image: str) -> Path | None:
+        """Return the XML that lies below its folder where an image lies below its own, if there is one."""
+        file = self._by_stem.get(posixpath.splitext(image)[0])
+        return None if file is None else self.annotations / file
 
     def find(self, line: str) -> str | None:
         """Find the XML that a line of a list means; raises UserError where it may mean several."""
@@ -272,8 +338,9 @@ def _candidates(line: str) -> list[str]:
 class _Reader:
     """Reads lists and XML files into images as drawn."""
 
-    def __init__(self, findings: Findings, *, negatives: bool) -> None:
+    def __init__(self, findings: Findings, sources: Sequence[_Source], *, negatives: bool) -> None:
         self._findings = findings
+        self._sources = sources
         self._negatives = negatives
 
     def read_list(self, path: Path, source: _Source) -> list[_Listed]:
@@ -298,6 +365,8 @@ class _Reader:
             except UserError as fault:
                 self._findings.bad_image(place, "line", f"{place}: {fault.sentence}")
                 continue
+            if not found.xml and self._is_claimed(source, found.image):
+                continue
             if not found.xml and not self._negatives:
                 self._note_without_xml(source, found.image)
             elif found in listed:
@@ -320,15 +389,42 @@ class _Reader:
 
     def without_xml(self, source: _Source, drawn: Iterable[DrawnImage]) -> dict[_Listed, DrawnImage]:
         """Return the images of a folder that have no XML, or say how many were left out. `drawn`: those that have."""
-        used = {image.found.file for image in drawn if image.folder == source.images.root}
-        # An XML that cannot be read still is its image's.
-        stems = {posixpath.splitext(file)[0] for file in source.files}
-        rest = [file for file in source.images.files if file not in used and posixpath.splitext(file)[0] not in stems]
+        roots = {each.images.root: each.root for each in self._sources}
+        used = {roots[image.folder] / image.found.file for image in drawn}
+        rest = []
+        for image in source.images.files:
+            if source.root / image in used or self._is_claimed(source, image):
+                continue
+            if _has_json(source.images.root, image):
+                self._findings.note("images of a channel that has JSON for them, left out", source.images.root / image)
+            else:
+                rest.append(image)
         if self._negatives:
             return self.draw([_Listed("", image) for image in rest], source)
         for image in rest:
             self._note_without_xml(source, image)
         return {}
+
+    def _is_claimed(self, source: _Source, image: str) -> bool:
+        """Whether an image without an XML may be that of one, and no background; says so.
+
+        The XML may be broken, or mean several images, or the image be a mask or a copy of the one that it is of.
+        """
+        path = source.root / image
+        for other in self._sources:
+            xml = other.claims.get(name_key(image)) if path.is_relative_to(other.root) else None
+            if xml is None:
+                continue
+            # What is wrong with an XML is told of its image, too.
+            if not self._findings.is_bad(other.own(image)):
+                self._findings.note(
+                    "images that have the name of an XML, or of a picture that it names, without being its image, left "
+                    "out",
+                    f"{source.images.root / image} ({other.annotations / xml})",
+                    "an XML without objects for each keeps those that show none",
+                )
+            return True
+        return False
 
     def _note_without_xml(self, source: _Source, image: str) -> None:
         self._findings.note(
@@ -365,6 +461,15 @@ class _Reader:
         return DrawnImage(path, str(path), str(path), source.images.root, found, annotation.size, annotation.objects)
 
 
+def _has_json(root: Path, image: str) -> bool:
+    """Whether an image lies in a channel with a JSON of its own, as this program writes them: it is a copy."""
+    *folders, name = posixpath.splitext(image)[0].split("/")
+    return any(
+        root.joinpath(*folders[:number], f"{folder}_annotation", *folders[number + 1 :], f"{name}.json").is_file()
+        for number, folder in enumerate(folders)
+    )
+
+
 def _without_objects(file: str, source: _Source) -> DrawnImage:
     path = source.images.root / file
     return DrawnImage(path, str(path), str(path), source.images.root, FoundImage(file, file, exact=True), None, ())
@@ -391,7 +496,7 @@ def read_voc(
     validation_source = _Source(
         validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
     )
-    reader = _Reader(findings, negatives=negatives)
+    reader = _Reader(findings, (source, validation_source), negatives=negatives)
     split_later = given.validation is None and validation_annotations is None
 
     if given.validation:
