@@ -11,7 +11,7 @@ import math
 import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,17 +20,19 @@ from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.channels.annotations import compression, find_files
+from sagemaker_ssd.channels.annotations import compression, find_files, other_tool_in
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import FoundImage, ImageFolder, name_key, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, in_words, problems
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 # The second column of the devkit's lists for one class: present, absent, only difficult ones.
 _SECOND_COLUMN: Final = ("1", "-1", "0")
+# Columns of other lists: an index in ImageNet's, class, species and breed in Oxford-IIIT Pet's.
+_COLUMN: Final = re.compile(r"\s+[-+]?\d+$")
 _MARKS: Final = {
     **dict.fromkeys(("", "0", "0.0", "false", "no"), False),
     **dict.fromkeys(("1", "1.0", "true", "yes"), True),
@@ -210,8 +212,8 @@ def _rotation(element: ElementTree.Element) -> float:
     for attribute in element.iter("attribute"):
         if _text(attribute, "name").lower() == "rotation":
             return read_degrees(_text(attribute, "value"))
-    for attribute in _text(element, "attributes").split(","):
-        name, _, value = attribute.partition("=")
+    for text in _text(element, "attributes").split(","):
+        name, _, value = text.partition("=")
         if name.strip().lower() == "rotation":
             return read_degrees(value)
     return 0.0
@@ -304,9 +306,16 @@ class _Source:
         file = self._by_stem.get(posixpath.splitext(image)[0])
         return None if file is None else self.annotations / file
 
-    def find(self, line: str) -> str | None:
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(map(name_key, [*(posixpath.splitext(file)[0] for file in self.files), *self.images.files]))
+
+    def is_name(self, line: str) -> bool:
+        """Whether a whole line of a list is the name of an XML or an image."""
+        return name_key(posixpath.splitext(line)[0] if line.lower().endswith(".xml") else line) in self._keys
+
+    def find(self, candidates: Sequence[str], line: str) -> str | None:
         """Find the XML that a line of a list means; raises UserError where it may mean several."""
-        candidates = _candidates(line)
         for stem in candidates:
             if stem in self._by_stem:
                 return self._by_stem[stem]
@@ -319,12 +328,19 @@ class _Source:
         return None
 
 
-def _candidates(line: str) -> list[str]:
-    """What a line may mean, from the letter (names can hold spaces and dots) to its first column's stem."""
+def _candidates(line: str, *, columns: bool) -> list[str]:
+    """What a line may mean, from the letter (names can hold spaces and dots) to its first column's stem.
+
+    columns: whether numbers at its end are columns of the list, however many there are.
+    """
     names = [line]
-    columns = line.rsplit(maxsplit=1)
-    if len(columns) == 2 and columns[1] in _SECOND_COLUMN:
-        names.append(columns[0])
+    words = line.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1] in _SECOND_COLUMN:
+        names.append(words[0])
+    while columns and _COLUMN.search(names[-1]):
+        names.append(_COLUMN.sub("", names[-1]))
+    # As Datumaro writes names with spaces.
+    names += [name[1:-1] for name in names if len(name) > 2 and name[0] == name[-1] == '"']
     stems = []
     for name in names:
         for path in dict.fromkeys((name, name.replace("\\", "/"))):
@@ -355,13 +371,18 @@ class _Reader:
             reason = fault.sentence if compression(content) else "is not UTF-8 text"
             self._findings.fault("list", f"{path} cannot be read: it {reason}")
             return []
+        numbered = {number: line.strip() for number, line in enumerate(lines, start=1) if line.strip()}
+        for number, line in list(numbered.items()):
+            if line.startswith("#") and not source.is_name(line):
+                self._findings.note(f"lines of {path} that begin with #", f"line {number}", "left out as comments")
+                del numbered[number]
+        # "photo 12" is a name where such names are there, and not the image photo with a number.
+        columns = all(_COLUMN.search(line) and not source.is_name(line) for line in numbered.values())
         listed: dict[_Listed, None] = {}
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
+        for number, line in numbered.items():
             place = f"{path}, line {number}"
             try:
-                found = self._find(line.strip(), source)
+                found = self._find(_candidates(line, columns=columns), line, source)
             except UserError as fault:
                 self._findings.bad_image(place, "line", f"{place}: {fault.sentence}")
                 continue
@@ -375,16 +396,18 @@ class _Reader:
                 listed[found] = None
         return list(listed)
 
-    def _find(self, line: str, source: _Source) -> _Listed:
-        xml = source.find(line)
+    def _find(self, candidates: Sequence[str], line: str, source: _Source) -> _Listed:
+        xml = source.find(candidates, line)
         if xml is not None:
             return _Listed(xml)
-        for stem in _candidates(line):
+        for stem in candidates:
             try:
                 return _Listed("", source.images.of_annotation(stem, "").file)
             except UserError:
                 continue
-        name = _candidates(line)[-1]
+        for stem in candidates:
+            source.images.refuse_other_ending(stem)
+        name = candidates[-1]
         raise UserError(f"there is no {source.annotations / name}.xml, and no image of this name")
 
     def without_xml(self, source: _Source, drawn: Iterable[DrawnImage]) -> dict[_Listed, DrawnImage]:
@@ -458,6 +481,12 @@ class _Reader:
         except UserError as fault:
             self._findings.bad_image(path, "no image", f"{path}: {fault.sentence}")
             return None
+        if found.other:
+            self._findings.note(
+                "images that are called like their XML, whose <filename> is another image that is there too",
+                f"{path} (<filename> {found.other})",
+                "the image that is called like the XML is taken",
+            )
         return DrawnImage(path, str(path), str(path), source.images.root, found, annotation.size, annotation.objects)
 
 
@@ -475,6 +504,25 @@ def _without_objects(file: str, source: _Source) -> DrawnImage:
     return DrawnImage(path, str(path), str(path), source.images.root, FoundImage(file, file, exact=True), None, ())
 
 
+def _refuse_folders_without_xml(folders: Sequence[Path]) -> None:
+    """Raise UserError for folders of XML files that hold other files instead."""
+    faults = []
+    for folder in dict.fromkeys(folders):
+        files = find_files(folder, ("",))
+        if not files or any(file.lower().endswith(".xml") for file in files):
+            continue
+        counts = Counter(posixpath.splitext(file)[1].lower() or "without an ending" for file in files)
+        kinds = ", ".join(f"{ending} {count:,}" for ending, count in counts.most_common(3))
+        remedy = "name the folder of the XML files, or export the data set as Pascal VOC or COCO"
+        first = next((file for file in files if file.lower().endswith((".json", ".manifest"))), files[0])
+        if other := other_tool_in(folder / first):
+            remedy = f"that is {other[0]}: {other[1]}"
+        found = in_words(len(files), "other file", "other files")
+        faults.append(f"{folder} has no .xml, but {found} ({kinds}), such as {first}: {remedy}")
+    if faults:
+        raise UserError(problems(faults))
+
+
 def read_voc(
     given: Splits,
     choices: Choices,
@@ -490,6 +538,7 @@ def read_voc(
     `validation_annotations`, or without that folder a part of the first that is split off. negatives: images without an
     XML are images without objects.
     """
+    _refuse_folders_without_xml([each for each in (annotations, validation_annotations) if each])
     folder = ImageFolder(given.images)
     own_folder = given.validation_images != given.images
     source = _Source(annotations, folder)
