@@ -111,8 +111,9 @@ def test_an_earlier_output_in_the_same_folder(voc, tmp_path, capsys, converted, 
     assert f"images of a channel that has JSON for them, left out: 3, first {voc.images}/job/" in printed
 
 
-def test_the_images_of_the_other_split_are_no_background(voc, tmp_path, converted, read_json):
-    """Folders within one another, and a broken XML for validation."""
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_images_of_the_other_split_are_no_background(voc, tmp_path, converted, read_json, linked):
+    """Folders within one another, perhaps by a link, and a broken XML for validation."""
     for name in ("0.jpg", "1.jpg"):
         voc.add(name, [DOG])
     other = tmp_path / "other"
@@ -121,7 +122,11 @@ def test_the_images_of_the_other_split_are_no_background(voc, tmp_path, converte
         voc.add(name, [DOG])
         (voc.annotations / name).with_suffix(".xml").rename(other / f"{name[4]}.xml")
     (other / "9.xml").write_text("<annotation>")
-    more = ("--validation-annotations", other, "--validation-images", voc.images / "val", "--max-bad-images", "0.5")
+    own = voc.images / "val"
+    if linked:
+        own = own.rename(tmp_path / "elsewhere")
+        (voc.images / "val").symlink_to(own)
+    more = ("--validation-annotations", other, "--validation-images", own, "--max-bad-images", "0.5")
     assert run(voc.images, voc.annotations, tmp_path / "out", *more) == 0
     assert converted(read_json) == {"0.json": 1, "1.json": 1, "8.json": 1}
 

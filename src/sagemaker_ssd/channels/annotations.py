@@ -196,7 +196,7 @@ def _other_tool(content: Any) -> tuple[str, str] | None:
             continue
         for keys, what, remedy in _OTHER_TOOLS:
             # Only in a list is the name of an image beside annotations anybody's in particular.
-            if keys <= entry.keys() and not ("image" in keys and content is first):
+            if keys <= entry.keys() and not ("image" in keys and content is entry):
                 return what, remedy
     return None
 

@@ -281,10 +281,14 @@ class _Source:
         for file in self.files:
             self._by_name[posixpath.splitext(posixpath.basename(file))[0]].append(file)
 
-    @cached_property
-    def root(self) -> Path:
-        """The folder of images, without links."""
-        return self.images.root.resolve()
+        self._folders: dict[str, Path] = {}
+
+    def place(self, image: str) -> Path:
+        """Return where an image lies, by folders that are no links."""
+        folder, name = posixpath.split(image)
+        if folder not in self._folders:
+            self._folders[folder] = (self.images.root / folder).resolve()
+        return self._folders[folder] / name
 
     @cached_property
     def claims(self) -> dict[str, str]:
@@ -412,11 +416,11 @@ class _Reader:
 
     def without_xml(self, source: _Source, drawn: Iterable[DrawnImage]) -> dict[_Listed, DrawnImage]:
         """Return the images of a folder that have no XML, or say how many were left out. `drawn`: those that have."""
-        roots = {each.images.root: each.root for each in self._sources}
-        used = {roots[image.folder] / image.found.file for image in drawn}
+        by_root = {each.images.root: each for each in self._sources}
+        used = {by_root[image.folder].place(image.found.file) for image in drawn}
         rest = []
         for image in source.images.files:
-            if source.root / image in used or self._is_claimed(source, image):
+            if source.place(image) in used or self._is_claimed(source, image):
                 continue
             if _has_json(source.images.root, image):
                 self._findings.note("images of a channel that has JSON for them, left out", source.images.root / image)
@@ -433,9 +437,9 @@ class _Reader:
 
         The XML may be broken, or mean several images, or the image be a mask or a copy of the one that it is of.
         """
-        path = source.root / image
+        path = source.place(image)
         for other in self._sources:
-            xml = other.claims.get(name_key(image)) if path.is_relative_to(other.root) else None
+            xml = other.claims.get(name_key(image)) if path.is_relative_to(other.place("")) else None
             if xml is None:
                 continue
             # What is wrong with an XML is told of its image, too.
@@ -542,10 +546,12 @@ def read_voc(
     folder = ImageFolder(given.images)
     own_folder = given.validation_images != given.images
     source = _Source(annotations, folder)
-    validation_source = _Source(
-        validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
-    )
-    reader = _Reader(findings, (source, validation_source), negatives=negatives)
+    validation_source = source
+    if own_folder or validation_annotations:
+        validation_source = _Source(
+            validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
+        )
+    reader = _Reader(findings, list(dict.fromkeys((source, validation_source))), negatives=negatives)
     split_later = given.validation is None and validation_annotations is None
 
     if given.validation:
