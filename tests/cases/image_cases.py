@@ -326,6 +326,24 @@ NAMES = [
         [],
     ),
     files_case(
+        "JSON whose image is a .bmp by its name",
+        USED,
+        "JSON whose image is there, but only .jpg, .jpeg and .png are looked at, skipped; rename it to .jpg, since "
+        "what it holds is read, or save it as JPEG or PNG (1): odd.json (odd.bmp)",
+        {"odd.bmp": JPEG},
+        {"odd.json": json_of("odd.bmp")},
+        [],
+    ),
+    files_case(
+        "JSON whose image is a .gif by its name",
+        USED,
+        "JSON whose image is there, but only .jpg, .jpeg and .png are looked at, skipped; save it as JPEG or PNG (1): "
+        "odd.json (odd.gif)",
+        {"odd.gif": JPEG},
+        {"odd.json": json_of("odd.gif")},
+        [],
+    ),
+    files_case(
         "two JSONs for one image",
         USED,
         "JSON whose image has another JSON, skipped (1): b.json (a.png)",

@@ -350,6 +350,29 @@ def test_what_has_no_partner_is_skipped_and_said(channel: Channel, caplog: pytes
     assert "train: JSON whose image has another JSON, skipped (1): twin.json (a.png)" in caplog.messages
 
 
+def test_an_image_whose_ending_is_not_looked_at_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", BOX)
+    for number, name in enumerate(("1.webp", "deep/2.BMP", "3.tif", "4.gif", "5.heic")):
+        write_image(channel.images / name, png(1))
+        write_annotation(channel.annotations / f"{number + 1}.json", [BOX], file=name)
+    write_annotation(channel.annotations / "6.json", [BOX], file="6.png")
+    assert channel.pack().images == 1
+    why = "train: JSON whose image is there, but only .jpg, .jpeg and .png are looked at, skipped;"
+    rename = "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"
+    assert f"{why} {rename} (3): 1.json (1.webp), 3.json (3.tif), 2.json (deep/2.BMP)" in caplog.messages
+    assert f"{why} save it as JPEG or PNG (2): 4.json (4.gif), 5.json (5.heic)" in caplog.messages
+    assert "train: JSON without image, skipped (1): 6.json" in caplog.messages
+
+
+def test_a_channel_of_other_endings_alone(channel: Channel) -> None:
+    write_image(channel.images / "a.bmp", png(1))
+    write_annotation(channel.annotations / "a.json", [BOX], file="a.bmp")
+    assert channel.faults() == (
+        "train: no image (.jpg, .jpeg, .png) in the channel, but a.bmp: only .jpg, .jpeg and .png are looked at; "
+        "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"
+    )
+
+
 def test_ten_of_a_kind_of_warning_are_named(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     channel.draw("a", BOX)
     for number in range(12):

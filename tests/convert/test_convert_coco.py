@@ -59,7 +59,10 @@ def test_crowds_are_left_out_with_images_of_nothing_else(coco, tmp_path, capsys,
     assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == ["empty.jpg", "mixed.jpg"]
     assert len(read_json(tmp_path / "out/train_annotation/mixed.json")["annotations"]) == 1
     printed = capsys.readouterr().out
-    assert f"{train}: left out 2 annotations of crowds (iscrowd), and of images that have no others 1; " in printed
+    assert (
+        f"{train}: left out 2 annotations of crowds (iscrowd or ignore), and of images that have no others 1; "
+        in printed
+    )
     assert "by class: car 2; --keep-crowds takes them as objects" in printed
 
 
@@ -110,14 +113,13 @@ def test_everything_wrong_at_once(coco, tmp_path, capsys):
     assert coco.run(tmp_path / "out", "--train", train, "--validation", validation) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "13 problems:",
+        "12 problems:",
         f"- {train}: category 1 (id 1) has an id that another category has, 'cat'",
         f"- {train}: category 2 (id x) has the id 'x', which has to be a whole number",
         f"- {train}: category 3 (id 2) has no name",
         f"- {train}: image 1 (id 1) has an id that another image has",
         f"- {train}: image 4 has no id",
         f"- {train}: image 5 (id 6) has no file_name",
-        f"- {train}: annotation 0 (id 50) has the image_id 99, which no image has",
         f"- {train}: annotation 1 (id 51) has the category_id 9, which no category has",
         f"- {train}: annotation 2 (id 52) has the bbox [1, 2, 3], which has to be four numbers: x, y, width, height",
         f"- {train}: annotation 5 has the category_id null, which has to be a whole number",
@@ -126,8 +128,10 @@ def test_everything_wrong_at_once(coco, tmp_path, capsys):
         f"- {train}: image 3 (id 5): {coco.images}/a.jpg is the image of {train}: image 0 (id 1) already",
         f"- {train}: annotation 4 (id 54) of a.jpg (xmin, ymin, xmax, ymax 90, 2, 110, 6) is 10 px past the border "
         "of 100x50",
-        "7 images of 8 cannot be used, and --max-bad-images (0.01) allows 0: mend them, or raise it to leave them out",
+        "6 images of 7 cannot be used, and --max-bad-images (0.01) allows 0: mend them, or raise it to leave them out",
         "notes:",
+        "- annotations of images that are not in 'images', left out: 1, first annotation 0 (id 50) with the image_id "
+        f"99 in {train}",
         "- categories without a box, left out: 'lion'; --classes or --only-classes gives them ids",
     ]
     assert not (tmp_path / "out").exists()

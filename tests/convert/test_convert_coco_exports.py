@@ -200,8 +200,8 @@ def test_crowds_of_a_class_with_nothing_else_are_objects(coco, write, tmp_path, 
     assert coco.run(tmp_path / "out", "--train", write("train.json", odd)) == 0
     assert [len(boxes) for boxes in all_boxes().values()] == [1, 1, 1, 1]
     assert (
-        "annotations marked as crowds (iscrowd) that count as objects, since the class has nothing else: RBC 2"
-        in capsys.readouterr().out
+        "annotations marked as crowds (iscrowd or ignore) that count as objects, since the class has nothing else: "
+        "RBC 2" in capsys.readouterr().out
     )
 
 
@@ -212,8 +212,8 @@ def test_a_split_of_crowds_alone(coco, write, tmp_path, capsys, all_boxes):
     assert coco.run(tmp_path / "out", *words) == 1
     printed = capsys.readouterr().err
     assert (
-        f"the validation split has no image: all images of {validation} show nothing but crowds (iscrowd); see "
-        "--keep-crowds" in printed
+        f"the validation split has no image: all images of {validation} show nothing but crowds (iscrowd or "
+        "ignore); see --keep-crowds" in printed
     )
     assert "by class: RBC 2, WBC 1; --keep-crowds takes them as objects" in printed
     assert coco.run(tmp_path / "kept", *words, "--keep-crowds") == 0
@@ -252,21 +252,155 @@ def test_types_of_ids_names_and_sizes(coco, tmp_path, capsys, classes, boxes_of)
 
 
 def test_of_many_faults_of_a_kind_ten_are_shown_and_notes_stay(coco, write, tmp_path, capsys):
-    orphans = [{"id": number, "image_id": number, "category_id": 1, "bbox": BOX} for number in range(100, 1100)]
+    odd = [{"id": number, "image_id": 0, "category_id": number, "bbox": BOX} for number in range(100, 1100)]
     train = write("train.json", [box(), box()])
     content = json.loads(train.read_text())
-    content["annotations"] += orphans
+    content["annotations"] += odd
     content["images"].append({"id": 5000, "file_name": "gone.jpg"})
     assert coco.run(tmp_path / "out", "--train", coco.write_json("train.json", content)) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "1,001 problems:"
-    assert [line for line in lines if "has the image_id" in line] == lines[1:11]
+    assert [line for line in lines if "has the category_id" in line] == lines[1:11]
     assert lines[11] == "- ... and 990 more of this kind"
     assert "gone.jpg" in lines[12]
     assert lines[-2:] == [
         "notes:",
         "- categories without a box, left out: 'WBC'; --classes or --only-classes gives them ids",
     ]
+
+
+def test_annotations_of_images_that_are_not_there(coco, write, tmp_path, capsys):
+    """As of a subset of the images; they are no images that cannot be used."""
+    train = write("train.json", [box(), box()])
+    content = json.loads(train.read_text())
+    content["annotations"] += [{"id": 7, "image_id": 70, "category_id": 1, "bbox": BOX}, box(id=8, category_id=1)]
+    assert coco.run(tmp_path / "out", "--train", coco.write_json("train.json", content)) == 0
+    left_out = "annotations of images that are not in 'images', left out"
+    assert f"{left_out}: 2, first annotation 2 (id 7) with the image_id 70 in {train}\n" in capsys.readouterr().out
+    content["annotations"].append({"id": 9, "image_id": 71, "category_id": 99})
+    assert coco.run(tmp_path / "most", "--train", coco.write_json("train.json", content)) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{train}: 3 of 5 annotations are of images that are not in 'images', first annotation 2 (id 7) with the "
+        "image_id 70: add their images, or take these annotations out"
+    )
+
+
+@pytest.mark.parametrize("ignore", [1, True, "1", "true"])
+def test_objects_to_ignore_are_crowds(coco, write, tmp_path, capsys, all_boxes, ignore):
+    odd = [box(), box(), box(iscrowd=0, ignore=ignore), box(iscrowd=0, ignore=0), box(category_id=2, ignore=ignore)]
+    odd[2]["image_id"] = 0
+    train = write("train.json", odd)
+    assert coco.run(tmp_path / "out", "--train", train) == 0
+    # Image 2 has no annotation left in the file: it is one without objects.
+    assert {name: len(boxes) for name, boxes in all_boxes().items()} == {"0": 1, "1": 1, "2": 0, "3": 1, "4": 1}
+    printed = capsys.readouterr().out
+    assert (
+        f"{train}: left out 1 annotations of crowds (iscrowd or ignore), and of images that have no others 0; by "
+        "class: RBC 1; --keep-crowds takes them as objects" in printed
+    )
+    assert "crowds (iscrowd or ignore) that count as objects, since the class has nothing else: WBC 1" in printed
+    assert coco.run(tmp_path / "kept", "--train", train, "--keep-crowds") == 0
+    assert len(all_boxes("kept")["0"]) == 2
+
+
+def test_ids_that_a_float_cannot_tell_apart(coco, write, tmp_path, classes, all_boxes):
+    first = 1719862345678901761  # above 2^53
+    categories = [{"id": first + number, "name": name} for number, name in enumerate(("cat", "dog", "cow"))]
+    odd = [box(category_id=first + 2), box(category_id=str(first)), box(category_id=first + 1)]
+    assert coco.run(tmp_path / "out", "--train", write("train.json", odd, categories)) == 0
+    assert classes() == ["cat", "dog", "cow"]
+    assert {name: boxes[0][0] for name, boxes in all_boxes().items()} == {"0": 2, "1": 0, "2": 1}
+
+
+def test_an_unused_category_of_a_used_ones_name(coco, write, tmp_path, capsys, classes):
+    categories = [{"id": 1, "name": "a"}, {"id": 7, "name": "a"}, {"id": 9, "name": "b"}, {"id": 10, "name": "b"}]
+    assert coco.run(tmp_path / "out", "--train", write("train.json", [box(category_id=7)] * 2, categories)) == 0
+    assert classes() == ["a"]
+    assert (
+        "categories without a box, left out: 'b', 'a' (id 1), 'b' (id 10); --classes or --only-classes gives them ids"
+        in capsys.readouterr().out
+    )
+
+
+def test_images_of_lvis_are_named_by_their_address(coco, tmp_path):
+    images = []
+    for number in range(2):
+        coco.draw(coco.images / f"val2017/{number:012}.jpg", (100, 50))
+        coco.draw(coco.images / f"train2017/{number:012}.jpg", (100, 50))
+        images.append({"id": number, "coco_url": f"http://host/val2017/{number:012}.jpg", "width": 100, "height": 50})
+    annotations = [{"image_id": number, "category_id": 1, "bbox": BOX} for number in range(2)]
+    content = {"images": images, "annotations": annotations, "categories": CELLS}
+    assert coco.run(tmp_path / "out", "--train", coco.write_json("train.json", content)) == 0
+    found = {path.parent.name for path in (tmp_path / "out").glob("*/*/*.jpg")}
+    assert found == {"val2017"}
+
+
+REGION = {"filename": "a.jpg", "regions": []}
+MANIFEST = json.dumps({"source-ref": "s3://b/a.jpg", "bb": {"annotations": []}})
+EXPORT = "export it as COCO or Pascal VOC, and turn that into channels with python -m sagemaker_ssd.convert\n"
+COCO_EXPORT = "export it as COCO, and turn that into channels with python -m sagemaker_ssd.convert\n"
+PIPE = "give the manifest itself as the channel, in Pipe mode with S3DataType AugmentedManifestFile, "
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "remedy"),
+    [
+        (MANIFEST, "a line of a manifest of Ground Truth or Rekognition Custom Labels", PIPE),
+        (f"{MANIFEST}\n{MANIFEST}\n", "a line of a manifest of Ground Truth or Rekognition Custom Labels", PIPE),
+        ({"shapes": [], "imagePath": "a.jpg"}, "labelme's JSON", "labelme's labelme2voc.py or labelme2coco.py"),
+        ({"_via_settings": {}, "_via_img_metadata": {}}, "a project of VIA", COCO_EXPORT),
+        ({"a.jpg1": REGION, "b.jpg2": REGION}, "VIA's JSON", COCO_EXPORT),
+        ([{"id": 1, "annotations": [], "data": {"image": "a"}}], "Label Studio's JSON", EXPORT),
+        ([{"image": "a.jpg", "annotations": []}], "CreateML's JSON", EXPORT),
+        ({"size": {"height": 1, "width": 1}, "objects": []}, "Supervisely's JSON", EXPORT),
+        ({"items": [], "categories": {}}, "Datumaro's JSON", EXPORT),
+        ([{"image_id": 1, "category_id": 1, "bbox": BOX}], "COCO's annotations without their images", COCO_EXPORT),
+        (
+            "<annotation/>",
+            "XML",
+            "if it is Pascal VOC's, turn it into channels with python -m sagemaker_ssd.convert voc",
+        ),
+    ],
+)
+def test_files_of_other_tools(coco, tmp_path, capsys, content, what, remedy):
+    train = coco.root / "train.json"
+    train.write_text(content if isinstance(content, str) else json.dumps(content))
+    assert coco.run(tmp_path / "out", "--train", train) == 1
+    assert capsys.readouterr().err.startswith(f"{train} is {what}, no COCO file: {remedy}")
+
+
+def test_a_class_whose_name_holds_a_comma(coco, write, tmp_path, capsys, classes):
+    categories = [{"id": 1, "name": "car, van"}, {"id": 2, "name": '12" pipe'}]
+    train = write("train.json", [box(category_id=1), box(category_id=2)], categories)
+    assert coco.run(tmp_path / "out", "--train", train, "--classes", '12" pipe, "car,  van"') == 0
+    assert classes() == ['12" pipe', "car, van"]
+    assert coco.run(tmp_path / "bad", "--train", train, "--classes", 'car, van,12" pipe') == 1
+    assert capsys.readouterr().err == (
+        f"{train}: annotation 0 (id 0) of 0.jpg has the class 'car, van', which is not in --classes (car, van, "
+        '12" pipe); --only-classes leaves others out; a name that holds a comma stands in double quotes there\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("bmp", "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"),
+        ("TIF", "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"),
+        ("gif", "save it as JPEG or PNG"),
+    ],
+)
+def test_images_whose_ending_is_not_looked_at(coco, tmp_path, capsys, kind, remedy):
+    for name in (f"sub/a.{kind}", "b.jpg"):
+        coco.draw(coco.images / name, (100, 50))
+    for name in (f"a.{kind}", "a.jpg", f"sub/a.{kind}"):
+        images = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "b.jpg"}]
+        annotations = [{"image_id": 2, "category_id": 1, "bbox": BOX}]
+        content = {"images": images, "annotations": annotations, "categories": CELLS}
+        train = coco.write_json("train.json", content)
+        assert coco.run(tmp_path / "out", "--train", train) == 1
+        assert capsys.readouterr().err.splitlines()[0] == (
+            f"{train}: {coco.images}/sub/a.{kind} is there, but only .jpg, .jpeg and .png are looked at: {remedy}"
+        )
 
 
 POLYGON = [[10, 5, 60, 5, 60, 45], [10, 45, 20, 20]]
@@ -414,7 +548,7 @@ def test_names_that_mean_no_image_or_several(coco, tmp_path, capsys):
         "5 problems:",
         f"- {train}: 'x/a.jpg' may be any of one/a.jpg and two/a.jpg below {coco.images}: give its path below "
         "that folder",
-        f"- {train}: d.gif is not .jpg, .jpeg or .png: save it as JPEG or PNG, named so",
+        f"- {train}: {coco.images}/d.gif is there, but only .jpg, .jpeg and .png are looked at: save it as JPEG or PNG",
         f"- {train}: there is no image {coco.images}/gone, nor one called gone or, with .jpg, .jpeg or .png, gone "
         f"anywhere below {coco.images}",
         f"- {train}: image 6 (id 6): there is no image 'D:\\two\\a.jpg', and {coco.images}/two/a.jpg, which is called "

@@ -32,6 +32,8 @@ def pair(voc):
         ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--validation-fraction", "1"],
         ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", "a,,b"],
         ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", "a,a"],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", ""],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", '"a,b'],
         ["coco", "--images", "i", "--output", "o", "--as", "images"],
         ["coco", "--images", "i", "--output", "o", "--as", "images", "--train", "t", "--validation", "v",
          "--validation-fraction", "0.5"],

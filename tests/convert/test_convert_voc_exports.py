@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from PIL import Image
 
 from sagemaker_ssd.convert.__main__ import main
 
@@ -319,3 +320,188 @@ def test_thumbnails_of_a_system_are_no_negatives(voc, tmp_path):
     voc.draw("@eaDir/0.jpg/SYNOPHOTO_THUMB_S.jpg")
     assert run(voc, tmp_path / "out", "--negatives") == 0
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 3
+
+
+LABELME = "<polygon><pt><x>60</x><y>20</y></pt><pt><x>80</x><y>20</y></pt><pt><x>80</x><y>30</y></pt></polygon>"
+SEGM = (
+    "<segm><username/><box><xmin>10</xmin><ymin>5</ymin><xmax>60</xmax><ymax>45</ymax></box><mask>m.png</mask></segm>"
+)
+
+
+@pytest.mark.parametrize(("deleted", "count"), [("1", 1), (" true ", 1), ("0", 2), ("", 2)])
+def test_deleted_objects_of_labelme(voc, tmp_path, capsys, all_boxes, deleted, count):
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(BNDBOX) + drawn_object(f"<deleted>{deleted}</deleted>{LABELME}")))
+    assert run(voc, tmp_path / "out") == 0
+    assert len(all_boxes()["a"]) == count
+    noted = f"objects marked as <deleted>, left out: 1, first in {voc.annotations}/a.xml"
+    assert (noted in capsys.readouterr().out) == (count == 1)
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        # 20 x 10 about 70, 25: on its end, 10 x 20.
+        ("<type>bounding_box</type><attributes>rotation=90.0</attributes>", (65, 15, 10, 20)),
+        ("<type>bounding_box</type><attributes>occluded, Rotation = 270</attributes>", (65, 15, 10, 20)),
+        ("<type>bounding_box</type><attributes>occluded, rotations=90</attributes>", (60, 20, 20, 10)),
+        ("<type>bounding_box</type><attributes></attributes>", (60, 20, 20, 10)),
+        # The points of a polygon are where they are.
+        ("<type>polygon</type><attributes>rotation=90.0</attributes>", (60, 20, 20, 10)),
+    ],
+)
+def test_rotated_boxes_in_labelmes_xml(voc, tmp_path, capsys, all_boxes, inside, expected):
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(f"{inside}{LABELME}")))
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes()["a"] == [pytest.approx((0, *expected), abs=1e-3)]
+    printed = capsys.readouterr().out
+    assert ("rotated boxes: 1, first" in printed) == (expected == (65, 15, 10, 20))
+    assert ("polygons without a box: 1, first" in printed) == ("polygon" in inside)
+
+
+def test_masks_of_labelme(voc, tmp_path, capsys, all_boxes):
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(SEGM)))
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes() == {"a": BOXES, "b": BOXES}
+    printed = capsys.readouterr().out
+    assert f"objects that are masks: 1, first in {voc.annotations}/a.xml; each was written as the <box>" in printed
+
+
+@pytest.mark.parametrize("tag", ["bndbox", "robndbox"])
+def test_an_object_of_two_boxes(voc, tmp_path, capsys, all_boxes, tag):
+    first = {
+        "bndbox": BNDBOX,
+        "robndbox": "<robndbox><cx>35</cx><cy>25</cy><w>50</w><h>40</h><angle>0</angle></robndbox>",
+    }[tag]
+    second = first.replace("<xmin>10<", "<xmin>11<").replace("<cx>35<", "<cx>36<")
+    voc.add("a.jpg")
+    voc.add("b.jpg", [DOG])
+    voc.write_xml("a", wrapped(drawn_object(first + second)))
+    assert run(voc, tmp_path / "out") == 1
+    fault = f"{voc.annotations}/a.xml: box 0 (dog) has 2 <{tag}>: write an <object> for each"
+    assert capsys.readouterr().err.startswith(fault)
+    voc.write_xml("a", wrapped(drawn_object(f"{first}\n {first}<part><name>head</name>{second}</part>")))
+    assert run(voc, tmp_path / "same") == 0
+    assert all_boxes("same") == {"a": BOXES, "b": BOXES}
+
+
+def test_an_image_called_like_its_xml_goes_before_filename(voc, tmp_path, capsys, all_boxes):
+    """As after images and XML files were renamed together; where the XML files alone were, the note tells."""
+    for number in range(3):
+        voc.draw(f"{number}.jpg")
+        other = f"D:\\in\\{number + 1}.png" if number < 2 else "old name.jpg"
+        corners = ("xmin", number), ("ymin", 5), ("xmax", 60), ("ymax", 45)
+        box = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
+        text = f"<filename>{other}</filename>{drawn_object(f'<bndbox>{box}</bndbox>')}"
+        voc.write_xml(f"{number}", wrapped(text))
+    assert run(voc, tmp_path / "out") == 0
+    assert {name: boxes[0][1] for name, boxes in all_boxes().items()} == {"0": 0, "1": 1, "2": 2}
+    assert (
+        "images that are called like their XML, whose <filename> is another image that is there too: 2, first "
+        f"{voc.annotations}/0.xml (<filename> 1.jpg); the image that is called like the XML is taken\n"
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["bmp", "gif"])
+def test_images_whose_ending_is_not_looked_at(voc, tmp_path, capsys, kind):
+    voc.add("a.jpg", [DOG])
+    voc.draw(f"0.{kind}")
+    voc.draw(f"deep/1.{kind}")
+    voc.draw(f"listed.{kind}")
+    voc.write_xml("0", wrapped(f"<filename>0.{kind}</filename>"))
+    voc.write_xml("1", wrapped("<filename>gone.png</filename>"))
+    remedy = "save it as JPEG or PNG"
+    if kind == "bmp":
+        remedy = f"rename it to .jpg, since what it holds is read, or {remedy}"
+    train, validation = voc.write_list("t.txt", "0", "1", f"listed.{kind}", "a"), voc.write_list("v.txt", "a")
+    assert run(voc, tmp_path / "out", "--train", train, "--validation", validation) == 1
+    why = f"is there, but only .jpg, .jpeg and .png are looked at: {remedy}"
+    assert capsys.readouterr().err.splitlines()[1:4] == [
+        f"- {train}, line 3: {voc.images}/listed.{kind} {why}",
+        f"- {voc.annotations}/0.xml: {voc.images}/0.{kind} {why}",
+        f"- {voc.annotations}/1.xml: {voc.images}/deep/1.{kind} {why}",
+    ]
+
+
+def test_images_that_the_training_job_refuses(voc, tmp_path, capsys):
+    for name in ("gif.jpg", "cut.png", "webp.jpg", "tif.png", "good.jpg"):
+        voc.add(name, [DOG])
+    picture = Image.open(voc.images / "good.jpg")
+    picture.save(voc.images / "gif.jpg", "GIF")
+    picture.save(voc.images / "webp.jpg", "WEBP")
+    picture.save(voc.images / "tif.png", "TIFF")
+    cut = voc.images / "cut.png"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    assert run(voc, tmp_path / "out") == 1
+    printed = capsys.readouterr().err
+    assert f"{voc.annotations}/gif.xml: {voc.images}/gif.jpg cannot be read: a GIF: save it as JPEG or PNG\n" in printed
+    assert f"{voc.annotations}/cut.xml: {cut} cannot be read: damaged or cut off\n" in printed
+    assert "2 images of 5 cannot be used" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        (
+            "0.txt",
+            "0 0.5 0.5 0.1 0.1",
+            "name the folder of the XML files, or export the data set as Pascal VOC or COCO",
+        ),
+        ("0.json", '{"shapes": [], "imagePath": "0.jpg"}', "that is labelme's JSON: labelme's labelme2voc.py or label"),
+        ("all.json", '{"images": [], "annotations": []}', "that is a COCO file: turn it into channels with python -m "),
+        ("0.json", "{", "name the folder of the XML files, or export the data set as Pascal VOC or COCO"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--negatives",)])
+def test_a_folder_without_xml(voc, tmp_path, capsys, name, content, remedy, more):
+    for number in range(3):
+        voc.draw(f"{number}.jpg")
+    (voc.annotations / name).write_text(content)
+    (voc.annotations / "classes.names").write_text("dog")
+    assert run(voc, tmp_path / "out", *more) == 1
+    printed = capsys.readouterr().err
+    # A JSON tells most.
+    first = name if name.endswith(".json") else "0.txt"
+    assert printed.startswith(f"{voc.annotations} has no .xml, but 2 other files (")
+    assert f"{name[name.index('.') :]} 1" in printed
+    assert f"), such as {first}: {remedy}" in printed
+    assert "negatives" not in printed
+
+
+def test_columns_and_comments_of_lists(voc, tmp_path, capsys):
+    """Oxford-IIIT Pet's class, species and breed; ImageNet's index; names in quotes, as Datumaro writes them."""
+    names = ["Abyssinian_100", "Abyssinian_101", "deep/beagle_2", "a b"]
+    for name in names:
+        voc.add(f"{name}.jpg", [DOG])
+    pets = ["#Image CLASS-ID SPECIES BREED ID", "#ID: 1:37 Class ids"]
+    pets += [f"{name} {number} 1 {number}" for number, name in enumerate(names, start=10)]
+    lists = {
+        "pets": voc.write_list("pets.txt", *pets),
+        "index": voc.write_list("index.txt", *(f"{name}\t{number}" for number, name in enumerate(names, start=1))),
+        "quoted": voc.write_list("quoted.txt", *(f'"{name}"' for name in names)),
+    }
+    for name, path in lists.items():
+        assert run(voc, tmp_path / name, "--train", path, "--validation", path) == 0
+        found = (tmp_path / name / "train").rglob("*.jpg")
+        assert {file.relative_to(tmp_path / name / "train").as_posix()[:-4] for file in found} == set(names)
+        noted = f"lines of {path} that begin with #: 4, first line 1; left out as comments"
+        assert (noted in capsys.readouterr().out) == (name == "pets")
+
+
+def test_numbers_at_the_end_of_names_are_no_columns(voc, tmp_path, capsys):
+    for name in ("photo", "photo 11", "photo 12", "#1"):
+        voc.add(f"{name}.jpg", [DOG])
+    validation = voc.write_list("val.txt", "photo")
+    train = voc.write_list("train.txt", "photo 11", "photo 12", "#1")
+    assert run(voc, tmp_path / "out", "--train", train, "--validation", validation) == 0
+    copied = {path.name for path in (tmp_path / "out/train").iterdir()}
+    assert copied == {"photo 11.jpg", "photo 12.jpg", "#1.jpg"}
+    capsys.readouterr()
+    train = voc.write_list("gone.txt", "photo 11", "photo 13")
+    assert run(voc, tmp_path / "gone", "--train", train, "--validation", validation) == 1
+    assert capsys.readouterr().err.startswith(f"{train}, line 2: there is no {voc.annotations}/photo 13.xml, and no im")

@@ -47,6 +47,7 @@ _CONVERT: Final = "python -m sagemaker_ssd.convert"
 _EXPORT_COCO: Final = f"export it as COCO, and turn that into channels with {_CONVERT}"
 _EXPORT_VOC: Final = f"export it as Pascal VOC, and turn that into channels with {_CONVERT}"
 _EXPORT: Final = f"export it as COCO or Pascal VOC, and turn that into channels with {_CONVERT}"
+_VOC: Final = f"if it is Pascal VOC's, turn it into channels with {_CONVERT} voc"
 _LABELME: Final = f"labelme's labelme2voc.py or labelme2coco.py exports it; turn that into channels with {_CONVERT}"
 _MANIFEST: Final = (
     "give the manifest itself as the channel, in Pipe mode with S3DataType AugmentedManifestFile, RecordWrapperType "
@@ -141,13 +142,12 @@ def _load(text: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _FaultError(f"is not UTF-8 text (byte {error.start + 1:,}); save it as UTF-8") from error
     except ValueError as error:
-        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and error.doc[error.pos] == "{":
-            _refuse_other_tools(json.loads(error.doc[: error.pos]))
+        first = _first_of_several(error)
+        if first is not None:
+            _refuse_other_tools(first)
             raise _FaultError("holds more than one JSON object; write one for each image") from error
-        if text.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"<annotation", b"<?xml")):
-            raise _FaultError(
-                f"is XML, not JSON: if it is Pascal VOC's, turn it into channels with {_CONVERT} voc"
-            ) from error
+        if _is_xml(text):
+            raise _FaultError(f"is XML, not JSON: {_VOC}") from error
         raise _FaultError(f"is not JSON: {error}") from error
     _refuse_other_tools(content)
     if not isinstance(content, dict):
@@ -155,17 +155,50 @@ def _load(text: bytes) -> dict[str, Any]:
     return content
 
 
+def _first_of_several(error: ValueError) -> Any:
+    """Return the first of several JSON objects in a text, by the error of reading it; None for any other error."""
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and error.doc[error.pos] == "{":
+        return json.loads(error.doc[: error.pos])
+    return None
+
+
+def _is_xml(text: bytes) -> bool:
+    return text.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"<annotation", b"<?xml"))
+
+
 def _refuse_other_tools(content: Any) -> None:
     """Raise _FaultError for the JSON of another tool, whose objects stand where nobody would look for them."""
+    if other := _other_tool(content):
+        raise _FaultError(f"is {other[0]}, not this job's: {other[1]}")
+
+
+def other_tool_in(path: Path) -> tuple[str, str] | None:
+    """Read a file; return what it is where another tool wrote it, and the way from there to this job, else None."""
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return None
+    try:
+        return _other_tool(json.loads(text))
+    except RecursionError:
+        return None
+    except ValueError as error:
+        return ("XML", _VOC) if _is_xml(text) else _other_tool(_first_of_several(error))
+
+
+def _other_tool(content: Any) -> tuple[str, str] | None:
     first = content[0] if isinstance(content, list) and content else content
-    if isinstance(content, dict) and len(content) == 1:  # VIA names each image at the top
-        first = next((value for value in content.values() if isinstance(value, dict)), first)
-    if not isinstance(first, dict) or _is_own(first):
-        return
-    for keys, what, remedy in _OTHER_TOOLS:
-        # Only in a list is the name of an image beside annotations anybody's in particular.
-        if keys <= first.keys() and not ("image" in keys and content is first):
-            raise _FaultError(f"is {what}, not this job's: {remedy}")
+    entries = [first]
+    if isinstance(content, dict) and all(isinstance(value, dict) for value in content.values()):
+        entries += list(content.values())[:1]  # VIA names each image at the top
+    for entry in entries:
+        if not isinstance(entry, dict) or _is_own(entry):
+            continue
+        for keys, what, remedy in _OTHER_TOOLS:
+            # Only in a list is the name of an image beside annotations anybody's in particular.
+            if keys <= entry.keys() and not ("image" in keys and content is entry):
+                return what, remedy
+    return None
 
 
 def _is_own(content: dict[str, Any]) -> bool:

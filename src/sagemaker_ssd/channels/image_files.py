@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
 from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image, has_sides_swapped
+from sagemaker_ssd.channels.images import (
+    IMAGE_ENDINGS,
+    LOOKED_AT,
+    OTHER_IMAGE_ENDINGS,
+    Decode,
+    ExaminedImage,
+    ending_remedy,
+    examine_image,
+    has_sides_swapped,
+)
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
 from sagemaker_ssd.errors import bytes_in_words, in_words
@@ -86,17 +95,35 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classe
             findings.fault(f"{name}_annotation/{path}: {fault}", *([COUNTED_FROM_0] if fault.startswith("box") else []))
     found = find_files(images, IMAGE_ENDINGS)
     if not found:
-        findings.fault(f"{name}: no image ({', '.join(IMAGE_ENDINGS)}) in the channel")
+        others = find_files(images, OTHER_IMAGE_ENDINGS)
+        but = f", but {others[0]}: {LOOKED_AT}; {ending_remedy(others[0])}" if others else ""
+        findings.fault(f"{name}: no image ({', '.join(IMAGE_ENDINGS)}) in the channel{but}")
     if not read:
         findings.fault(f"{name}_annotation: no .json in the channel; every image needs one of the same name")
     pairing = pair_images(found, read)
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
-    for path in pairing.jsons_without_image:
-        findings.warn("JSON without image, skipped", path)
+    _warn_without_image(images, pairing, read, findings)
     for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
     return pairing
+
+
+def _warn_without_image(
+    images: Path, pairing: Pairing, annotations: Sequence[Annotation], findings: ChannelFindings
+) -> None:
+    """Say which JSONs have no image, and whose image is there under a name that is not looked at."""
+    missing = set(pairing.jsons_without_image)
+    if not missing:
+        return
+    alone = [annotation for annotation in annotations if annotation.path in missing]
+    for image, annotation in pair_images(find_files(images, OTHER_IMAGE_ENDINGS), alone).annotations.items():
+        missing.remove(annotation.path)
+        kind = f"JSON whose image is there, but {LOOKED_AT}, skipped; {ending_remedy(image)}"
+        findings.warn(kind, f"{annotation.path} ({image})")
+    for path in pairing.jsons_without_image:
+        if path in missing:
+            findings.warn("JSON without image, skipped", path)
 
 
 def _read_all(root: Path, pairing: Pairing, findings: ChannelFindings) -> Iterator[_ImageFile]:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import csv
 import io
 import logging
 import sys
@@ -30,9 +31,9 @@ from 1 and includes the last pixel; most tools that export this format do not.) 
 are; the training job counts and drops them. Rotated boxes and polygons become the upright box around them."""
 _COCO = """JSON files in COCO's format.
 Classes are joined by name over both files, and get the ids 0, 1 ... in the order of their categories' ids; categories
-without a box get none. Crowds (iscrowd) are left out, and so are images that show nothing else; where a class has
-nothing but crowds, they are its objects. Rotated boxes, and annotations that have a polygon or RLE alone, become the
-upright box around them."""
+without a box get none. Crowds (iscrowd or ignore) are left out, and so are images that show nothing else; where a
+class has nothing but crowds, they are its objects. Rotated boxes, and annotations that have a polygon or RLE alone,
+become the upright box around them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,7 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     coco = sources.add_parser("coco", help="COCO: JSON files", description=_COCO, formatter_class=layout)
     coco.add_argument("--train", type=Path, required=True, help="JSON file of the training images")
     coco.add_argument(
-        "--keep-crowds", action="store_true", help="take annotations with iscrowd 1 as objects like all others"
+        "--keep-crowds",
+        action="store_true",
+        help="take annotations with iscrowd or ignore 1 as objects like all others",
     )
     _add_common(voc, "list of images", "alphabetical")
     _add_common(coco, "JSON file of images", "as the categories' ids")
@@ -154,7 +157,11 @@ def _add_common(parser: argparse.ArgumentParser, kind: str, order: str) -> None:
         help=f"share of the training images to split off without --validation (default {DEFAULT_FRACTION})",
     )
     classes = parser.add_mutually_exclusive_group()
-    classes.add_argument("--classes", type=_class_names, help=f"a,b,c: class ids in this order; without: {order}")
+    classes.add_argument(
+        "--classes",
+        type=_class_names,
+        help=f"a,b,c: class ids in this order, names that hold a comma in double quotes; without: {order}",
+    )
     classes.add_argument(
         "--only-classes", type=_class_names, help="a,b,c: these classes alone, ids in this order; boxes of others go"
     )
@@ -203,9 +210,15 @@ def _share(text: str) -> float:
 
 
 def _class_names(text: str) -> tuple[str, ...]:
-    names = tuple(" ".join(name.split()) for name in text.split(","))
-    if not all(names) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"'{text}' has an empty name, or one twice")
+    try:
+        (row,) = csv.reader([" ".join(text.split())], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        row = []
+    names = tuple(" ".join(name.split()) for name in row)
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' has an empty name, or one twice, or a double quote that is not at an end of a name"
+        )
     return names
 
 

@@ -1,6 +1,7 @@
 """COCO: one JSON file for each split, with its categories and its images with their annotations.
 
-Source: cocodataset.org, data format; for rotated boxes, the attribute `rotation` that CVAT writes, in degrees.
+Source: cocodataset.org, data format; for rotated boxes, the attribute `rotation` that CVAT writes, in degrees; for
+images named by an address alone, LVIS v1.
 """
 
 import contextlib
@@ -12,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from sagemaker_ssd.channels.annotations import compression
+from sagemaker_ssd.channels.annotations import compression, other_tool_in
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import ImageFolder, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_segmentation, is_number, read_corners, read_degrees
-from sagemaker_ssd.errors import UserError, shown
+from sagemaker_ssd.errors import UserError, in_words, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class CocoAnnotation:
     category: int
     corners: Corners
     degrees: float
-    crowd: bool
+    crowd: bool  # or one to ignore
 
 
 @dataclass(slots=True)
@@ -77,20 +78,40 @@ class CocoFile:
                 if identity := _identity(entry.get("id")):
                     self._unusable.add(identity)
         self._unusable -= self._images.keys()
+        annotations = 0
+        orphans = []
         for title, entry in _entries(content, "annotations", path):
+            annotations += 1
             identity = _identity(entry.get("image_id"))
             if identity in self._unusable:
                 continue
+            image = self._images.get(identity or "")
+            if image is None:
+                orphans.append(f"{title} with the image_id {shown(entry.get('image_id'))}")
+                continue
             try:
-                self._read_annotation(entry, title, identity)
+                self._read_annotation(entry, title, image)
             except UserError as fault:
-                image = (path, title) if identity is None else (path, identity)
-                findings.bad_image(image, kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
+                bad = (path, image.identity)
+                findings.bad_image(bad, kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
+        self._tell_orphans(orphans, annotations)
 
     @property
     def images(self) -> list[CocoImage]:
         """The images in the file's order."""
         return list(self._images.values())
+
+    def _tell_orphans(self, orphans: Sequence[str], annotations: int) -> None:
+        """Tell of annotations that belong to no image, out of so many: few are left over, most are a mistake."""
+        if 2 * len(orphans) > annotations:
+            self._findings.fault(
+                "orphans",
+                f"{self.path}: {len(orphans):,} of {in_words(annotations, 'annotation', 'annotations')} are of images "
+                f"that are not in 'images', first {orphans[0]}: add their images, or take these annotations out",
+            )
+            return
+        for orphan in orphans:
+            self._findings.note("annotations of images that are not in 'images', left out", f"{orphan} in {self.path}")
 
     def _read_category(self, entry: dict[str, Any]) -> None:
         category, name = _whole(entry, "id"), _name(entry.get("name"))
@@ -106,7 +127,7 @@ class CocoFile:
         self.categories[category] = Category(name, _name(entry.get("supercategory")))
 
     def _read_image(self, entry: dict[str, Any], title: str) -> None:
-        identity, file = _identity(entry.get("id")), entry.get("file_name")
+        identity, file = _identity(entry.get("id")), entry.get("file_name") or entry.get("coco_url")
         if identity is None:
             raise UserError("has no id")
         if identity in self._images:
@@ -125,10 +146,7 @@ class CocoFile:
             )
         self._images[identity] = CocoImage(title, identity, file.strip(), size)
 
-    def _read_annotation(self, entry: dict[str, Any], title: str, identity: str | None) -> None:
-        image = self._images.get(identity or "")
-        if image is None:
-            raise UserError(f"has the image_id {shown(entry.get('image_id'))}, which no image has")
+    def _read_annotation(self, entry: dict[str, Any], title: str, image: CocoImage) -> None:
         category = _whole(entry, "category_id")
         if category not in self.categories:
             raise UserError(f"has the category_id {category}, which no category has")
@@ -175,10 +193,19 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path} is not {error.encoding.upper()} text (byte {error.start + 1:,}): save it as UTF-8"
         ) from error
     except (ValueError, RecursionError) as error:
+        _refuse_other_tools(path)
         raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        _refuse_other_tools(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} is no COCO file: it has to be an object with images, annotations and categories")
     return content
+
+
+def _refuse_other_tools(path: Path) -> None:
+    """Raise UserError for the file of another tool."""
+    if other := other_tool_in(path):
+        raise UserError(f"{path} is {other[0]}, no COCO file: {other[1]}")
 
 
 def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
@@ -209,10 +236,17 @@ def _identity(value: object) -> str | None:
 
 
 def _whole(entry: dict[str, Any], key: str) -> int:
+    """Read a whole number in any of its spellings: 1, 1.0, "1" and "1.0" are the same."""
     value = entry.get(key)
     try:
-        number = float(value) if isinstance(value, str) or is_number(value) else math.nan  # type: ignore[arg-type]
-    except (ValueError, OverflowError):
+        # Not by way of float, whose whole numbers are not all there above 2^53.
+        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+            return int(value)
+    except ValueError:
+        pass
+    try:
+        number = float(value) if isinstance(value, str | float) else math.nan
+    except ValueError:
         number = math.nan
     if not number.is_integer():
         raise UserError(f"has the {key} {shown(value)}, which has to be a whole number")
@@ -233,9 +267,12 @@ def _is_text(name: str) -> bool:
 
 
 def _is_crowd(entry: dict[str, Any]) -> bool:
-    """Whether `iscrowd` says so; it may be a number, true, or either as a text."""
-    value = entry.get("iscrowd")
-    return value.strip().lower() not in ("", "0", "0.0", "false", "no") if isinstance(value, str) else bool(value)
+    """Whether `iscrowd` or `ignore` says so; either may be a number, true, or one of them as a text."""
+    return any(_is_set(entry.get(key)) for key in ("iscrowd", "ignore"))
+
+
+def _is_set(mark: object) -> bool:
+    return mark.strip().lower() not in ("", "0", "0.0", "false", "no") if isinstance(mark, str) else bool(mark)
 
 
 def _rotation(entry: dict[str, Any]) -> float:
@@ -284,14 +321,16 @@ def read_coco(given: Splits, choices: Choices, findings: Findings, *, keep_crowd
     folder = ImageFolder(given.images)
     folders = folder, folder if given.validation_images == given.images else ImageFolder(given.validation_images)
     files = [CocoFile(path, findings) for path in (given.train, given.validation) if path]
-    names = _join_categories(files, findings)
+    names, unused = _join_categories(files, findings)
     why_empty = {}
     splits = []
     kept = _crowds_that_are_objects(files, keep_crowds, findings)
     for name, file in zip(("train", "validation"), files, strict=False):
         split = _without_crowds(file, kept, findings)
         if file.images and not split:
-            why_empty[name] = f": all images of {file.path} show nothing but crowds (iscrowd); see --keep-crowds"
+            why_empty[name] = (
+                f": all images of {file.path} show nothing but crowds (iscrowd or ignore); see --keep-crowds"
+            )
         splits.append(split)
     if len(splits) == 1:
         splits = list(split_off(splits[0], given.fraction, given.seed))
@@ -302,11 +341,12 @@ def read_coco(given: Splits, choices: Choices, findings: Findings, *, keep_crowd
     ]
     _note_unlisted(files, folders, drawn, findings)
     with_boxes = {each.name for split in drawn for image in split for each in image.objects}
-    if choices.classes is None and (empty := [name for name in names if name not in with_boxes]):
-        listed = ", ".join(f"'{name}'" for name in empty[:10]) + (
-            f" and {len(empty) - 10:,} more" if empty[10:] else ""
-        )
-        findings.say(f"categories without a box, left out: {listed}; --classes or --only-classes gives them ids")
+    empty = [f"'{name}'" for name in names if name not in with_boxes and choices.classes is None]
+    if empty or unused:
+        every = [*empty, *unused]
+        listed = ", ".join(every[:10]) + (f" and {len(every) - 10:,} more" if every[10:] else "")
+        hint = "; --classes or --only-classes gives them ids" if empty else ""
+        findings.say(f"categories without a box, left out: {listed}{hint}")
     names = [name for name in names if name in with_boxes]
     return make_dataset(*drawn, names=names, choices=choices, findings=findings, empty_because=why_empty)
 
@@ -332,8 +372,12 @@ def _note_unlisted(
                 findings.note("images that no file names, left out", folder.root / path)
 
 
-def _join_categories(files: Sequence[CocoFile], findings: Findings) -> list[str]:
-    """Return the names of all files' categories, ordered by the id that each has in the first file that has it."""
+def _join_categories(files: Sequence[CocoFile], findings: Findings) -> tuple[list[str], list[str]]:
+    """Return the names of all files' categories, ordered by the id that each has in the first file that has it.
+
+    And what to call the categories without an annotation that share the name of another one.
+    """
+    unused: dict[str, None] = {}
     places: dict[str, tuple[int, int]] = {}
     ids: dict[str, set[int]] = defaultdict(set)
     for number, file in enumerate(files):
@@ -347,6 +391,10 @@ def _join_categories(files: Sequence[CocoFile], findings: Findings) -> list[str]
             else:
                 by_name.setdefault(category.name, [])
         for name, identities in by_name.items():
+            if len(identities) > 1:
+                kept = [identity for identity in identities if used[identity]] or identities[:1]
+                unused |= dict.fromkeys(f"'{name}' (id {each})" for each in identities if each not in kept)
+                identities = kept
             if len(identities) > 1:
                 findings.fault(
                     "name",
@@ -363,7 +411,7 @@ def _join_categories(files: Sequence[CocoFile], findings: Findings) -> list[str]
             f"categories whose ids differ between the files: {len(different):,}, first '{different[0]}' "
             f"({' and '.join(map(str, sorted(ids[different[0]])))}); classes are joined by name"
         )
-    return sorted(places, key=lambda name: places[name])
+    return sorted(places, key=lambda name: places[name]), list(unused)
 
 
 def _crowds_that_are_objects(files: Sequence[CocoFile], keep_crowds: bool, findings: Findings) -> frozenset[str]:
@@ -380,7 +428,7 @@ def _crowds_that_are_objects(files: Sequence[CocoFile], keep_crowds: bool, findi
     if kept:
         why = "" if keep_crowds else ", since the class has nothing else"
         counts = ", ".join(f"{name} {crowds[name]:,}" for name in sorted(kept))
-        findings.say(f"annotations marked as crowds (iscrowd) that count as objects{why}: {counts}")
+        findings.say(f"annotations marked as crowds (iscrowd or ignore) that count as objects{why}: {counts}")
     return kept
 
 
@@ -402,8 +450,9 @@ def _without_crowds(file: CocoFile, kept: frozenset[str], findings: Findings) ->
     if left_out:
         counts = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))
         findings.say(
-            f"{file.path}: left out {left_out.total():,} annotations of crowds (iscrowd), and of images that have no "
-            f"others {len(file.images) - len(images):,}; by class: {counts}; --keep-crowds takes them as objects"
+            f"{file.path}: left out {left_out.total():,} annotations of crowds (iscrowd or ignore), and of images that "
+            f"have no others {len(file.images) - len(images):,}; by class: {counts}; --keep-crowds takes them as "
+            "objects"
         )
     return images
 

@@ -240,10 +240,11 @@ def _check_classes(
                 left_out[each.name] += 1
             elif each.name not in unknown:
                 unknown.add(each.name)
+                comma = "; a name that holds a comma stands in double quotes there" if "," in each.name else ""
                 findings.fault(
                     "class",
                     f"{image.place}: {each.title} has the class '{each.name}', which is not in --classes "
-                    f"({', '.join(classes)}); --only-classes leaves others out",
+                    f"({', '.join(classes)}); --only-classes leaves others out{comma}",
                 )
     if left_out:
         named = ", ".join(f"{name} {count:,}" for name, count in sorted(left_out.items()))

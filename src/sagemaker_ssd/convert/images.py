@@ -3,19 +3,29 @@
 import posixpath
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from PIL import Image, UnidentifiedImageError
-
 from sagemaker_ssd.channels.annotations import composed, find_files, read_number
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS, has_sides_swapped, read_header, swaps_sides, webp_orientation
+from sagemaker_ssd.channels.images import (
+    IMAGE_ENDINGS,
+    LOOKED_AT,
+    OTHER_IMAGE_ENDINGS,
+    DecodeResult,
+    ImageHeader,
+    ending_remedy,
+    examine_image,
+    has_sides_swapped,
+    read_header,
+    swaps_sides,
+    try_decode,
+    webp_orientation,
+)
 from sagemaker_ssd.convert.shapes import Size
 from sagemaker_ssd.errors import UserError, listed
 
-# Endings of other image files, behind which a name without its ending stands.
-_OTHER_ENDINGS: Final = (".bmp", ".gif", ".heic", ".jfif", ".jpe", ".tif", ".tiff", ".webp")
 _ENDINGS: Final = listed(list(IMAGE_ENDINGS))
 # More than any image has; what claims more is not a size.
 _LONGEST_SIDE: Final = 1_000_000
@@ -23,11 +33,15 @@ _LONGEST_SIDE: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image's path below its folder; `exact` if it is where the annotation says, `wanted` is what that says."""
+    """An image's path below its folder; `exact` if it is where the annotation says, `wanted` is what that says.
+
+    `other` is another image, which the annotation names while it is itself called like this one; mostly "".
+    """
 
     file: str
     wanted: str
     exact: bool
+    other: str = ""
 
 
 class ImageFolder:
@@ -35,7 +49,6 @@ class ImageFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._listed: _Listing | None = None
 
     @property
     def files(self) -> list[str]:
@@ -56,6 +69,7 @@ class ImageFolder:
             return FoundImage(found[0], name, exact=False)
         if len(found) > 1:
             raise UserError(f"'{name}' may be any of {_some(found)} below {self.root}: give its path below that folder")
+        self.refuse_other_ending(name)
         if inside and self._is_file(path):
             raise UserError(f"{path} is not {_ENDINGS}: save it as JPEG or PNG, named so")
         wanted = self.root / path if inside else f"'{name}'"
@@ -67,7 +81,8 @@ class ImageFolder:
     def of_annotation(self, stem: str, filename: str) -> FoundImage:
         """Find the image of the annotation `stem` (a path without ending) that calls it `filename`, perhaps "".
 
-        One of the same path goes first, then `filename`, then one of the same name in any folder. Raises UserError.
+        One of the same path goes first, then `filename`, then one of the same name in any folder: many tools keep the
+        name that an image had before both were renamed. Raises UserError.
         """
         same = self._listing.by_path.get(composed(posixpath.normpath(stem)), [])
         if len(same) > 1:
@@ -76,7 +91,9 @@ class ImageFolder:
             names = " and ".join(posixpath.basename(file) for file in same)
             raise UserError(f"{(self.root / stem).parent} has {names}: remove all but one")
         if same:
-            return FoundImage(same[0], stem, exact=True)
+            named = self._listing.like(filename) if filename else []
+            other = named[0] if len(named) == 1 and named != same else ""
+            return FoundImage(same[0], stem, exact=True, other=other)
         for name in filter(None, (filename, stem)):
             found = self._listing.like(name)
             if len(found) == 1:
@@ -85,14 +102,24 @@ class ImageFolder:
                 raise UserError(
                     f"its image '{name}' may be any of {_some(found)} below {self.root}: remove all but one"
                 )
+        self.refuse_other_ending(filename)
+        self.refuse_other_ending(stem)
         called = f", nor one called {_base(filename)}" if filename else ""
         raise UserError(f"there is no image {self.root / stem} with {_ENDINGS} at the end{called} below {self.root}")
 
-    @property
+    def refuse_other_ending(self, name: str) -> None:
+        """Raise UserError if there is an image of that name whose ending is not looked at."""
+        others = self._others.like(name) if name else []
+        if others:
+            raise UserError(f"{self.root / others[0]} is there, but {LOOKED_AT}: {ending_remedy(others[0])}")
+
+    @cached_property
     def _listing(self) -> "_Listing":
-        if self._listed is None:
-            self._listed = _Listing(find_files(self.root, IMAGE_ENDINGS))
-        return self._listed
+        return _Listing(find_files(self.root, IMAGE_ENDINGS))
+
+    @cached_property
+    def _others(self) -> "_Listing":
+        return _Listing(find_files(self.root, OTHER_IMAGE_ENDINGS))
 
     def _is_file(self, path: str) -> bool:
         try:
@@ -159,7 +186,12 @@ def _base(name: str) -> str:
 
 def _stem(path: str) -> str:
     stem, ending = posixpath.splitext(path)
-    return stem if ending.lower() in (*IMAGE_ENDINGS, *_OTHER_ENDINGS) else path
+    return stem if ending.lower() in (*IMAGE_ENDINGS, *OTHER_IMAGE_ENDINGS) else path
+
+
+def name_key(name: str) -> str:
+    """Return what an image and its annotation are both called: a name without its folder, its ending and capitals."""
+    return composed(_stem(_base(name))).lower()
 
 
 def _some(files: list[str]) -> str:
@@ -208,20 +240,26 @@ def find_frame(image: Path, stated: Size | None) -> Frame:
 
 
 def _read_size(path: Path) -> tuple[Size, int]:
-    """Read width and height as stored, and the EXIF orientation, 1 to 8; raises UserError if it is not an image.
+    """Read width and height as stored, and the EXIF orientation, 1 to 8; raises UserError if the job refuses the image.
 
-    Read as the training job reads it, which turns JPEG, PNG and WebP.
+    Read as the training job reads it, which turns JPEG, PNG and WebP; but of what has a header no more than that.
     """
     try:
         content = path.read_bytes()
-        header = read_header(content)
-        if header is not None:
-            return (header.width, header.height), header.orientation
-        with Image.open(path) as image:
-            return image.size, webp_orientation(content)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "damaged or not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{path} cannot be read: {reason}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    image = examine_image(content, decode=_decode)
+    if image.fault:
+        raise UserError(f"{path} cannot be read: {image.fault}")
+    header = read_header(content)
+    orientation = webp_orientation(content) if header is None else header.orientation
+    size = image.width, image.height
+    return size[::-1] if swaps_sides(orientation) else size, orientation
+
+
+def _decode(image: bytes, header: ImageHeader) -> DecodeResult:
+    # Decoding all of a large data set takes many minutes; the training job does it, and leaves out what is damaged.
+    return try_decode(image, header) if header.coding == "other" else DecodeResult.COMPLETE
 
 
 def read_side(value: object) -> int | None:

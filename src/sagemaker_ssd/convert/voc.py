@@ -1,37 +1,44 @@
 """PASCAL VOC: a folder of XML files, each with the objects of one image, and lists of the images of each split.
 
 Source: VOCdevkit, `VOCreadxml` and the annotation guidelines of 2012; for rotated boxes, CVAT's attribute `rotation`
-and roLabelImg's `robndbox`, whose angle is in radians.
+and roLabelImg's `robndbox`, whose angle is in radians; LabelMe's XML, with polygons, masks and objects marked as
+deleted, and as CVAT and Datumaro write it.
 """
 
 import codecs
+import html
 import math
 import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.channels.annotations import compression, find_files
+from sagemaker_ssd.channels.annotations import compression, find_files, other_tool_in
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
-from sagemaker_ssd.convert.images import FoundImage, ImageFolder, read_side
+from sagemaker_ssd.convert.images import FoundImage, ImageFolder, name_key, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, in_words, problems
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
 # The second column of the devkit's lists for one class: present, absent, only difficult ones.
 _SECOND_COLUMN: Final = ("1", "-1", "0")
-_DIFFICULT: Final = {
+# Columns of other lists: an index in ImageNet's, class, species and breed in Oxford-IIIT Pet's.
+_COLUMN: Final = re.compile(r"\s+[-+]?\d+$")
+_MARKS: Final = {
     **dict.fromkeys(("", "0", "0.0", "false", "no"), False),
     **dict.fromkeys(("1", "1.0", "true", "yes"), True),
 }
+# Where an XML names its image, and the masks and scribbles of LabelMe's objects, which are pictures too.
+_PICTURES: Final = re.compile(r"<(?:filename|mask|scribble_name)>([^<]*)</")
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, with which it begins
@@ -75,6 +82,9 @@ def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
     faults: list[str] = []
     notes: list[tuple[str, str]] = []
     for number, element in enumerate(root.findall("object")):
+        if _MARKS.get(_text(element, "deleted").lower()):
+            notes.append(("objects marked as <deleted>, left out", ""))
+            continue
         try:
             objects.append(_read_object(number, element, notes))
         except UserError as fault:
@@ -149,7 +159,7 @@ def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[st
     corners, degrees = _read_box(name, element, notes)
     if element.find("robndbox") is None and (_text(element, "angle") or _text(element, "bndbox/angle")):
         notes.append(("objects with an <angle>, which is not read", "their boxes were taken as they stand"))
-    difficult = _DIFFICULT.get(_text(element, "difficult").lower())
+    difficult = _MARKS.get(_text(element, "difficult").lower())
     if difficult is None:
         notes.append(("marks <difficult> that are neither 0 nor 1", "they count as 0"))
     return DrawnObject(f"box {number} ({name})", name, corners, degrees, bool(difficult))
@@ -157,6 +167,9 @@ def _read_object(number: int, element: ElementTree.Element, notes: list[tuple[st
 
 def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, str]]) -> tuple[Corners, float]:
     """Return an object's corners, and the degrees by which they are turned."""
+    for tag in ("bndbox", "robndbox"):
+        if len({_content(each) for each in element.findall(tag)}) > 1:
+            raise UserError(f"({name}) has {len(element.findall(tag))} <{tag}>: write an <object> for each")
     texts = tuple(_text(element, f"bndbox/{corner}") for corner in _CORNERS)
     missing = [f"<{corner}>" for corner, text in zip(_CORNERS, texts, strict=True) if not text]
     try:
@@ -170,6 +183,12 @@ def _read_box(name: str, element: ElementTree.Element, notes: list[tuple[str, st
         polygon = _around_polygon(element)
         if polygon is None and not missing:
             return read_corners(texts), _rotation(element)
+        mask = [_text(element, f"segm/box/{corner}") for corner in _CORNERS]
+        if polygon is None and all(mask):
+            notes.append(("objects that are masks", "each was written as the <box> beside its mask"))
+            return read_corners(mask), 0.0
+        if polygon is not None and _text(element, "type") == "bounding_box":
+            return polygon, _rotation(element)
     except UserError as fault:
         raise UserError(f"({name}) {fault.sentence}") from fault
     if polygon is None:
@@ -186,9 +205,17 @@ def _encloses_area(texts: Sequence[str]) -> bool:
 
 
 def _rotation(element: ElementTree.Element) -> float:
+    """Return by how many degrees an object is turned: its attribute `rotation`, in VOC's XML or in LabelMe's.
+
+    LabelMe's attributes are a text: `occluded, rotation=90.0`.
+    """
     for attribute in element.iter("attribute"):
         if _text(attribute, "name").lower() == "rotation":
             return read_degrees(_text(attribute, "value"))
+    for text in _text(element, "attributes").split(","):
+        name, _, value = text.partition("=")
+        if name.strip().lower() == "rotation":
+            return read_degrees(value)
     return 0.0
 
 
@@ -217,12 +244,28 @@ def _text(element: ElementTree.Element, path: str) -> str:
     return " ".join((element.findtext(path) or "").split())
 
 
+def _content(element: ElementTree.Element) -> tuple[tuple[str, str], ...]:
+    return tuple((leaf.tag, " ".join((leaf.text or "").split())) for leaf in element.iter())
+
+
 @dataclass(frozen=True, slots=True)
 class _Listed:
     """An image of a split: `xml` is its annotation's path below the folder; if that is "", `image` is its own."""
 
     xml: str
     image: str = ""
+
+
+def _legible(path: Path) -> str:
+    """Return the text of a file, as far as it can be read."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ""
+    try:
+        return _decode(content)
+    except UserError:
+        return content.decode("utf-8", "replace")
 
 
 class _Source:
@@ -238,9 +281,45 @@ class _Source:
         for file in self.files:
             self._by_name[posixpath.splitext(posixpath.basename(file))[0]].append(file)
 
-    def find(self, line: str) -> str | None:
+        self._folders: dict[str, Path] = {}
+
+    def place(self, image: str) -> Path:
+        """Return where an image lies, by folders that are no links."""
+        folder, name = posixpath.split(image)
+        if folder not in self._folders:
+            self._folders[folder] = (self.images.root / folder).resolve()
+        return self._folders[folder] / name
+
+    @cached_property
+    def claims(self) -> dict[str, str]:
+        """The XML file of each name that an XML has or names, as `name_key` writes it.
+
+        Names are taken from the text, since an XML that is broken is still that of its image.
+        """
+        claims: dict[str, str] = {}
+        for file in self.files:
+            claims.setdefault(name_key(posixpath.splitext(file)[0]), file)
+        for file in self.files:
+            for name in _PICTURES.findall(_legible(self.annotations / file)):
+                if key := name_key(html.unescape(name).strip()):
+                    claims.setdefault(key, file)
+        return claims
+
+    def own(self, image: str) -> Path | None:
+        """Return the XML that lies below its folder where an image lies below its own, if there is one."""
+        file = self._by_stem.get(posixpath.splitext(image)[0])
+        return None if file is None else self.annotations / file
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(map(name_key, [*(posixpath.splitext(file)[0] for file in self.files), *self.images.files]))
+
+    def is_name(self, line: str) -> bool:
+        """Whether a whole line of a list is the name of an XML or an image."""
+        return name_key(posixpath.splitext(line)[0] if line.lower().endswith(".xml") else line) in self._keys
+
+    def find(self, candidates: Sequence[str], line: str) -> str | None:
         """Find the XML that a line of a list means; raises UserError where it may mean several."""
-        candidates = _candidates(line)
         for stem in candidates:
             if stem in self._by_stem:
                 return self._by_stem[stem]
@@ -253,12 +332,19 @@ class _Source:
         return None
 
 
-def _candidates(line: str) -> list[str]:
-    """What a line may mean, from the letter (names can hold spaces and dots) to its first column's stem."""
+def _candidates(line: str, *, columns: bool) -> list[str]:
+    """What a line may mean, from the letter (names can hold spaces and dots) to its first column's stem.
+
+    columns: whether numbers at its end are columns of the list, however many there are.
+    """
     names = [line]
-    columns = line.rsplit(maxsplit=1)
-    if len(columns) == 2 and columns[1] in _SECOND_COLUMN:
-        names.append(columns[0])
+    words = line.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1] in _SECOND_COLUMN:
+        names.append(words[0])
+    while columns and _COLUMN.search(names[-1]):
+        names.append(_COLUMN.sub("", names[-1]))
+    # As Datumaro writes names with spaces.
+    names += [name[1:-1] for name in names if len(name) > 2 and name[0] == name[-1] == '"']
     stems = []
     for name in names:
         for path in dict.fromkeys((name, name.replace("\\", "/"))):
@@ -272,8 +358,9 @@ def _candidates(line: str) -> list[str]:
 class _Reader:
     """Reads lists and XML files into images as drawn."""
 
-    def __init__(self, findings: Findings, *, negatives: bool) -> None:
+    def __init__(self, findings: Findings, sources: Sequence[_Source], *, negatives: bool) -> None:
         self._findings = findings
+        self._sources = sources
         self._negatives = negatives
 
     def read_list(self, path: Path, source: _Source) -> list[_Listed]:
@@ -288,15 +375,22 @@ class _Reader:
             reason = fault.sentence if compression(content) else "is not UTF-8 text"
             self._findings.fault("list", f"{path} cannot be read: it {reason}")
             return []
+        numbered = {number: line.strip() for number, line in enumerate(lines, start=1) if line.strip()}
+        for number, line in list(numbered.items()):
+            if line.startswith("#") and not source.is_name(line):
+                self._findings.note(f"lines of {path} that begin with #", f"line {number}", "left out as comments")
+                del numbered[number]
+        # "photo 12" is a name where such names are there, and not the image photo with a number.
+        columns = all(_COLUMN.search(line) and not source.is_name(line) for line in numbered.values())
         listed: dict[_Listed, None] = {}
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
+        for number, line in numbered.items():
             place = f"{path}, line {number}"
             try:
-                found = self._find(line.strip(), source)
+                found = self._find(_candidates(line, columns=columns), line, source)
             except UserError as fault:
                 self._findings.bad_image(place, "line", f"{place}: {fault.sentence}")
+                continue
+            if not found.xml and self._is_claimed(source, found.image):
                 continue
             if not found.xml and not self._negatives:
                 self._note_without_xml(source, found.image)
@@ -306,29 +400,58 @@ class _Reader:
                 listed[found] = None
         return list(listed)
 
-    def _find(self, line: str, source: _Source) -> _Listed:
-        xml = source.find(line)
+    def _find(self, candidates: Sequence[str], line: str, source: _Source) -> _Listed:
+        xml = source.find(candidates, line)
         if xml is not None:
             return _Listed(xml)
-        for stem in _candidates(line):
+        for stem in candidates:
             try:
                 return _Listed("", source.images.of_annotation(stem, "").file)
             except UserError:
                 continue
-        name = _candidates(line)[-1]
+        for stem in candidates:
+            source.images.refuse_other_ending(stem)
+        name = candidates[-1]
         raise UserError(f"there is no {source.annotations / name}.xml, and no image of this name")
 
     def without_xml(self, source: _Source, drawn: Iterable[DrawnImage]) -> dict[_Listed, DrawnImage]:
         """Return the images of a folder that have no XML, or say how many were left out. `drawn`: those that have."""
-        used = {image.found.file for image in drawn if image.folder == source.images.root}
-        # An XML that cannot be read still is its image's.
-        stems = {posixpath.splitext(file)[0] for file in source.files}
-        rest = [file for file in source.images.files if file not in used and posixpath.splitext(file)[0] not in stems]
+        by_root = {each.images.root: each for each in self._sources}
+        used = {by_root[image.folder].place(image.found.file) for image in drawn}
+        rest = []
+        for image in source.images.files:
+            if source.place(image) in used or self._is_claimed(source, image):
+                continue
+            if _has_json(source.images.root, image):
+                self._findings.note("images of a channel that has JSON for them, left out", source.images.root / image)
+            else:
+                rest.append(image)
         if self._negatives:
             return self.draw([_Listed("", image) for image in rest], source)
         for image in rest:
             self._note_without_xml(source, image)
         return {}
+
+    def _is_claimed(self, source: _Source, image: str) -> bool:
+        """Whether an image without an XML may be that of one, and no background; says so.
+
+        The XML may be broken, or mean several images, or the image be a mask or a copy of the one that it is of.
+        """
+        path = source.place(image)
+        for other in self._sources:
+            xml = other.claims.get(name_key(image)) if path.is_relative_to(other.place("")) else None
+            if xml is None:
+                continue
+            # What is wrong with an XML is told of its image, too.
+            if not self._findings.is_bad(other.own(image)):
+                self._findings.note(
+                    "images that have the name of an XML, or of a picture that it names, without being its image, left "
+                    "out",
+                    f"{source.images.root / image} ({other.annotations / xml})",
+                    "an XML without objects for each keeps those that show none",
+                )
+            return True
+        return False
 
     def _note_without_xml(self, source: _Source, image: str) -> None:
         self._findings.note(
@@ -362,12 +485,46 @@ class _Reader:
         except UserError as fault:
             self._findings.bad_image(path, "no image", f"{path}: {fault.sentence}")
             return None
+        if found.other:
+            self._findings.note(
+                "images that are called like their XML, whose <filename> is another image that is there too",
+                f"{path} (<filename> {found.other})",
+                "the image that is called like the XML is taken",
+            )
         return DrawnImage(path, str(path), str(path), source.images.root, found, annotation.size, annotation.objects)
+
+
+def _has_json(root: Path, image: str) -> bool:
+    """Whether an image lies in a channel with a JSON of its own, as this program writes them: it is a copy."""
+    *folders, name = posixpath.splitext(image)[0].split("/")
+    return any(
+        root.joinpath(*folders[:number], f"{folder}_annotation", *folders[number + 1 :], f"{name}.json").is_file()
+        for number, folder in enumerate(folders)
+    )
 
 
 def _without_objects(file: str, source: _Source) -> DrawnImage:
     path = source.images.root / file
     return DrawnImage(path, str(path), str(path), source.images.root, FoundImage(file, file, exact=True), None, ())
+
+
+def _refuse_folders_without_xml(folders: Sequence[Path]) -> None:
+    """Raise UserError for folders of XML files that hold other files instead."""
+    faults = []
+    for folder in dict.fromkeys(folders):
+        files = find_files(folder, ("",))
+        if not files or any(file.lower().endswith(".xml") for file in files):
+            continue
+        counts = Counter(posixpath.splitext(file)[1].lower() or "without an ending" for file in files)
+        kinds = ", ".join(f"{ending} {count:,}" for ending, count in counts.most_common(3))
+        remedy = "name the folder of the XML files, or export the data set as Pascal VOC or COCO"
+        first = next((file for file in files if file.lower().endswith((".json", ".manifest"))), files[0])
+        if other := other_tool_in(folder / first):
+            remedy = f"that is {other[0]}: {other[1]}"
+        found = in_words(len(files), "other file", "other files")
+        faults.append(f"{folder} has no .xml, but {found} ({kinds}), such as {first}: {remedy}")
+    if faults:
+        raise UserError(problems(faults))
 
 
 def read_voc(
@@ -385,13 +542,16 @@ def read_voc(
     `validation_annotations`, or without that folder a part of the first that is split off. negatives: images without an
     XML are images without objects.
     """
+    _refuse_folders_without_xml([each for each in (annotations, validation_annotations) if each])
     folder = ImageFolder(given.images)
     own_folder = given.validation_images != given.images
     source = _Source(annotations, folder)
-    validation_source = _Source(
-        validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
-    )
-    reader = _Reader(findings, negatives=negatives)
+    validation_source = source
+    if own_folder or validation_annotations:
+        validation_source = _Source(
+            validation_annotations or annotations, ImageFolder(given.validation_images) if own_folder else folder
+        )
+    reader = _Reader(findings, list(dict.fromkeys((source, validation_source))), negatives=negatives)
     split_later = given.validation is None and validation_annotations is None
 
     if given.validation:
