@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +50,8 @@ _log = logging.getLogger(__name__)
 class EpochRunner:
     """The job's network with its trainer and its data: trains and evaluates it, an epoch at a time.
 
-    first_epoch: the number of the first one that is trained now, counted from 0. fresh_layers: those that the training
-    began with anew, beside trained ones.
+    first_epoch: the number of the first one that is trained now, counted from 0. start: where the training began, of
+    `InitialWeights`, whether or not it goes on from a checkpoint.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class EpochRunner:
         group: ProcessGroup,
         *,
         first_epoch: int,
-        fresh_layers: Collection[str],
+        start: Mapping[str, Any],
         precision_before: str = "",
     ) -> None:
         hyperparameters = job.hyperparameters
@@ -108,7 +108,7 @@ class EpochRunner:
             servers,
             group,
             precision_dtype=self.precision_dtype,
-            fresh_layers=fresh_layers,
+            start=start,
         )
 
     def load(self, parameters: Parameters) -> None:
