@@ -31,13 +31,14 @@ from sagemaker_ssd.scoring.evaluate import evaluate
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, with_fixed_gammas
 from sagemaker_ssd.ssd.network import Network
-from sagemaker_ssd.training.loop import EarlyStopping, EpochLosses, EpochProgress, combined, diverged, train_epoch
+from sagemaker_ssd.training.loop import DivergedError, EarlyStopping, EpochLosses, EpochProgress, combined, train_epoch
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
 from sagemaker_ssd.training.state import History, TrainingState
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
 from sagemaker_ssd.worker.build_trainer import build_trainer, training_precision
+from sagemaker_ssd.worker.failures import diverged
 from sagemaker_ssd.worker.inputs import CheckedChannels
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
 from sagemaker_ssd.worker.progress_page import ProgressPage
@@ -160,14 +161,17 @@ class EpochRunner:
                 what = f"epoch {epoch}, batch {progress.batches} of {steps}"
                 self._group.report_progress(what, alone=self._alone)
 
-            losses = train_epoch(
-                self.trainer,
-                labelled,
-                epoch=epoch,
-                rate=lambda batch: self._schedule.rate(epoch, batch, steps),
-                observe=after_batch,
-                totals=self._shares.totals,
-            )
+            try:
+                losses = train_epoch(
+                    self.trainer,
+                    labelled,
+                    epoch=epoch,
+                    rate=lambda batch: self._schedule.rate(epoch, batch, steps),
+                    observe=after_batch,
+                    totals=self._shares.totals,
+                )
+            except DivergedError as error:
+                raise diverged(str(error), error.learning_rate, self._job.hyperparameters) from error
         if self._job.hyperparameters.kv_store == "dist_async":
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
@@ -222,7 +226,7 @@ class EpochRunner:
                     observe=None if sample is None else sample.add,
                 )
         except FloatingPointError as error:
-            raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch)) from error
+            raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch), hyperparameters) from error
         self._evaluation_seconds = time.monotonic() - begin
         return scores
 
