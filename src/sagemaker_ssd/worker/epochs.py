@@ -97,6 +97,7 @@ class EpochRunner:
         self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
         servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
+        self._updates_before = servers.updates_before
         self.precision_dtype = training_precision(
             hyperparameters.precision_dtype, network, devices, group, before=precision_before
         )
@@ -125,7 +126,7 @@ class EpochRunner:
                 "checkpoint: it starts anew, from the weights of %s",
                 checkpoint.path,
             )
-            self.trainer.load(state.arguments, state.states)
+            self.trainer.load(state.arguments, state.states, updates_before=self._updates_before)
             return
         if not self.trainer.fits(state):
             raise UserError(
