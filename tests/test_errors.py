@@ -43,11 +43,60 @@ def test_a_long_list_is_cut_between_lines_and_says_how_many_are_missing():
     assert len(short) + len(faults[0]) + 3 > 1024
 
 
-@pytest.mark.parametrize("text", ["x" * 3000, "x" * 3000 + "\nsecond line"])
-def test_a_line_that_is_too_long_is_cut_inside(text: str):
-    short = shorten(text)
+def test_a_line_that_is_too_long_is_cut_inside():
+    short = shorten("x" * 3000)
     assert len(short) == 1024
     assert short.endswith("x ... (the job's log has the rest)")
+
+
+def test_beside_a_line_that_is_cut_a_short_one_is_whole():
+    short = shorten("x" * 3000 + "\nsecond line")
+    # 17 characters less than there are: as much is kept for the number of lines that are left out.
+    assert 1024 - 20 < len(short) <= 1024
+    assert short.endswith("x ...\nsecond line\n... (the job's log has the rest)")
+
+
+@pytest.mark.parametrize(
+    ("others", "last"),
+    [
+        (["b: short", "c: short"], "\n- b: short\n- c: short\n... (the job's log has the rest)"),
+        # What is long too makes room for what is short.
+        (["b" * 400, "c: short"], "\n- c: short\n... and 1 more lines: the job's log has them all"),
+        (["b" * 3000, "c" * 3000], " ...\n... and 2 more lines: the job's log has them all"),
+    ],
+)
+def test_the_first_fault_is_there_however_long_it_is(others: list[str], last: str):
+    first = "a.json: " + "x" * 1500
+    short = shorten(problems([first, *others]))
+    assert 1024 - 20 < len(short) <= 1024
+    assert short.startswith("3 problems:\n- a.json: " + "x" * 800)
+    assert short.endswith(last)
+
+
+def test_short_faults_leave_a_long_one_at_least_half():
+    first, others = "a.json: " + "x" * 1500, [f"b{number}.json: {'y' * 90}" for number in range(20)]
+    lines = shorten(problems([first, *others])).splitlines()
+    assert lines[0] == "21 problems:"
+    assert len(lines[1]) > 460
+    # The room of 961 characters is halved: 4 lines of 102 characters and their ends, and no fifth.
+    assert lines[2:6] == [f"- {other}" for other in others[:4]]
+    assert lines[6:] == ["... and 16 more lines: the job's log has them all"]
+
+
+def test_after_a_first_fault_that_is_whole_those_that_fit_follow():
+    first, others = "a: " + "x" * 500, ["b" * 600, "c: short", "d" * 600]
+    assert shorten(problems([first, *others])).splitlines() == [
+        "4 problems:",
+        f"- {first}",
+        "- c: short",
+        "... and 2 more lines: the job's log has them all",
+    ]
+
+
+def test_a_list_of_many_faults_is_shortened_at_once():
+    text = problems([f"f{number}: {'x' * 100}" for number in range(200_000)])
+    assert len(shorten(text)) <= 1024
+    assert len(shorten(text, 100_000)) <= 100_000
 
 
 @pytest.mark.parametrize(

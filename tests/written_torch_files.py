@@ -7,7 +7,7 @@ import io
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +64,20 @@ def write_torch_file(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return zip_file(path, dictionary(entries), {str(key): a.tobytes() for key, a in enumerate(arrays.values())})
 
 
-def write_old_file(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+def old_file(path: Path, pickled: bytes, keys: list[object], storages: Sequence[tuple[int, bytes]]) -> Path:
+    """Write the format before PyTorch 1.6; storages: how many numbers each says that it has, and its bytes."""
     content = io.BytesIO()
     for value in (MAGIC_NUMBER, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}):
         pickle.dump(value, content, protocol=2)
-    content.write(dictionary({n: tensor(str(key), a, old=True) for key, (n, a) in enumerate(arrays.items())}))
-    pickle.dump([str(key) for key in range(len(arrays))], content, protocol=2)
-    for array in arrays.values():
-        content.write(struct.pack("<q", array.size) + array.tobytes())
+    content.write(pickled)
+    pickle.dump(keys, content, protocol=2)
+    for length, stored in storages:
+        content.write(struct.pack("<q", length) + stored)
     path.write_bytes(content.getvalue())
     return path
+
+
+def write_old_file(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    entries = {name: tensor(str(key), array, old=True) for key, (name, array) in enumerate(arrays.items())}
+    keys = [str(key) for key in range(len(arrays))]
+    return old_file(path, dictionary(entries), keys, [(array.size, array.tobytes()) for array in arrays.values()])

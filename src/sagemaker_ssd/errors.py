@@ -80,16 +80,36 @@ def problems(faults: Sequence[str]) -> str:
 
 
 def shorten(sentence: str, length: int = FAILURE_REASON_LENGTH) -> str:
-    """Cut a text to `length` characters at a line's end where it can, and say how many lines were left out."""
+    """Cut a text to `length` characters at lines' ends where it can, and say how many lines were left out.
+
+    The first fault is always there, cut inside where it is too long; of the others those that fit.
+    """
     if len(sentence) <= length:
         return sentence
     lines = sentence.splitlines()
-    for kept in range(len(lines) - 1, 0, -1):
-        text = "\n".join([*lines[:kept], f"... and {len(lines) - kept} more lines: the job's log has them all"])
-        if len(text) <= length:
-            return text
-    ending = " ... (the job's log has the rest)"
-    return sentence[: length - len(ending)] + ending
+    rest = "... (the job's log has the rest)"
+    if len(lines) == 1:
+        return f"{sentence[: length - len(rest) - 1]} {rest}"
+    # "3 problems:" is not a fault yet.
+    first = 1 if lines[0].endswith(":") and len(lines[0]) <= SHOWN_LENGTH else 0
+    kept = dict(enumerate(lines[:first]))
+    room = length - len(_left_out(len(lines))) - sum(len(line) + 1 for line in kept.values())
+    whole = len(lines[first]) < room
+    # Beside a first fault that is cut there is room for short ones, as far as they leave it half.
+    room_for_others = room - len(lines[first]) - 1 if whole else room // 2
+    longest = length if whole else 2 * SHOWN_LENGTH
+    for number, line in enumerate(lines[first + 1 :], first + 1):
+        if len(line) <= longest and len(line) < room_for_others:
+            kept[number] = line
+            room_for_others -= len(line) + 1
+            room -= len(line) + 1
+    kept[first] = lines[first] if whole else f"{lines[first][: room - 5]} ..."
+    ending = _left_out(len(lines) - len(kept)) if len(kept) < len(lines) else rest
+    return "\n".join([*(kept[number] for number in sorted(kept)), ending])
+
+
+def _left_out(count: int) -> str:
+    return f"... and {count} more lines: the job's log has them all"
 
 
 def shown(value: object) -> str:

@@ -122,8 +122,7 @@ def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[
         start = initial_weights(job, saved_graph(run.network), scratch)
         channels = check_channels(job, scratch, group)
         shares, _ = agree_on_shares(job, channels.train, group)
-        fresh = start.start.get("layers_starting_anew", ())
-        runner = EpochRunner(job, run.network, channels, shares, [mx.cpu()], group, first_epoch=0, fresh_layers=fresh)
+        runner = EpochRunner(job, run.network, channels, shares, [mx.cpu()], group, first_epoch=0, start=start.start)
         if runner.precision_dtype != run.precision:
             raise SystemExit(f"{run.precision} is no faster on this machine: run the comparison in float32")
         runner.load(start.parameters)

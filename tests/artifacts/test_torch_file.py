@@ -17,6 +17,7 @@ from written_torch_files import (
     dictionary,
     number,
     numbers,
+    old_file,
     tensor,
     text,
     write_old_file,
@@ -112,6 +113,7 @@ def test_other_numbers_are_told(tmp_path: Path):
 VALUE = np.arange(6, dtype=np.float32)
 WHOLE = dictionary({"a": tensor("0", VALUE)})
 SHAPE, STRIDES, OFFSET = numbers((6,)), numbers((1,)), number(0)
+HUGE = b"\x8a\x08" + (1 << 62).to_bytes(8, "little")
 
 
 def changed(old: bytes, new: bytes) -> bytes:
@@ -139,6 +141,17 @@ def changed(old: bytes, new: bytes) -> bytes:
         (b"\x80\x02" + TENSOR + b")R.", "its pickle makes something else than tensors and dictionaries"),
         (b"\x80\x02" + DICTIONARY + b"K\x01\x85R.", "its pickle makes something else than tensors and dictionaries"),
         (b"\x80\x02K\x01}b.", "its pickle cannot be read"),
+        # A step that leads nowhere along a side of 1, and a side of a tensor without numbers, both of 2 ** 62.
+        (
+            changed(SHAPE + STRIDES, numbers((1,)) + b"(" + HUGE + b"t"),
+            "a tensor of it has no shape that PyTorch knows",
+        ),
+        (
+            changed(SHAPE + STRIDES, b"(" + number(0) + HUGE + b"t" + numbers((1, 1))),
+            "a tensor of it has no shape that",
+        ),
+        # Tuples within a tuple as a name: a hash of them ended the process.
+        (b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.", "its pickle cannot be read (a name in a dictionary of it is a"),
     ],
 )
 def test_damaged_pickles(tmp_path: Path, pickled: bytes, told: str):
@@ -169,6 +182,62 @@ def test_many_tensors_of_one_storage_take_no_more_memory_than_the_file(tmp_path:
     assert fault(zip_file(tmp_path / "x", dictionary(entries), {"0": bytes(40_000)})) == (
         "it is damaged: its tensors are larger than the file; copy or upload it again"
     )
+
+
+def described_twice(first: np.ndarray, second: np.ndarray, *, old: bool) -> bytes:
+    """Pickle tensors a and b of one storage, which each says to be an array of its own."""
+    return dictionary({"a": tensor("0", first, old=old), "b": tensor("0", second, old=old)})
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    ("first", "one", "second", "other"),
+    [
+        ((10, np.float32), "10 numbers of type float32", (1, np.float32), "1 of type float32"),
+        ((1, np.float32), "1 numbers of type float32", (10, np.float32), "10 of type float32"),
+        # The same 8 bytes.
+        ((1, np.int64), "1 numbers of type int64", (2, np.float32), "2 of type float32"),
+        ((2, np.int64), "2 numbers of type int64", (2, np.float32), "2 of type float32"),
+    ],
+)
+def test_a_storage_that_is_described_in_two_ways_is_not_read(
+    tmp_path: Path, first: tuple[int, type], one: str, second: tuple[int, type], other: str, old: bool
+):
+    pickled = described_twice(np.zeros(*first), np.zeros(*second), old=old)
+    stored = np.zeros(*second)
+    if old:
+        path = old_file(tmp_path / "x", pickled, ["0"], [(stored.size, stored.tobytes())])
+        # Long enough that both tensors could be in it.
+        os.truncate(path, path.stat().st_size + 100)
+    else:
+        path = zip_file(tmp_path / "x", pickled, {"0": stored.tobytes()})
+    assert fault(path) == (
+        f"it is damaged: its pickle says of storage '0' that it holds {one}, and for tensor 'b' that it holds {other}; "
+        "copy or upload it again"
+    )
+
+
+def test_no_tensor_is_read_beyond_its_storage(tmp_path: Path):
+    """Its 79,999,996 bytes behind the only number that is there ended the process."""
+    array, stored = np.zeros(20_000_000, np.float32), np.zeros(1, np.float32)
+    pickled = described_twice(array, stored, old=True)
+    path = old_file(tmp_path / "x", pickled, ["0"], [(1, stored.tobytes())])
+    os.truncate(path, path.stat().st_size + array.nbytes)
+    assert "that it holds 20,000,000 numbers of type float32, and for tensor 'b' that it holds 1 of" in fault(path)
+
+
+@pytest.mark.parametrize("keys", [[0], ["0", "0"], ["1"], [], [("0",)], [None], "0", {"0": 0}])
+def test_keys_that_are_not_those_of_the_storages(tmp_path: Path, keys):
+    pickled = dictionary({"a": tensor("0", VALUE, old=True)})
+    path = old_file(tmp_path / "x", pickled, keys, [(VALUE.size, VALUE.tobytes())] * 2)
+    assert fault(path) == ("it is damaged: its storages are not those that its pickle names; copy or upload it again")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_tensor_without_numbers(tmp_path: Path, old: bool):
+    array = np.zeros((0, 3), np.float32)
+    path = (write_old_file if old else write_torch_file)(tmp_path / "x", {"a": array})
+    assert read_torch_file(path, "x")["a"].shape == (0, 3)
 
 
 def test_a_large_pickle_is_not_read(tmp_path: Path):

@@ -64,6 +64,30 @@ def test_train_may_be_spread_over_the_hosts_and_validation_may_not(pair):
     assert pair.faults() == [VALIDATION]
 
 
+@pytest.mark.parametrize(("name", "file"), [("model", "model.tar.gz"), ("pretrained", "vgg16-7.onnx")])
+@pytest.mark.parametrize("given", [True, False])
+def test_what_every_host_starts_from_may_not_be_spread_over_them(pair, name, file, given):
+    """Told on the host that was given the file as on the one that was not, whose folder is missing."""
+    pair.hyperparameters["use_pretrained_model"] = "1" if name == "pretrained" else "0"
+    pair.channels[name] = {"S3DistributionType": "ShardedByS3Key"}
+    cause = (
+        f"inputdataconfig.json: {name}: S3DistributionType is ShardedByS3Key; on 2 hosts it must be FullyReplicated, "
+        "because every host starts from the file in it"
+    )
+    if given:
+        pair.file(f"{name}/{file}")
+        assert pair.faults() == [cause]
+    else:
+        missing = f"input/data/{name}: there is no such folder; the data of the {name} channel must be there"
+        assert pair.faults() == [missing, cause]
+
+
+def test_on_one_host_nothing_is_spread(tree):
+    tree.channels["model"] = {"S3DistributionType": "ShardedByS3Key"}
+    tree.file("model/model.tar.gz")
+    assert tree.read().model_channel == tree.data / "model"
+
+
 def test_images_are_spread_where_their_annotations_are(pair):
     pair.images()
     pair.channels["train_annotation"] = {"S3DistributionType": "ShardedByS3Key"}

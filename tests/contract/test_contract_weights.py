@@ -52,6 +52,12 @@ def several(store):
         (" resnet-50=onnx-zoo vgg-16=coco-ssd ", "keras", "coco-ssd"),
         ("resnet-50=onnx-zoo", "keras", "keras"),
         ("", "keras", "keras"),
+        ("resnet-50=onnx-zoo,vgg-16=coco-ssd", "keras", "coco-ssd"),
+        ("vgg-16 = coco-ssd , resnet-50=onnx-zoo,", "keras", "coco-ssd"),
+        ("vgg-16=coco-ssd vgg-16=coco-ssd", "keras", "coco-ssd"),
+        # What is said of a network goes before what is said of all.
+        ("vgg-16=coco-ssd onnx-zoo", "keras", "coco-ssd"),
+        (" , ", "keras", "keras"),
     ],
 )
 def test_one_of_several_sources(store, monkeypatch, variable, default, used):
@@ -86,6 +92,50 @@ def test_a_named_source_that_is_not_installed(tree, store, monkeypatch):
         f"{store} coco-ssd or keras is installed: name an installed one, or install it (make image "
         "WEIGHTS=vgg-16=onnx-zoo; on a laptop: python -m sagemaker_ssd.weights fetch vgg-16 --source onnx-zoo)"
     ]
+
+
+ALLOWED = (
+    "It must be a source, such as coco-ssd, or one for each network, such as vgg-16=coco-ssd resnet-50=onnx-zoo, with "
+    "blanks or commas between them. Sources are for vgg-16 keras, onnx-zoo, coco-ssd or gluoncv; for resnet-50 "
+    "onnx-zoo or gluoncv"
+)
+
+
+@pytest.mark.parametrize(
+    ("variable", "network", "told"),
+    [
+        ("vgg16=coco-ssd", "vgg-16", "'vgg16' is no network"),
+        ("VGG-16=coco-ssd", "vgg-16", "'VGG-16' is no network"),
+        ("=coco-ssd", "vgg-16", "'' is no network"),
+        ("vgg-16:coco-ssd", "vgg-16", "'vgg-16:coco-ssd' is no source of weights"),
+        (
+            "vgg-16=coco-ssd;resnet-50=onnx-zoo",
+            "vgg-16",
+            "'coco-ssd;resnet-50=onnx-zoo' is no source of weights for vgg-16",
+        ),
+        ("vgg-16=", "vgg-16", "'vgg-16=' names no source"),
+        ("coco-sdd", "vgg-16", "'coco-sdd' is no source of weights"),
+        ("vgg-16=coco-sdd", "vgg-16", "'coco-sdd' is no source of weights for vgg-16"),
+        ("coco-ssd", "resnet-50", "'coco-ssd' is no source of weights for resnet-50"),
+        ("resnet-50=coco-ssd", "resnet-50", "'coco-ssd' is no source of weights for resnet-50"),
+        ("keras coco-ssd", "vgg-16", "'keras' and 'coco-ssd' are both named"),
+        ("vgg-16=keras vgg-16=coco-ssd", "vgg-16", "'keras' and 'coco-ssd' are both named for vgg-16"),
+        # All at once, also what is said of the other network.
+        (
+            "vgg-16=coco-ssd,resnet50=onnx-zoo,resnet-50=kears",
+            "vgg-16",
+            "'resnet50' is no network, 'kears' is no source of weights for resnet-50",
+        ),
+    ],
+)
+def test_an_entry_that_is_not_allowed_is_told_and_nothing_is_used_instead(
+    tree, store, monkeypatch, variable, network, told
+):
+    several(store)
+    (store / "defaults.json").write_text(json.dumps({"vgg-16": "keras"}))
+    monkeypatch.setenv(WEIGHTS_SOURCE_VARIABLE, variable)
+    tree.hyperparameters |= {"use_pretrained_model": "1", "base_network": network}
+    assert tree.faults() == [f"environment variable SAGEMAKER_SSD_WEIGHTS_SOURCE is '{variable}': {told}. {ALLOWED}"]
 
 
 def test_another_source_that_is_damaged_does_not_matter(store):

@@ -236,6 +236,17 @@ def test_a_checkpoint_of_another_reader_is_gone_on_from_with_a_warning(finished:
     assert f"Version 0.1.0+g0123 wrote {job.base / FOLDER}/sagemaker-ssd-0001.json, with another reader" in ended.log
 
 
+def test_layers_that_are_frozen_without_weights_are_named_again(tmp_path: Path):
+    job = drawn(tmp_path, epochs="1", freeze_layer_pattern="^(conv0|stage)")
+    for epochs in ("1", "2"):
+        job.set(epochs=epochs)
+        ended = job.run()
+        assert ended.code == 0, ended.log
+        assert ("Resuming after epoch 0 of 2" in ended.log) == (epochs == "2")
+        assert "freezes layers of a training that began from scratch" in ended.log
+        assert "never learn: conv0, stage1_unit1_bn1, stage1_unit1_bn2" in ended.log
+
+
 def test_other_hyperparameters_are_refused_before_the_channels_are_read(finished: Callable[[str], Job]):
     job = finished("sgd")
     for image in (job.base / "input" / "data" / "train").rglob("*.jpg"):

@@ -138,6 +138,7 @@ def test_recordio_with_a_frozen_trunk_and_adam(make_job: Callable[..., Job]):
     assert ended.code == 0, ended.log
     assert ended.model_files == MODEL
     assert re.search(r"Frozen by freeze_layer_pattern: \d+ of \d+ parameters", ended.log)
+    assert "freezes layers of a training that began from scratch, so they keep their random values" in ended.log
     assert "num_training_samples is 9, but the train channel has 7 images" in ended.log
 
 
@@ -197,7 +198,7 @@ def test_a_diverging_job_says_so_and_what_to_do(make_job: Callable[..., Job]):
     assert ended.code == 1, ended.log
     assert ended.failure is not None
     assert re.match(r"training diverged: the loss is not a finite number in epoch \d+, batch \d+", ended.failure)
-    for remedy in ("Lower learning_rate (try 0.1)", "clip_gradient", "warmup_epochs"):
+    for remedy in ("Lower learning_rate (it is 1: try 0.1)", "clip_gradient", "warmup_epochs"):
         assert remedy in ended.failure
 
 

@@ -152,6 +152,16 @@ def test_the_course_of_the_training(tmp_path, scores, losses, expected):
     assert expected in sentences(tmp_path, detected(), metrics)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "remedy"),
+    [("sgd", "A lower learning_rate, or lr_scheduler_step,"), ("adadelta", "Another optimizer, such as sgd,")],
+)
+def test_what_helps_an_unstable_training_depends_on_its_optimizer(tmp_path, optimizer, remedy):
+    course = epochs([0.1, 0.6, 0.5, 0.5, 0.5], [1.0, 0.8, 0.9, 1.0, 1.1])
+    metrics = {"epochs": course, "best_epoch": 1, "hyperparameters": {"optimizer": optimizer}}
+    assert f"training became unstable. {remedy} may help." in sentences(tmp_path, detected(), metrics)
+
+
 def test_a_steady_training_is_not_called_a_fall(tmp_path):
     scores = [0.1, 0.6, 0.57, 0.58, 0.56]
     found = sentences(tmp_path, detected(), {"epochs": epochs(scores), "best_epoch": 1, "ended_early": True})

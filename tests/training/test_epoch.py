@@ -4,7 +4,7 @@ import mxnet as mx
 import pytest
 
 from sagemaker_ssd.errors import ProgramError
-from sagemaker_ssd.training.loop import EpochLosses, combined, train_epoch
+from sagemaker_ssd.training.loop import DivergedError, EpochLosses, combined, train_epoch
 from training.small_network import small_images
 from training.small_trainer import assert_close, step, trainer, weights
 
@@ -56,6 +56,18 @@ def test_a_host_without_any_images_has_losses_of_zero():
 def test_more_batches_than_steps():
     with pytest.raises(ProgramError, match="an epoch of 1 steps has more batches on this host"):
         run(trainer(1), totals=[2])
+
+
+def test_a_loss_that_is_not_finite_tells_the_rate_of_its_step():
+    def spoilt():
+        for data, label in batches([[0, 1], [2], [0]]):
+            yield data * (float("nan") if len(label) == 1 else 1), label
+
+    with pytest.raises(DivergedError, match=r"the loss is not a finite number in epoch 3, batch 1$") as caught:
+        train_epoch(
+            trainer(1), spoilt(), epoch=3, rate=lambda number: 0.1 / (1 + number), observe=lambda progress: None
+        )
+    assert caught.value.learning_rate == 0.05
 
 
 def test_figures_over_all_hosts():

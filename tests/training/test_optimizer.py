@@ -69,6 +69,28 @@ def test_it_goes_on_climbing_after_a_resumption(before: int, times: float):
     np.testing.assert_allclose(weight.asnumpy(), WEIGHT - times * 0.01 * GRADIENT, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("before", "times"), [(0, 1.04), (29, 2.2), (500, 4.0)])
+def test_it_goes_on_climbing_where_what_the_servers_remembered_is_lost(before: int, times: float):
+    settings = OptimizerSettings("sgd", 0.1, momentum=0.9, weight_decay=0.0, fresh=frozenset({"a_weight"}))
+    optimizer = Optimizer(settings, graph(), ["a_weight"], 1)
+    optimizer.begin(before)
+    weight = mx.nd.array(WEIGHT)
+    optimizer.step([[mx.nd.array(GRADIENT)]], [[weight]], 0.01)
+    np.testing.assert_allclose(weight.asnumpy(), WEIGHT - times * 0.01 * GRADIENT, rtol=1e-5)
+    # The next checkpoint counts them all.
+    assert optimizer.state().updates == before + 1
+
+
+def test_adam_corrects_moments_that_begin_anew_whatever_was_before():
+    settings = OptimizerSettings("adam", 0.1, momentum=0.9, weight_decay=0.0)
+    optimizer = Optimizer(settings, graph(), ["a_weight"], 1)
+    optimizer.begin(500)
+    weight = mx.nd.array(WEIGHT)
+    optimizer.step([[mx.nd.array(GRADIENT)]], [[weight]], 0.1)
+    expected = WEIGHT - 0.1 * GRADIENT / (np.abs(GRADIENT) + 1e-8)
+    np.testing.assert_allclose(weight.asnumpy(), expected, rtol=1e-5)
+
+
 def test_with_adam_all_parameters_have_one_rate():
     settings = OptimizerSettings("adam", 0.1, momentum=0.9, weight_decay=0.0, fresh=frozenset({"a_weight"}))
     found = updated(settings, rate=0.1)

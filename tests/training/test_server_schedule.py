@@ -2,8 +2,10 @@
 
 import pickle
 
+import mxnet as mx
 import pytest
 
+from sagemaker_ssd.training.optimizer import OptimizerSettings, create_optimizer
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
 
 
@@ -38,3 +40,28 @@ def test_it_reaches_the_servers_as_optimizers_do():
 def test_wrong_counts(updates: int, first: int):
     with pytest.raises(ValueError, match=f"updates_per_epoch is {updates} and first_epoch {first}"):
         ServerSchedule(Schedule(1.0), updates_per_epoch=updates, first_epoch=first)
+
+
+@pytest.mark.parametrize(
+    ("first_epoch", "updates_per_epoch", "times"),
+    [
+        # One update of 75 on the way from 1 to 4, with 29 and 74 before it, and with more than that.
+        (0, 100, 1.04),
+        (1, 29, 2.2),
+        (2, 37, 4.0),
+        (5, 100, 4.0),
+    ],
+)
+def test_a_resumed_job_goes_on_with_the_rate_of_layers_that_began_anew(
+    first_epoch: int, updates_per_epoch: int, times: float
+):
+    settings = OptimizerSettings("sgd", 0.001, momentum=0.9, weight_decay=0.0, fresh=frozenset({"a_weight"}))
+    graph = mx.sym.Group([mx.sym.Variable("a_weight"), mx.sym.Variable("b_weight")])
+    schedule = ServerSchedule(Schedule(0.001), updates_per_epoch=updates_per_epoch, first_epoch=first_epoch)
+    made = create_optimizer(settings, graph, {0: "a_weight", 1: "b_weight"}, world_size=1, lr_scheduler=schedule)
+    # As a server has it, and as it counts: before it asks for the rate.
+    optimizer = pickle.loads(pickle.dumps(made, 0))
+    optimizer._set_current_context(0)
+    for index, expected in ((0, 0.001 * times), (1, 0.001)):
+        optimizer._update_count([index])
+        assert optimizer._get_lrs([index]) == pytest.approx([expected])

@@ -17,6 +17,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
+from sagemaker_ssd.contract.weights import SOURCES_OF
 from sagemaker_ssd.weights.sources import SOURCES, find_source
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,12 @@ def test_the_first_of_several_sources_is_used(tmp_path: Path):
         assert states() == {"keras": "installed", "coco-ssd": "installed"} | {used: "used"}
     environment["SAGEMAKER_SSD_WEIGHTS_SOURCE"] = "keras"
     assert states()["keras"] == "used"
+
+
+def test_a_job_can_name_every_source_that_can_be_installed():
+    known = {network: tuple(s.name for s in SOURCES if s.base_network == network) for network in SOURCES_OF}
+    assert known == SOURCES_OF
+    assert {source.base_network for source in SOURCES} == set(SOURCES_OF)
 
 
 @pytest.mark.parametrize("room", [1, 30_000_000])

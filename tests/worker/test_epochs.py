@@ -5,12 +5,16 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mxnet as mx
 import pytest
 
 from job_runner import draw
+from sagemaker_ssd.checkpoints.format import CheckpointArrays, Manifest, parameters_name, write_parameters
+from sagemaker_ssd.checkpoints.resume import Checkpoint
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.ssd.graphs import saved_graph
@@ -73,18 +77,25 @@ def test_the_next_work_waits_for_the_one_before_and_tells_its_failure():
     assert order == [1, 2]
 
 
-def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
-    # What follows it needs the room.
-    draw(tmp_path / "ml", "--train", "2", "--validation", "1", "--hyperparameter", "mini_batch_size=1")
-    job = read_job(tmp_path / "ml")
+@contextmanager
+def prepared(folder: Path, *options: str, first_epoch: int = 0) -> Iterator[EpochRunner]:
+    """Give the runner of a drawn job of two images, with batches of one."""
+    draw(folder / "ml", "--train", "2", "--validation", "1", "--hyperparameter", "mini_batch_size=1", *options)
+    job = read_job(folder / "ml")
     supervisor, worker = socket.socketpair()
     with supervisor:
         group = ProcessGroup(SupervisorSocket(worker.detach()), job.cluster.hosts, job.cluster.current_host, 60)
         network = Network("resnet-50", job.hyperparameters.image_shape, job.hyperparameters.num_classes)
-        channels = check_channels(job, tmp_path / "scratch", group)
+        channels = check_channels(job, folder / "scratch", group)
         shares, _ = agree_on_shares(job, channels.train, group)
-        runner = EpochRunner(job, network, channels, shares, [mx.cpu()], group, first_epoch=0, fresh_layers=())
-        runner.load(initial_parameters(saved_graph(network), job.hyperparameters.image_shape, seed=0))
+        start = {"from": "scratch", "seed": 0}
+        yield EpochRunner(job, network, channels, shares, [mx.cpu()], group, first_epoch=first_epoch, start=start)
+
+
+def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
+    # What follows it needs the room.
+    with prepared(tmp_path) as runner:
+        runner.load(initial_parameters(saved_graph(runner._network), 300, seed=0))
         assert runner.train(0, progress_bar=False, each_batch=lambda: None).images == 2
         runner.evaluate(0)
         left = weakref.ref(runner)
@@ -95,3 +106,31 @@ def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
             assert left() is None
         finally:
             gc.enable()
+
+
+def test_one_host_counts_on_from_the_updates_that_servers_made(tmp_path: Path):
+    """By that count the rate of layers that began anew climbs; of the servers' optimizer no checkpoint has anything."""
+    with prepared(tmp_path, "--hyperparameter", "epochs=4", first_epoch=2) as runner:
+        values = initial_parameters(saved_graph(runner._network), 300, seed=0)
+        facts = write_parameters(tmp_path, 1, CheckpointArrays(values.arguments, values.states, {}))
+        manifest = Manifest(
+            program="0.2.0",
+            epoch=1,
+            hyperparameters={"kv_store": "dist_async"},
+            start={"from": "scratch", "seed": 0},
+            data={},
+            training_images=2,
+            updates=0,
+            scores=[0.0, 0.0],
+            lowest_loss=1.0,
+            best_epoch=1,
+            parameters=parameters_name(1),
+            best_parameters=parameters_name(1),
+            files={parameters_name(1): facts},
+            epochs=[{}, {}],
+        )
+        runner.resume(Checkpoint(tmp_path, manifest))
+        # Two epochs of two batches, and then a third one.
+        assert runner.trainer.state().optimizer.updates == 4
+        runner.train(2, progress_bar=False, each_batch=lambda: None)
+        assert runner.trainer.state().optimizer.updates == 6

@@ -7,8 +7,9 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.worker.failures import explain
+from sagemaker_ssd.worker.failures import diverged, explain
 
 WORKLOAD = "vgg-16, image_shape 512, mini_batch_size 32 on 4 GPU(s)"
 
@@ -106,3 +107,43 @@ def test_anything_else_is_a_bug_with_its_first_line():
     error = explain(ValueError("axes don't match\nsecond line"), WORKLOAD, 32)
     assert error.exit_code == 3
     assert error.sentence.startswith("ValueError: axes don't match. This is a bug")
+
+
+@pytest.mark.parametrize(
+    ("given", "rate", "told"),
+    [
+        (
+            {},
+            0.001,
+            "; learning rate 0.001|Lower learning_rate (it is 0.001: try 0.0001), or limit the gradients with "
+            "clip_gradient (it is not set: try 5), or start slowly with warmup_epochs (it is 0: try 1)",
+        ),
+        # After two steps of the schedule, and in the first step of a warm-up: the rate is no measure of what to set.
+        (
+            {"lr_scheduler_step": "10,20", "warmup_epochs": "5", "clip_gradient": "1"},
+            1e-5,
+            "; learning rate 1e-05|Lower learning_rate (it is 0.001: try 0.0001), or limit the gradients more with "
+            "clip_gradient (it is 1: try 0.1), or start more slowly with warmup_epochs (it is 5: try 10)",
+        ),
+        # Nothing is left of it where it would take longer than the job, and 100 / 10 is more than what is proposed.
+        (
+            {"warmup_epochs": "20", "clip_gradient": "100", "learning_rate": "0.5"},
+            4e-6,
+            "; learning rate 4e-06|Lower learning_rate (it is 0.5: try 0.05), or limit the gradients more with "
+            "clip_gradient (it is 100: try 5)",
+        ),
+        (
+            {"optimizer": "adadelta", "warmup_epochs": "1"},
+            0.001,
+            "|Choose another optimizer, such as sgd (adadelta takes no learning_rate), or limit the gradients with "
+            "clip_gradient (it is not set: try 5)",
+        ),
+    ],
+)
+def test_what_to_do_after_a_divergence_follows_from_the_hyperparameters(given: dict, rate: float, told: str):
+    asked = Hyperparameters(num_classes="1", num_training_samples="1", **given)
+    fact, advice = told.split("|")
+    assert diverged("the loss is not a finite number in epoch 25, batch 0", rate, asked).sentence == (
+        f"training diverged: the loss is not a finite number in epoch 25, batch 0 (counted from 0{fact}). The model of "
+        f"the best epoch before it, if any, is kept. {advice}"
+    )

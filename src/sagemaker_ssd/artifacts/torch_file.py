@@ -32,6 +32,9 @@ _PROTOCOL: Final = 1001
 # Of a state dictionary of a thousand tensors, several times over; more would only take time.
 _MOST_PICKLE_BYTES: Final = 4 << 20
 _MOST_DIMENSIONS: Final = 32
+# PyTorch's own: bytes are counted in signed 64-bit numbers. A side or stride can be that large where it leads nowhere:
+# in a tensor without numbers, and along a side of 1.
+_MOST_BYTES: Final = (1 << 63) - 1
 _NAMED: Final = 3
 _DICTIONARY, _TENSOR = "collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
 _STORAGES: Final[dict[str, np.dtype[Any]]] = {
@@ -151,11 +154,9 @@ class _Interpreter:
                 items = self._to_mark()
                 self._top(list).extend(items)
             case "SETITEM":
-                key, value = self._popped(2)
-                self._top(dict)[key] = value
+                self._set_items(self._popped(2))
             case "SETITEMS":
-                items = self._to_mark()
-                self._top(dict).update(zip(items[::2], items[1::2], strict=True))
+                self._set_items(self._to_mark())
             case "BINPUT" | "LONG_BINPUT":
                 self._memory[argument] = stack[-1]
             case "MEMOIZE":
@@ -193,6 +194,12 @@ class _Interpreter:
         while (value := self._stack.pop()) is not _Mark:
             values.append(value)
         return values[::-1]
+
+    def _set_items(self, items: list[Any]) -> None:
+        # Python's hash of tuples within tuples, a hundred thousand deep, ends the process: the stack overflows.
+        if any(isinstance(key, tuple) for key in items[::2]):
+            raise ValueError("a name in a dictionary of it is a tuple")
+        self._top(dict).update(zip(items[::2], items[1::2], strict=True))
 
     def _top(self, kind: type) -> Any:
         if not isinstance(self._stack[-1], kind):
@@ -242,6 +249,9 @@ def _checked(tensor: _Tensor) -> _Tensor:
     ):
         raise _damaged("a tensor of it has no shape that PyTorch knows")
     count = math.prod(tensor.shape)
+    most = _MOST_BYTES // tensor.storage.kind.itemsize
+    if math.prod(max(side, 1) for side in tensor.shape) > most or any(number > most for number in numbers):
+        raise _damaged("a tensor of it has no shape that PyTorch knows")
     last = tensor.offset + sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True))
     # A tensor that repeats its numbers by a stride of 0 could ask for any amount of memory.
     if count > tensor.storage.length or (count and last >= tensor.storage.length):
@@ -262,10 +272,24 @@ def _state_dictionary(value: Any) -> dict[str, _Tensor]:
     return value
 
 
-def _check_sum(tensors: dict[str, _Tensor], size: int) -> None:
-    """Raise where many tensors share one storage, so that reading them could take any amount of memory."""
+def _storages(tensors: dict[str, _Tensor], size: int) -> dict[str, _Storage]:
+    """Return the storages by their keys; raises where reading their tensors would leave the memory that is read.
+
+    Many tensors that share one storage could take any amount of memory. A key that is described in two ways has one of
+    them alone behind it in the file, and tensors are checked against the one that they name.
+    """
     if sum(math.prod(tensor.shape) * tensor.storage.kind.itemsize for tensor in tensors.values()) > size:
         raise _damaged("its tensors are larger than the file")
+    storages: dict[str, _Storage] = {}
+    for name, tensor in tensors.items():
+        storage = tensor.storage
+        other = storages.setdefault(storage.key, storage)
+        if other != storage:
+            raise _damaged(
+                f"its pickle says of storage {shown(storage.key)} that it holds {other.length:,} numbers of type "
+                f"{other.kind}, and for tensor {shown(name)} that it holds {storage.length:,} of type {storage.kind}"
+            )
+    return storages
 
 
 def _described(value: Any) -> str:
@@ -308,7 +332,7 @@ def _read_zip(file: BufferedReader, size: int) -> dict[str, Array]:
             raise _BadTorchFileError(f"its numbers are stored with the highest byte first; {_SAVE}")
         pickled = BytesIO(content(pickles[0], _MOST_PICKLE_BYTES))
         tensors = _state_dictionary(_Interpreter().value(pickled))
-        _check_sum(tensors, size)
+        _storages(tensors, size)
 
         def numbers(storage: _Storage) -> Array:
             stored = content(f"{folder}data/{storage.key}", size)
@@ -339,10 +363,9 @@ def _read_old_format(file: BufferedReader, size: int) -> dict[str, Array]:
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise _BadTorchFileError(f"its numbers are stored with the highest byte first; {_SAVE}")
     tensors = _state_dictionary(_Interpreter().value(start))
-    _check_sum(tensors, size)
+    storages = _storages(tensors, size)
     keys = _Interpreter().value(start)
-    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
+    if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
         raise _damaged("its storages are not those that its pickle names")
     file.seek(start.tell())
     stored: dict[str, Array] = {}
@@ -350,9 +373,11 @@ def _read_old_format(file: BufferedReader, size: int) -> dict[str, Array]:
         storage = storages[key]
         head = file.read(8)
         length = storage.length * storage.kind.itemsize
-        if len(head) < 8 or length > size - file.tell():
+        # Not read before it is known to be there: the length may be any number. The file may shrink meanwhile.
+        content = file.read(length) if length <= size - file.tell() else b""
+        if len(head) < 8 or len(content) < length:
             raise _BadTorchFileError(f"it is incomplete: its storages do not end within its {size:,} bytes; {_AGAIN}")
         if struct.unpack("<q", head)[0] != storage.length:
             raise _damaged(f"storage {shown(key)} in it has another size than its pickle says")
-        stored[key] = np.frombuffer(file.read(length), storage.kind)
+        stored[key] = np.frombuffer(content, storage.kind)
     return dict(_arrays(tensors, lambda storage: stored[storage.key]))

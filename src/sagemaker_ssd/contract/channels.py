@@ -85,11 +85,13 @@ class DataChannel:
 class WeightChannels:
     """The folders of the channels to start from, None for a channel that is not given.
 
-    model: of a model to continue training. pretrained: of pre-trained weights.
+    model: of a model to continue training. pretrained: of pre-trained weights. sharded: the names of those whose files
+    were spread over the hosts.
     """
 
     model: Path | None = None
     pretrained: Path | None = None
+    sharded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,33 +207,36 @@ def _read_annotation_channel(name: str, config: dict[str, object], diagnostics: 
 
 def _read_weight_channels(config: dict[str, object], paths: Paths, diagnostics: Diagnostics) -> WeightChannels:
     """Read both channels to start from; with faults, what could be read."""
-    folders = {}
+    folders, sharded = {}, []
     for name in _WEIGHT_TYPES:
         if name in config:
             folders[name] = paths.data / name
-            _check_weight_channel(name, config, paths, diagnostics)
+            if _check_weight_channel(name, config, paths, diagnostics):
+                sharded.append(name)
     if len(folders) > 1:
         diagnostics.faults.append(
             f"{INPUT_DATA_CONFIG_FILE}: the channels model and pretrained are both given, but training can start from "
             "only one of them: remove model to start from the weights, or pretrained to continue from the model"
         )
-    return WeightChannels(folders.get("model"), folders.get("pretrained"))
+    return WeightChannels(folders.get("model"), folders.get("pretrained"), tuple(sharded))
 
 
-def _check_weight_channel(name: str, config: dict[str, object], paths: Paths, diagnostics: Diagnostics) -> None:
+def _check_weight_channel(name: str, config: dict[str, object], paths: Paths, diagnostics: Diagnostics) -> bool:
+    """Add the faults of a channel to start from; return whether its files were spread over the hosts."""
     before = len(diagnostics.faults)
     entry = _entry(name, config, diagnostics)
     if entry is None:
-        return
+        return False
     if _content_type(entry) not in (None, "", *_WEIGHT_TYPES[name]):
         diagnostics.faults.append(
             f"{INPUT_DATA_CONFIG_FILE}: {name}: ContentType is {shown(entry['ContentType'])}; it must be "
             f"{listed([*_WEIGHT_TYPES[name], 'left out'])}"
         )
-    _read_delivery(name, entry, diagnostics)
+    sharded = _read_delivery(name, entry, diagnostics).sharded
     if len(diagnostics.faults) == before:
         check = check_model if name == "model" else check_pretrained
         check(paths.data / name, paths.base, diagnostics)
+    return sharded
 
 
 def _entry(name: str, config: dict[str, object], diagnostics: Diagnostics) -> dict[str, object] | None:

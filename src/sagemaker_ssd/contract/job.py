@@ -1,11 +1,11 @@
 """Reads a whole job from the platform's files, checked and typed, with all faults of all files together."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.contract.channels import (
+    Channels,
     DataChannel,
     WeightChannels,
     check_use_pretrained_model,
@@ -57,7 +57,7 @@ def read_job(base: Path) -> Job:
     check_use_pretrained_model(channels.weights, provided, diagnostics)
     cluster = read_cluster(paths, diagnostics)
     if cluster is not None and cluster.several:
-        _check_several_hosts(cluster, hyperparameters, channels.data, diagnostics)
+        _check_several_hosts(cluster, hyperparameters, channels, diagnostics)
     checkpoints = read_checkpoint_folder(paths, diagnostics)
     weights = _find_weights(hyperparameters, channels.weights, checkpoints, diagnostics)
     if diagnostics.faults or hyperparameters is None or cluster is None:
@@ -84,7 +84,7 @@ def read_job(base: Path) -> Job:
 def _check_several_hosts(
     cluster: Cluster,
     hyperparameters: Hyperparameters | None,
-    data: Mapping[str, DataChannel],
+    channels: Channels,
     diagnostics: Diagnostics,
 ) -> None:
     """Add the faults of a job on several hosts; None: what could not be read has its own faults."""
@@ -95,12 +95,17 @@ def _check_several_hosts(
             "hosts make each step together, with the mean of their gradients) or dist_async (each host's updates count "
             "as they come), or set instance_count to 1"
         )
-    validation = data.get("validation")
+    validation = channels.data.get("validation")
     if validation is not None and validation.sharded:
         diagnostics.faults.append(
             f"{INPUT_DATA_CONFIG_FILE}: validation: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
             f"FullyReplicated, because {cluster.hosts[0]} alone computes the mAP, on the whole channel"
         )
+    diagnostics.faults.extend(
+        f"{INPUT_DATA_CONFIG_FILE}: {name}: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
+        "FullyReplicated, because every host starts from the file in it"
+        for name in channels.weights.sharded
+    )
 
 
 def _find_weights(

@@ -7,7 +7,9 @@ defaults.json says which source of a network a job starts from where nobody name
 
 import json
 import os
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,11 @@ from sagemaker_ssd.errors import UserError, listed, shown
 from sagemaker_ssd.files import sha256, write_json
 
 DEFAULTS: Final = "defaults.json"
+# The sources that there are for each network; where they are and what they give stands in weights/sources.py.
+SOURCES_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "vgg-16": ("keras", "onnx-zoo", "coco-ssd", "gluoncv"),
+    "resnet-50": ("onnx-zoo", "gluoncv"),
+}
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,10 @@ def source_to_use(base_network: str) -> str | None:
     """Return the installed source that a job of a network starts from, None where none is installed.
 
     It is the one that the environment variable names, else the default, else the only one. Raises UserError, which
-    names what is installed.
+    names what is installed, or every entry of the variable that is not allowed.
     """
     there = list(installed_sources(base_network))
-    named = _named_source(base_network)
+    named = _named_source(base_network, there)
     if named is not None:
         if named not in there:
             choice = f"{listed(there)} is" if there else "none is"
@@ -130,13 +137,42 @@ def source_to_use(base_network: str) -> str | None:
     )
 
 
-def _named_source(base_network: str) -> str | None:
-    """Read the variable: SOURCE for whatever network, or NETWORK=SOURCE for each."""
-    found = None
-    for word in os.environ.get(WEIGHTS_SOURCE_VARIABLE, "").split():
-        network, sign, source = word.partition("=")
-        if not sign or network == base_network:
-            found = source if sign else word
+def _named_source(base_network: str, there: list[str]) -> str | None:
+    """Read the variable: SOURCE for whatever network, or NETWORK=SOURCE for each, which goes before.
+
+    there: what is installed for the network. Raises UserError with every entry that is not allowed.
+    """
+    given = os.environ.get(WEIGHTS_SOURCE_VARIABLE, "")
+    # By network; "" for whatever network.
+    named: dict[str, str] = {}
+    faults = []
+    for entry in filter(None, re.split(r"[\s,]+", re.sub(r"\s*=\s*", "=", given))):
+        network, sign, source = entry.partition("=")
+        if not sign:
+            network, source = "", entry
+        # What there is for another network alone is told below, where it counts.
+        known = {*SOURCES_OF.get(network, ())} if sign else {name for names in SOURCES_OF.values() for name in names}
+        if network in ("", base_network):
+            known.update(there)
+        what = f" for {network}" if network else ""
+        if sign and network not in SOURCES_OF:
+            faults.append(f"{shown(network)} is no network")
+        elif not source:
+            faults.append(f"{shown(entry)} names no source")
+        elif source not in known:
+            faults.append(f"{shown(source)} is no source of weights{what}")
+        elif named.setdefault(network, source) != source:
+            faults.append(f"{shown(named[network])} and {shown(source)} are both named{what}")
+    found = named.get(base_network, named.get(""))
+    if not faults and found is not None and found not in (*SOURCES_OF.get(base_network, ()), *there):
+        faults.append(f"{shown(found)} is no source of weights for {base_network}")
+    if faults:
+        allowed = "; ".join(f"for {network} {listed(list(names))}" for network, names in SOURCES_OF.items())
+        raise UserError(
+            f"environment variable {WEIGHTS_SOURCE_VARIABLE} is {shown(given)}: {', '.join(faults)}. It must be a "
+            "source, such as coco-ssd, or one for each network, such as vgg-16=coco-ssd resnet-50=onnx-zoo, with "
+            f"blanks or commas between them. Sources are {allowed}"
+        )
     return found
 
 
@@ -156,7 +192,7 @@ def required_weights(base_network: str) -> StoredWeights:
 
 def damaged(file: Path, reason: str) -> UserError:
     """Make the error of a damaged installed file, which is named after its network and its source."""
-    network = next((name for name in ("vgg-16", "resnet-50") if file.stem.startswith(name)), file.stem)
+    network = next((name for name in SOURCES_OF if file.stem.startswith(name)), file.stem)
     source = file.stem.removeprefix(network).removeprefix("-")
     option = f" --source {source}" if source else ""
     return UserError(

@@ -63,7 +63,7 @@ def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]
             "More epochs may give a better model."
         )
     elif best < len(known) - _LAST and last < _FALL * known[best]:
-        yield _fall(epochs, best, known[best], last)
+        yield _fall(metrics, epochs, best, known[best], last)
     if metrics.get("ended_early") is True:
         yield f"Early stopping ended the job after {in_words(len(epochs), 'epoch', 'epochs')}."
 
@@ -78,7 +78,7 @@ def _loss_only(epochs: Sequence[EpochFigures]) -> Iterator[str]:
         )
 
 
-def _fall(epochs: Sequence[EpochFigures], best: int, score: float, last: float) -> str:
+def _fall(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], best: int, score: float, last: float) -> str:
     said = (
         f"The mAP was best in epoch {epochs[best].epoch} ({score:.3f}) and fell to {last:.3f}, the mean of the last "
         f"{_LAST} epochs"
@@ -89,7 +89,10 @@ def _fall(epochs: Sequence[EpochFigures], best: int, score: float, last: float) 
             f"{said}, while the training loss went on falling: overfitting. The model kept is that of the best epoch; "
             "more or more varied training images help, more epochs do not."
         )
-    return f"{said}: training became unstable. A lower learning_rate, or lr_scheduler_step, may help."
+    # The rate says nothing to adadelta.
+    adadelta = nested(metrics, "hyperparameters").get("optimizer") == "adadelta"
+    remedy = "Another optimizer, such as sgd," if adadelta else "A lower learning_rate, or lr_scheduler_step,"
+    return f"{said}: training became unstable. {remedy} may help."
 
 
 def data_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], analysis: Analysis) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""An epoch: one pass of training over a channel, its losses, the failure when they diverge; and early stopping."""
+"""An epoch: one pass of training over a channel, its losses, the error when they diverge; and early stopping."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,10 +8,18 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.errors import ProgramError, UserError
+from sagemaker_ssd.errors import ProgramError
 from sagemaker_ssd.training.trainer import LossSums, Trainer
 
 Batch = tuple[mx.nd.NDArray, NDArray[np.float32]]
+
+
+class DivergedError(FloatingPointError):
+    """A batch's loss is not a finite number; epoch and batch count from 0, `learning_rate` is that of its step."""
+
+    def __init__(self, epoch: int, batch: int, learning_rate: float) -> None:
+        super().__init__(f"the loss is not a finite number in epoch {epoch}, batch {batch}")
+        self.learning_rate = learning_rate
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def train_epoch(
 
     totals: how many images each of the epoch's steps has over all hosts; in the last ones, for which this host has no
     batch left, it takes part with nothing. None: every batch is a step of this host's images alone.
-    Raises UserError naming epoch and batch when a loss is not finite.
+    Raises DivergedError when a loss is not finite.
     """
     start = time.monotonic()
     sums, images, count = np.zeros(3), 0, 0
@@ -138,16 +146,7 @@ def _finite(losses: LossSums, epoch: int, batch: int, learning_rate: float) -> N
     values = losses.read()
     if np.isfinite(values).all():
         return values
-    raise diverged(f"the loss is not a finite number in epoch {epoch}, batch {batch}", learning_rate)
-
-
-def diverged(what: str, learning_rate: float) -> UserError:
-    """Return the failure of a training whose losses or predictions are not finite; `what` says which, and when."""
-    return UserError(
-        f"training diverged: {what} (counted from 0; learning rate {learning_rate:g}). The model of the best epoch "
-        f"before it, if any, is kept. Lower learning_rate (try {learning_rate / 10:g}), or limit the gradients with "
-        "clip_gradient (try 5), or start slowly with warmup_epochs (try 1)"
-    )
+    raise DivergedError(epoch, batch, learning_rate)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ def create_optimizer(
         **settings.mxnet_arguments(),
     }
     if settings.name == "sgd" and settings.fresh:
-        return FreshLayersSGD(fresh=settings.fresh, **arguments)
+        # On servers all counts begin at 1 when a job is resumed, and the schedule knows what was before.
+        before = 0 if lr_scheduler is None else lr_scheduler.updates_before
+        return FreshLayersSGD(fresh=settings.fresh, updates_before=before, **arguments)
     return mx.optimizer.create(settings.name, **arguments)
 
 
@@ -136,6 +138,14 @@ class Optimizer:
     def array_names(self) -> list[tuple[str, str]]:
         """Name the arrays of a state, each with the parameter whose shape it has."""
         return [(f"{slot}:{name}", name) for name in self._names for slot in self._settings.slots()]
+
+    def begin(self, updates_before: int) -> None:
+        """Begin with nothing remembered; updates_before: those that led to the parameters, as on servers.
+
+        sgd counts on from them, as fresh parameters' rates climb by the count. adam's count is of what its moments are
+        made of, which begin anew.
+        """
+        self._create(updates=updates_before if self._settings.name == "sgd" else 0)
 
     def restore(self, state: OptimizerState) -> None:
         """Go on from a state of the same settings and parameters, on any number of devices."""

@@ -54,6 +54,11 @@ class ServerSchedule(LRScheduler):  # type: ignore[misc]
         super().__init__(base_lr=schedule.learning_rate)
         self._schedule, self._updates_per_epoch, self._first_epoch = schedule, updates_per_epoch, first_epoch
 
+    @property
+    def updates_before(self) -> int:
+        """How many updates the epochs before the first one had, which another process made."""
+        return self._first_epoch * self._updates_per_epoch
+
     def __call__(self, num_update: int) -> float:
         """Return the rate of an update; MXNet counts from 1."""
         epochs, update = divmod(num_update - 1, self._updates_per_epoch)
@@ -64,11 +69,12 @@ class FreshLayersSGD(SGD):  # type: ignore[misc]
     """MXNet's sgd, with a rate for the parameters in `fresh` that climbs to a multiple of the others'.
 
     It is pickled on its way to the servers.
+    updates_before: made by others before this optimizer's first one, and not counted by it.
     """
 
-    def __init__(self, *, fresh: Collection[str], **settings: Any) -> None:
+    def __init__(self, *, fresh: Collection[str], updates_before: int = 0, **settings: Any) -> None:
         super().__init__(**settings)
-        self._fresh = frozenset(fresh)
+        self._fresh, self._updates_before = frozenset(fresh), updates_before
 
     def _get_lrs(self, indices: Sequence[int]) -> list[float]:
         # The method by which MXNet's optimizers apply __lr_mult__; a parameter's update is counted before it is asked.
@@ -77,6 +83,6 @@ class FreshLayersSGD(SGD):  # type: ignore[misc]
     def _times(self, index: int) -> float:
         if self.idx2name.get(index) not in self._fresh:
             return 1.0
-        updates: int = self._index_update_count[index]
+        updates: int = self._updates_before + self._index_update_count[index]
         climbed = min(1.0, updates / UPDATES_TO_THAT_RATE)
         return 1.0 + (RATE_OF_FRESH_LAYERS - 1.0) * climbed

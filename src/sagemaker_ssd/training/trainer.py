@@ -156,11 +156,15 @@ class Trainer:
         store = local_store(devices) if store is None else store
         self._updates = make_updates(settings, graph, parameters, store, schedule)
 
-    def load(self, arguments: Arrays, states: Arrays) -> None:
-        """Copy parameters to every device, and with dist_async to the servers, which take them once."""
+    def load(self, arguments: Arrays, states: Arrays, *, updates_before: int = 0) -> None:
+        """Copy parameters to every device, and with dist_async to the servers, which take them once.
+
+        updates_before: those that led to the parameters, where the optimizer's state is lost. With dist_async it is the
+        schedule that has them.
+        """
         for replica in self.replicas:
             replica.load(arguments, states)
-        self._updates.begin()
+        self._updates.begin(updates_before)
 
     def step(
         self,

@@ -61,8 +61,8 @@ class Updates(Protocol):
     def images_of_step(self, own: int, images: int | None) -> int:
         """Return how many images an update is made of, when `own` are this host's and `images` those of all hosts."""
 
-    def begin(self) -> None:
-        """Take note that the values have been loaded."""
+    def begin(self, updates_before: int) -> None:
+        """Take note that the values have been loaded, to which so many updates led that no state remembers."""
 
     def apply(self, images: int, learning_rate: float) -> None:
         """Update the values of every device by its gradients, which are of `images` images of this host."""
@@ -129,8 +129,9 @@ class HostUpdates:
             )
         return images
 
-    def begin(self) -> None:
-        """Nothing: the values are never in the store."""
+    def begin(self, updates_before: int) -> None:
+        """Begin with an optimizer that remembers nothing; the values are never in the store."""
+        self._optimizer.begin(updates_before)
 
     def apply(self, images: int, learning_rate: float) -> None:
         """Exchange the gradients with all hosts, those of no images too, and update."""
@@ -183,9 +184,10 @@ class ServerUpdates:
         """Return this host's: its updates are of its own images."""
         return own
 
-    def begin(self) -> None:
+    def begin(self, updates_before: int) -> None:
         """Give the servers the optimizer and the values loaded here; all hosts must have loaded the same.
 
+        The optimizer's schedule has the updates before, counted as the servers count.
         Raises ProgramError the second time: the servers would take new values for gradients.
         """
         if self._begun:

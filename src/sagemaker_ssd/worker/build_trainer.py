@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import mxnet as mx
 
@@ -14,15 +14,18 @@ from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.ssd.graphs import training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas
-from sagemaker_ssd.ssd.network import Frozen, Network, layer
+from sagemaker_ssd.ssd.network import Frozen, Network, layer, layers
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16, time_convolutions
 from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
 from sagemaker_ssd.training.updates import DistributedKVStore, connect, is_asynchronous
 from sagemaker_ssd.worker.agreement import check_devices
+from sagemaker_ssd.worker.initial_weights import fresh_layers, starts_from_scratch
 
 _log = logging.getLogger(__name__)
+# The first layers of each network, as a pattern to freeze.
+_FIRST_LAYERS: Final = {"vgg-16": "^(conv1_|conv2_).*", "resnet-50": "^(bn_data|conv0|bn0|stage1_).*"}
 _NO_KERNELS: Final = "has a CPU without AVX512, on which MXNet has no bfloat16"
 
 
@@ -36,14 +39,15 @@ def build_trainer(
     group: ProcessGroup,
     *,
     precision_dtype: str,
-    fresh_layers: Collection[str],
+    start: Mapping[str, Any],
 ) -> Trainer:
     """Bind the network on every device and, on several hosts, join the parameter server.
 
     batch_size: of this host. schedule: for dist_async. precision_dtype: of `training_precision`.
-    fresh_layers: those that start anew beside trained ones. Raises UserError when nothing is left to train.
+    start: where the training began, of `InitialWeights`. Raises UserError when nothing is left to train.
     """
-    frozen = freeze(network, hyperparameters.freeze_layer_pattern)
+    frozen = freeze(network, hyperparameters.freeze_layer_pattern, start)
+    fresh = fresh_layers(start)
     graph = training_graph(
         network,
         empty_images=train.images_without_objects > 0,
@@ -62,7 +66,7 @@ def build_trainer(
             hyperparameters.momentum,
             hyperparameters.weight_decay,
             hyperparameters.clip_gradient,
-            fresh=frozenset(name for name in network.arguments() if layer(name) in fresh_layers),
+            fresh=frozenset(name for name in network.arguments() if layer(name) in fresh),
         ),
         batch_size=batch_size,
         image_shape=hyperparameters.image_shape,
@@ -74,8 +78,11 @@ def build_trainer(
     )
 
 
-def freeze(network: Network, pattern: str | None) -> Frozen:
-    """Decide, once for graph and trainer, what freeze_layer_pattern freezes; raises UserError if it is everything."""
+def freeze(network: Network, pattern: str | None, start: Mapping[str, Any]) -> Frozen:
+    """Decide, once for graph and trainer, what freeze_layer_pattern freezes, and warn of layers frozen without weights.
+
+    start: where the training began, of `InitialWeights`. Raises UserError if it is everything.
+    """
     frozen = network.freeze(pattern)
     if pattern is None:
         return frozen
@@ -85,11 +92,36 @@ def freeze(network: Network, pattern: str | None) -> Frozen:
     elif frozen.arguments == trainable:
         raise UserError(
             f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
-            "write a pattern for the layers to freeze, such as ^(conv1_|conv2_).*"
+            f"write a pattern for the layers to freeze, such as {_FIRST_LAYERS[network.base_network]}"
         )
     else:
         _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen.arguments), len(trainable))
+        _warn_of_layers_without_weights(network, pattern, frozen, start)
     return frozen
+
+
+def _warn_of_layers_without_weights(network: Network, pattern: str, frozen: Frozen, start: Mapping[str, Any]) -> None:
+    """Name the frozen layers that began anew: they never learn, so that what follows them gets noise."""
+    names = layers(sorted(frozen.arguments))
+    if starts_from_scratch(start):
+        _log.warning(
+            "freeze_layer_pattern %r freezes layers of a training that began from scratch, so they keep their random "
+            "values and never learn: %s. Leave freeze_layer_pattern out, or start from weights that have these layers: "
+            "use_pretrained_model 1, or the channel pretrained or model",
+            pattern,
+            ", ".join(names),
+        )
+        return
+    anew = [name for name in names if name in fresh_layers(start)]
+    if anew:
+        _log.warning(
+            "freeze_layer_pattern %r freezes layers that the weights to start from lack, so they keep the values that "
+            "they began with, random ones, and never learn: %s. Write a pattern that matches none of them, such as %s, "
+            "or start from weights that have them",
+            pattern,
+            ", ".join(anew),
+            _FIRST_LAYERS[network.base_network],
+        )
 
 
 def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +31,14 @@ from sagemaker_ssd.scoring.evaluate import evaluate
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, with_fixed_gammas
 from sagemaker_ssd.ssd.network import Network
-from sagemaker_ssd.training.loop import EarlyStopping, EpochLosses, EpochProgress, combined, diverged, train_epoch
+from sagemaker_ssd.training.loop import DivergedError, EarlyStopping, EpochLosses, EpochProgress, combined, train_epoch
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
 from sagemaker_ssd.training.state import History, TrainingState
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
 from sagemaker_ssd.worker.build_trainer import build_trainer, training_precision
+from sagemaker_ssd.worker.failures import diverged
 from sagemaker_ssd.worker.inputs import CheckedChannels
 from sagemaker_ssd.worker.metrics import Metrics, epoch_figures
 from sagemaker_ssd.worker.progress_page import ProgressPage
@@ -50,8 +51,8 @@ _log = logging.getLogger(__name__)
 class EpochRunner:
     """The job's network with its trainer and its data: trains and evaluates it, an epoch at a time.
 
-    first_epoch: the number of the first one that is trained now, counted from 0. fresh_layers: those that the training
-    began with anew, beside trained ones.
+    first_epoch: the number of the first one that is trained now, counted from 0. start: where the training began, of
+    `InitialWeights`, whether or not it goes on from a checkpoint.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class EpochRunner:
         group: ProcessGroup,
         *,
         first_epoch: int,
-        fresh_layers: Collection[str],
+        start: Mapping[str, Any],
         precision_before: str = "",
     ) -> None:
         hyperparameters = job.hyperparameters
@@ -96,6 +97,7 @@ class EpochRunner:
         self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
         servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
+        self._updates_before = servers.updates_before
         self.precision_dtype = training_precision(
             hyperparameters.precision_dtype, network, devices, group, before=precision_before
         )
@@ -108,7 +110,7 @@ class EpochRunner:
             servers,
             group,
             precision_dtype=self.precision_dtype,
-            fresh_layers=fresh_layers,
+            start=start,
         )
 
     def load(self, parameters: Parameters) -> None:
@@ -124,7 +126,7 @@ class EpochRunner:
                 "checkpoint: it starts anew, from the weights of %s",
                 checkpoint.path,
             )
-            self.trainer.load(state.arguments, state.states)
+            self.trainer.load(state.arguments, state.states, updates_before=self._updates_before)
             return
         if not self.trainer.fits(state):
             raise UserError(
@@ -160,14 +162,17 @@ class EpochRunner:
                 what = f"epoch {epoch}, batch {progress.batches} of {steps}"
                 self._group.report_progress(what, alone=self._alone)
 
-            losses = train_epoch(
-                self.trainer,
-                labelled,
-                epoch=epoch,
-                rate=lambda batch: self._schedule.rate(epoch, batch, steps),
-                observe=after_batch,
-                totals=self._shares.totals,
-            )
+            try:
+                losses = train_epoch(
+                    self.trainer,
+                    labelled,
+                    epoch=epoch,
+                    rate=lambda batch: self._schedule.rate(epoch, batch, steps),
+                    observe=after_batch,
+                    totals=self._shares.totals,
+                )
+            except DivergedError as error:
+                raise diverged(str(error), error.learning_rate, self._job.hyperparameters) from error
         if self._job.hyperparameters.kv_store == "dist_async":
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
@@ -222,7 +227,7 @@ class EpochRunner:
                     observe=None if sample is None else sample.add,
                 )
         except FloatingPointError as error:
-            raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch)) from error
+            raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch), hyperparameters) from error
         self._evaluation_seconds = time.monotonic() - begin
         return scores
 

@@ -5,9 +5,12 @@ import os
 import re
 from typing import Final
 
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, exhausted_memory, internal_error
 from sagemaker_ssd.files import is_disk_full
 
+# What is proposed where clip_gradient is not set.
+_CLIP_GRADIENT: Final = 5.0
 # MXNet's arrays hold less than 2^31 numbers.
 _ARRAY_SIZE: Final = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
 # ps-lite's check of its socket.
@@ -66,3 +69,34 @@ def _reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith("MXNetError:") or "Check failed" in line]
     return (telling or lines or [""])[0].removeprefix("MXNetError: ")[:400]
+
+
+def diverged(what: str, learning_rate: float, hyperparameters: Hyperparameters) -> UserError:
+    """Return the failure of a training whose losses or predictions are not finite.
+
+    what: which, and when. learning_rate: of that step, which a schedule or a warm-up may have made smaller than the
+    hyperparameter; what to do is said of the hyperparameters.
+    """
+    asked, rate = hyperparameters, f"; learning rate {learning_rate:g}"
+    ways = []
+    if asked.optimizer == "adadelta":
+        rate = ""
+        ways.append("choose another optimizer, such as sgd (adadelta takes no learning_rate)")
+    else:
+        ways.append(f"lower learning_rate (it is {asked.learning_rate:g}: try {asked.learning_rate / 10:g})")
+    if asked.clip_gradient is None:
+        ways.append(f"limit the gradients with clip_gradient (it is not set: try {_CLIP_GRADIENT:g})")
+    else:
+        lower = min(_CLIP_GRADIENT, asked.clip_gradient / 10)
+        ways.append(f"limit the gradients more with clip_gradient (it is {asked.clip_gradient:g}: try {lower:g})")
+    if asked.optimizer != "adadelta" and asked.warmup_epochs == 0:
+        ways.append("start slowly with warmup_epochs (it is 0: try 1)")
+    elif asked.optimizer != "adadelta" and asked.warmup_epochs * 2 <= asked.epochs:
+        ways.append(
+            f"start more slowly with warmup_epochs (it is {asked.warmup_epochs}: try {asked.warmup_epochs * 2})"
+        )
+    advice = ", or ".join(ways)
+    return UserError(
+        f"training diverged: {what} (counted from 0{rate}). The model of the best epoch before it, if any, is kept. "
+        f"{advice[0].upper()}{advice[1:]}"
+    )

@@ -29,6 +29,8 @@ from sagemaker_ssd.ssd.network import behind_trunk, deeper_units, layers, networ
 _log = logging.getLogger(__name__)
 # The parameters that a sentence names before it only counts the rest.
 _LISTED: Final = 8
+_SCRATCH: Final = "scratch"
+_ANEW: Final = "layers_starting_anew"
 
 
 class InitialWeights(NamedTuple):
@@ -53,7 +55,20 @@ def initial_weights(job: Job, graph: mx.sym.Symbol, scratch: Path) -> InitialWei
         # Without installed weights the job was accepted for its checkpoints, of which none can be used.
         return from_installed_weights(job.weights or required_weights(hyperparameters.base_network), drawn)
     _log.info("Start training from scratch, seed %d.", hyperparameters.seed)
-    return InitialWeights(drawn, {"from": "scratch", "seed": hyperparameters.seed})
+    return InitialWeights(drawn, {"from": _SCRATCH, "seed": hyperparameters.seed})
+
+
+def starts_from_scratch(start: Mapping[str, Any]) -> bool:
+    """Say whether no layer had weights when a training began; start: of `InitialWeights`, or out of a checkpoint."""
+    return start.get("from") == _SCRATCH
+
+
+def fresh_layers(start: Mapping[str, Any]) -> frozenset[str]:
+    """Return the layers that a training began with anew beside trained ones; none where all layers start alike.
+
+    start: of `InitialWeights`, or out of a checkpoint.
+    """
+    return frozenset(start.get(_ANEW, ()))
 
 
 def from_installed_weights(weights: StoredWeights, drawn: Parameters) -> InitialWeights:
@@ -88,7 +103,7 @@ def from_pretrained_channel(folder: Path, drawn: Parameters, base_network: str, 
 def _pretrained(result: Merged, facts: Mapping[str, str]) -> InitialWeights:
     anew = layers((*result.missing, *result.other_shape))
     _log.info("Layers that it lacks start anew: %s", ", ".join(anew) or "none")
-    return InitialWeights(result.parameters, {**facts, "layers_starting_anew": list(anew)})
+    return InitialWeights(result.parameters, {**facts, _ANEW: list(anew)})
 
 
 def from_model_channel(
@@ -128,7 +143,7 @@ def from_model_channel(
         "file": shown_as,
         "sha256": sha256(file),
         "hyperparameters": dict(earlier_settings),
-        "layers_starting_anew": list(anew),
+        _ANEW: list(anew),
         "unused_parameters": list(result.unused),
     }
     return InitialWeights(result.parameters, start)

@@ -94,8 +94,7 @@ def train_job(
                 *(job, network, channels, shares, devices, group),
                 first_epoch=first_epoch,
                 precision_before=before,
-                # None where all layers start alike, from random values.
-                fresh_layers=start.get("layers_starting_anew", ()),
+                start=start,
             )
             if checkpoint is not None:
                 runner.resume(checkpoint)
