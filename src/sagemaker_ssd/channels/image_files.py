@@ -26,6 +26,7 @@ _SIZE_SWAPPED: Final = "image_size has width and height the wrong way round, rea
 _WAS_TURNED: Final = (
     "Its image_size has width and height the wrong way round: was the image turned after it was labelled?"
 )
+_BY_NAME: Final = "JSON whose image has the name at the end of file and another folder, taken all the same"
 # The image_size by which boxes are fractions of the image, and not pixels.
 _FRACTIONS: Final = (1.0, 1.0)
 _log = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classe
         findings.warn("JSON without image, skipped", path)
     for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
+    for path, image in pairing.by_name:
+        findings.warn(_BY_NAME, f"{path} ({image})")
     return pairing
 
 

@@ -39,6 +39,10 @@ class RecordFile:
         """The number of images."""
         return len(self.offsets) - 1
 
+    def name_of_each_class(self) -> list[str]:
+        """Return what the channel's annotations call each class id, the number itself where they do not."""
+        return [self.class_names.get(class_id, str(class_id)) for class_id in range(len(self.boxes_per_class))]
+
     def summary(self, name: str) -> str:
         """Say in one line what the channel `name` holds."""
         seen, classes = sum(count > 0 for count in self.boxes_per_class), len(self.boxes_per_class)
