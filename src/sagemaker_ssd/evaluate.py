@@ -133,6 +133,7 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
         max_bad_images=_MAX_BAD_IMAGES,
         label_width=_LABEL_WIDTH,
         keep_names=True,
+        scored=True,
     )
     records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
     if records:

@@ -414,6 +414,31 @@ def test_boxes_past_the_border_without_area_and_left_out(channel: Channel, caplo
     assert "train: image whose boxes all have no area, left out (1): b.json" in caplog.messages
 
 
+def test_boxes_with_sides_below_0_stop(channel: Channel) -> None:
+    """As from tools that subtract the corners the wrong way round."""
+    for number in range(20):
+        channel.draw(f"{number:02}", BOX if number % 2 else json_box(1, 40, 30, -20, -20))
+    assert channel.faults() == (
+        "train: 10 of 20 boxes are inverted, such as train_annotation/00.json: box 0 (left 40, top 30, width -20, "
+        "height -20). Left and top must be a box's upper left corner, and width and height above 0, from there to the "
+        "right and downwards. Counting starts at 0"
+    )
+
+
+def test_channels_that_were_cut_in_different_places_stop(channel: Channel) -> None:
+    channel.draw("a", BOX)
+    write_image(channel.images / "b.png", png(1))
+    write_annotation(channel.annotations / "c.json", [BOX])
+    assert channel.pack().images == 1
+    assert channel.faults(pairs_sharded=True) == (
+        "train: 1 image without JSON, such as b.png, and 1 JSON without image, such as c.json, because "
+        "S3DistributionType ShardedByS3Key cuts the two channels in different places: set train_annotation's "
+        "S3DistributionType to FullyReplicated, so that each host has the JSONs of its images"
+    )
+    (channel.annotations / "c.json").unlink()
+    assert channel.pack(pairs_sharded=True).images == 1
+
+
 def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(6):
         channel.draw(f"good{number}", BOX)

@@ -67,7 +67,11 @@ def test_train_may_be_spread_over_the_hosts_and_validation_may_not(pair):
 def test_images_are_spread_where_their_annotations_are(pair):
     pair.images()
     pair.channels["train_annotation"] = {"S3DistributionType": "ShardedByS3Key"}
-    assert pair.read().train.sharded
+    assert (pair.read().train.sharded, pair.read().train.pairs_sharded) == (True, False)
+    pair.channels["train"]["S3DistributionType"] = "ShardedByS3Key"
+    assert pair.read().train.pairs_sharded
+    del pair.channels["train_annotation"]["S3DistributionType"]
+    assert (pair.read().train.sharded, pair.read().train.pairs_sharded) == (True, False)
     pair.channels["validation_annotation"] = {"S3DistributionType": "ShardedByS3Key"}
     assert pair.faults() == [VALIDATION]
 

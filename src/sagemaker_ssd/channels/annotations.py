@@ -50,6 +50,10 @@ _MANIFEST: Final = (
     "give the manifest itself as the channel, in Pipe mode with S3DataType AugmentedManifestFile, RecordWrapperType "
     "RecordIO and its two AttributeNames"
 )
+_METADATA: Final = (
+    "name the attribute of the annotations in AttributeNames, which is called the same without -metadata, such as "
+    "bounding-box"
+)
 # JSON of other tools: keys that it has, what it is, and the way from there to this job.
 _OTHER_TOOLS: Final = (
     ({"shapes", "imagePath"}, "labelme's JSON", _LABELME),
@@ -61,6 +65,8 @@ _OTHER_TOOLS: Final = (
     ({"task", "result"}, "Label Studio's JSON", _EXPORT),
     ({"label", "annotator"}, "Label Studio's JSON-MIN", _EXPORT),
     ({"source-ref"}, "a line of a manifest of Ground Truth or Rekognition Custom Labels", _MANIFEST),
+    ({"human-annotated", "type"}, "the metadata of Ground Truth's annotations", _METADATA),
+    ({"class-map", "type"}, "the metadata of Ground Truth's annotations", _METADATA),
     ({"images", "annotations"}, "a COCO file", f"turn it into channels with {_CONVERT} coco"),
     ({"_via_img_metadata"}, "a project of VIA", _EXPORT_COCO),
     ({"filename", "regions"}, "VIA's JSON", _EXPORT_COCO),

@@ -26,6 +26,10 @@ _SIZE_SWAPPED: Final = "image_size has width and height the wrong way round, rea
 _WAS_TURNED: Final = (
     "Its image_size has width and height the wrong way round: was the image turned after it was labelled?"
 )
+_SIDES: Final = (
+    "Left and top must be a box's upper left corner, and width and height above 0, from there to the right and "
+    "downwards"
+)
 _BY_NAME: Final = "JSON whose image has the name at the end of file and another folder, taken all the same"
 # The image_size by which boxes are fractions of the image, and not pixels.
 _FRACTIONS: Final = (1.0, 1.0)
@@ -62,7 +66,7 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
     """
     name = options.name
     findings = ChannelFindings(options)
-    pairing = _pair(images, annotations, findings, options.num_classes)
+    pairing = _pair(images, annotations, findings, options)
     needed = sum(file_size(images / path) for path in pairing.annotations)
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
@@ -71,17 +75,17 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
         examined = options.examiner.map(_examine, read, lambda image: image.content)
         pack_annotated(examined, writer, findings)
         findings.conclude(writer)
-        file = writer.finish(findings.class_names)
+        file = writer.finish(findings.checked, findings.class_names)
     _log.info("%s", file.summary(name))
     return file
 
 
-def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classes: int) -> Pairing:
+def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: CheckOptions) -> Pairing:
     """Read every JSON and find its image; note what is wrong and what is left over."""
     name = findings.name
     read = []
     for path in find_files(annotations, (".json",)):
-        annotation, faults = read_annotation(annotations, path, num_classes=num_classes)
+        annotation, faults = read_annotation(annotations, path, num_classes=options.num_classes)
         read.append(annotation)
         for fault in faults:
             findings.fault(f"{name}_annotation/{path}: {fault}", *([COUNTED_FROM_0] if fault.startswith("box") else []))
@@ -91,6 +95,15 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classe
     if not read:
         findings.fault(f"{name}_annotation: no .json in the channel; every image needs one of the same name")
     pairing = pair_images(found, read)
+    if options.pairs_sharded and pairing.images_without_json and pairing.jsons_without_image:
+        findings.fault(
+            f"{name}: {in_words(len(pairing.images_without_json), 'image', 'images')} without JSON, such as "
+            f"{pairing.images_without_json[0]}, and "
+            f"{in_words(len(pairing.jsons_without_image), 'JSON', 'JSONs')} without image, such as "
+            f"{pairing.jsons_without_image[0]}, because S3DistributionType ShardedByS3Key cuts the two channels in "
+            f"different places: set {name}_annotation's S3DistributionType to FullyReplicated, so that each host has "
+            "the JSONs of its images"
+        )
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
     for path in pairing.jsons_without_image:
@@ -153,6 +166,7 @@ def _check(each: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float3
         _, left, top, width, height = annotation.boxes[number]
         return f"left {left:g}, top {top:g}, width {width:g}, height {height:g}"
 
+    findings.count_inverted(drawn, lambda row: f"{each.where}: box {row} ({describe(row)})", _SIDES)
     if not fractions:
         findings.count_fractions(drawn, size, each.where, describe)
     corners = drawn / (*size, *size)
