@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
+from sagemaker_ssd.channels.examination import read_in_threads
 from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
 from sagemaker_ssd.channels.images import IMAGE_ENDINGS, Decode, ExaminedImage, examine_image, has_sides_swapped
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
@@ -38,12 +39,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _ImageFile:
-    """An image file as read: its path below the channel, and its annotation, which `where` names in a sentence."""
+    """An image file as read: its path below the channel, and its annotation, which `where` names in a sentence.
+
+    fault: why it could not be read, else empty.
+    """
 
     path: str
     where: str
     annotation: Annotation
     content: bytes
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,10 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
     with options.writer(f"{name}'s images in one file", needed=needed) as writer:
-        read = _read_all(images, pairing, findings)
-        examined = options.examiner.map(_examine, read, lambda image: image.content)
-        pack_annotated(examined, writer, findings)
+        examined = options.examiner.map(
+            _examine, pairing.annotations.items(), lambda image: image.content, lambda pair: _read(images, name, *pair)
+        )
+        pack_annotated(_readable(examined, findings), writer, findings)
         findings.conclude(writer)
         file = writer.finish(findings.checked, findings.class_names)
     _log.info("%s", file.summary(name))
@@ -84,8 +90,11 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
     """Read every JSON and find its image; note what is wrong and what is left over."""
     name = findings.name
     read = []
-    for path in find_files(annotations, (".json",)):
-        annotation, faults = read_annotation(annotations, path, num_classes=options.num_classes)
+
+    def read_one(path: str) -> tuple[str, Annotation, list[str]]:
+        return path, *read_annotation(annotations, path, num_classes=options.num_classes)
+
+    for path, annotation, faults in read_in_threads(read_one, find_files(annotations, (".json",))):
         read.append(annotation)
         for fault in faults:
             findings.fault(f"{name}_annotation/{path}: {fault}", *([COUNTED_FROM_0] if fault.startswith("box") else []))
@@ -115,19 +124,30 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
     return pairing
 
 
-def _read_all(root: Path, pairing: Pairing, findings: ChannelFindings) -> Iterator[_ImageFile]:
-    for path, annotation in pairing.annotations.items():
-        try:
-            content = (root / path).read_bytes()
-        except OSError as error:
-            findings.fault(f"{findings.name}/{path}: cannot be read: {error.strerror}")
-            continue
-        yield _ImageFile(path, f"{findings.name}_annotation/{annotation.path}", annotation, content)
+def _read(root: Path, name: str, path: str, annotation: Annotation) -> _ImageFile:
+    """Read the image at `path` below `root`, of the channel `name`."""
+    where = f"{name}_annotation/{annotation.path}"
+    try:
+        return _ImageFile(path, where, annotation, (root / path).read_bytes())
+    except OSError as error:
+        return _ImageFile(path, where, annotation, b"", f"{name}/{path}: cannot be read: {error.strerror}")
 
 
-def _examine(read: _ImageFile, decode: Decode) -> AnnotatedImage:
+def _examine(read: _ImageFile, decode: Decode) -> AnnotatedImage | str:
+    """Examine an image; the text says why it could not be read."""
+    if read.fault:
+        return read.fault
     image = examine_image(read.content, read.annotation.size, decode)
     return AnnotatedImage(read.path, read.where, read.annotation, image)
+
+
+def _readable(examined: Iterable[AnnotatedImage | str], findings: ChannelFindings) -> Iterator[AnnotatedImage]:
+    """Pass the images on, and note which could not be read."""
+    for each in examined:
+        if isinstance(each, str):
+            findings.fault(each)
+        else:
+            yield each
 
 
 def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, findings: ChannelFindings) -> None:

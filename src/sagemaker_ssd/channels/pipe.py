@@ -250,11 +250,11 @@ def _pack_pairs(
 
     What is out of turn is a fault, after which nothing more is read.
     """
-    examined = options.examiner.map(
-        lambda pair, decode: _examine(*pair, options.num_classes, decode),
-        _in_pairs(records, findings),
-        lambda pair: pair[0].payload,
-    )
+
+    def examine(pair: tuple[Record, Record], decode: Decode) -> tuple[AnnotatedImage, list[str]]:
+        return _examine(*pair, options.num_classes, decode)
+
+    examined = options.examiner.map(examine, _in_pairs(records, findings), lambda pair: pair[0].payload)
     pack_annotated(_without_faults(examined, findings), writer, findings)
 
 
