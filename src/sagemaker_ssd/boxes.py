@@ -26,6 +26,10 @@ _FRACTION_ROUNDING = 1e-3
 _FEWEST_FRACTIONS = 10
 _SHARE_OF_FRACTIONS = 0.9
 
+# Fewer inverted boxes than this, or a smaller share, are slips of the hand.
+_FEWEST_INVERTED = 10
+_SHARE_OF_INVERTED = 0.1
+
 COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # Pairs of boxes that are compared at once, which bounds the memory.
 _PAIRS = 100_000
@@ -56,6 +60,17 @@ def with_area(corners: NDArray[np.floating[Any]]) -> Flags:
     """Tell which of (n, 4) corners the reader keeps: xmax > xmin and ymax > ymin."""
     mask: Flags = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
     return mask
+
+
+def inverted(corners: NDArray[np.floating[Any]]) -> Flags:
+    """Tell which of (n, 4) corners are in the wrong order: xmax < xmin or ymax < ymin. Flat ones are not."""
+    mask: Flags = (corners[:, 2] < corners[:, 0]) | (corners[:, 3] < corners[:, 1])
+    return mask
+
+
+def have_another_order(inverted: int, boxes: int) -> bool:
+    """Return whether so many boxes of a channel are inverted that its numbers must mean something else."""
+    return inverted >= max(_FEWEST_INVERTED, _SHARE_OF_INVERTED * boxes)
 
 
 @dataclass

@@ -43,7 +43,6 @@ def main() -> int:
 def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
     precision = prepare_detection()
     # MXNet takes seconds to import: not for --help.
-    from sagemaker_ssd.channels.annotations import class_names
     from sagemaker_ssd.files import write_json
     from sagemaker_ssd.report.write import write_report
     from sagemaker_ssd.scoring.coco import definitions
@@ -58,7 +57,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         )
     with phase("The channel is being checked"):
         file = _checked(channel, annotations, model.network.num_classes, scratch)
-    names = class_names(annotations, model.network.num_classes)
+    names = file.name_of_each_class()
     threshold = options.overlap_threshold or _overlap_threshold(model)
     found = evaluate_model(
         model,
@@ -134,6 +133,7 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
         max_bad_images=_MAX_BAD_IMAGES,
         label_width=_LABEL_WIDTH,
         keep_names=True,
+        scored=True,
     )
     records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
     if records:

@@ -102,7 +102,11 @@ LABELS = [
     label_case("500 boxes", USED, "label_width is 350, but the fullest image needs 2502", boxes(*[OBJECT] * 500)),
     label_case("difficult flag (object width 6)", USED, "", boxes([*OBJECT, 1], [*OBJECT, 0], header=(2, 6))),
     label_case("three more columns (object width 8)", USED, "", boxes([*OBJECT, 1, 7, -3], header=(2, 8))),
-    label_case("NaN in a further column", USED, "", boxes([*OBJECT, NAN], header=(2, 6))),
+    label_case(
+        "NaN in a sixth column", USED, "read as not difficult (1): record 1", boxes([*OBJECT, NAN], header=(2, 6))
+    ),
+    label_case("a confidence in it", USED, "read as difficult (1): record 1", boxes([*OBJECT, 0.97], header=(2, 6))),
+    label_case("NaN in a seventh column", USED, "", boxes([*OBJECT, 0, NAN], header=(2, 7))),
     label_case("longer header (header width 4)", USED, "", boxes(OBJECT, header=(4, 5, 96, 64))),
     label_case("NaN in a longer header", USED, "", boxes(OBJECT, header=(4, 5, NAN, 64))),
     label_case("header width 1", STOPS, "has a label that begins 1, 5: no header_width", boxes(OBJECT, header=(1, 5))),

@@ -40,6 +40,61 @@ def test_an_end_of_file_that_two_images_have_says_nothing() -> None:
     assert paired(["b/cat.jpg", "c/cat.jpg"], {"a/1.json": "prefix/cat.jpg"}) == {}
 
 
+@pytest.mark.parametrize(
+    ("images", "json", "file"),
+    [
+        # cam1/0000.jpg is in the other channel, or gone: not its boxes for cam2's image of that number.
+        (["cam1/0004.jpg", "cam2/0000.jpg"], "cam1/0000.json", "cam1/0000.jpg"),
+        (["cam1/0004.jpg", "cam2/0000.jpg"], "x.json", "cam1/0000.jpg"),
+        (["cam1/0004.jpg", "cam2/0000.jpg"], "x.json", "s3://bucket/set/cam1/0000.jpg"),
+        (["set/cam1/0004.jpg", "set/cam2/0000.jpg"], "x.json", "cam1/0000.jpg"),
+        (["cam1/0004.jpg", "cam2/0000.jpg"], "cam1/x.json", "0000.jpg"),
+        (["cam1/0004.jpg", "cam2/0000.jpg"], "cam1/x.json", "old/0000.jpg"),
+        (["0004.jpg", "cam2/0000.jpg"], "x.json", "0000.jpg"),
+    ],
+)
+def test_the_end_of_file_says_nothing_where_a_folder_says_otherwise(images: list[str], json: str, file: str) -> None:
+    assert paired(images, {json: file}) == {}
+
+
+def test_an_image_beside_jsons_of_its_own_folder_is_not_taken_by_another_folders() -> None:
+    jsons = {"cam1/0000.json": "cam1/0000.jpg", "cam2/0007.json": "cam2/0007.jpg"}
+    assert paired(["cam2/0000.jpg"], jsons) == {}
+
+
+@pytest.mark.parametrize(
+    ("image", "json", "file", "told"),
+    [
+        ("b/cat.jpg", "a/1.json", "prefix/cat.jpg", True),
+        ("cat.jpg", "1.json", "/home/me/cat.jpg", True),
+        ("b/cat.jpg", "1.json", "cat.jpg", True),
+        # Here the folder is right too.
+        ("b/cat.jpg", "1.json", "s3://bucket/b/cat.jpg", False),
+        ("set/b/cat.jpg", "a/1.json", "b/cat.jpg", False),
+        ("b/cat.jpg", "b/1.json", "cat.jpg", False),
+    ],
+)
+def test_an_image_found_by_its_name_alone_is_told(image: str, json: str, file: str, told: bool) -> None:
+    pairing = pair_images([image], [Annotation(json, file, None, np.empty((0, 5)))])
+    assert list(pairing.annotations) == [image]
+    assert pairing.by_name == ([(json, image)] if told else [])
+
+
+def test_a_path_goes_before_a_name_alone() -> None:
+    assert paired(["b/cat.jpg"], {"1.json": "prefix/cat.jpg", "2.json": "b/cat.jpg"}) == {"b/cat.jpg": "2.json"}
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 4])
+def test_no_part_of_cameras_that_number_alike_gets_boxes_of_another_image(hosts: int) -> None:
+    """As ShardedByS3Key cuts the two channels, where one image has no JSON."""
+    images = [f"{camera}/{number:04d}.jpg" for camera in ("cam1", "cam2", "cam3") for number in range(30)]
+    named = [image for image in images if image != "cam1/0003.jpg"]
+    annotations = [Annotation(f"{image[:-4]}.json", image, None, np.empty((0, 5))) for image in named]
+    for host in range(hosts):
+        pairing = pair_images(images[host::hosts], annotations[host::hosts])
+        assert [image for image, annotation in pairing.annotations.items() if image != annotation.file] == []
+
+
 def test_file_tells_which_of_two_of_one_name() -> None:
     assert paired(["dog.jpg", "dog.png"], {"dog.json": "prefix/dog.png"}) == {"dog.png": "dog.json"}
     assert paired(["dog.jpg", "dog.png"], {"dog.json": ""}) == {"dog.jpg": "dog.json"}

@@ -211,6 +211,97 @@ def test_boxes_without_area_are_dropped(channel: Channel, caplog: pytest.LogCapt
     assert "train: box without area or inverted, dropped (2): record 0 box 1, record 0 box 2" in caplog.messages
 
 
+def records_of(rows: Sequence[Sequence[float]]) -> list[tuple[list[float], bytes]]:
+    """One image for each box."""
+    return [([2, 5, 1, *row], png(number)) for number, row in enumerate(rows)]
+
+
+# One box in four orders; as corners it is 0.5 to 0.75 and 0.375 to 0.625.
+CENTRE_AND_SIZE = [0.625, 0.5, 0.25, 0.25]
+CORNER_AND_SIZE = [0.5, 0.375, 0.25, 0.25]
+X_BEFORE_Y = [0.5, 0.75, 0.375, 0.625]
+CORNERS = [0.5, 0.375, 0.75, 0.625]
+ORDER = (
+    "A box must be class_id, xmin, ymin, xmax, ymax in this order: turn centre and size, corner and size, or xmin, "
+    "xmax, ymin, ymax into that. Counting starts at 0"
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (CENTRE_AND_SIZE, "xmin 0.625, ymin 0.5, xmax 0.25, ymax 0.25"),
+        (CORNER_AND_SIZE, "xmin 0.5, ymin 0.375, xmax 0.25, ymax 0.25"),
+        (X_BEFORE_Y, "xmin 0.5, ymin 0.75, xmax 0.375, ymax 0.625"),
+    ],
+)
+def test_boxes_in_another_order_stop(channel: Channel, row: list[float], text: str) -> None:
+    """Of these some are valid corners all the same, and would be all that is learned from."""
+    assert channel.faults(records_of([CORNERS] * 90 + [row] * 10)) == (
+        f"train: 10 of 100 boxes are inverted, such as train/train.rec: record 90, box 0 ({text}). {ORDER}"
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [CENTRE_AND_SIZE] * 9 + [CORNERS],
+        [CENTRE_AND_SIZE] * 10 + [CORNERS] * 91,
+        [[0.5, 0.375, 0.5, 0.625]] * 50 + [CORNERS],
+        [[0.5, 0.375, 0.75, 0.375]] * 50 + [CORNERS],
+    ],
+    ids=["few", "a small share", "no width", "no height"],
+)
+def test_slips_and_flat_boxes_do_not_stop(
+    channel: Channel, rows: list[list[float]], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert channel.check(records_of(rows)).images == rows.count(CORNERS)
+    assert "train: box without area or inverted, dropped" in caplog.text
+
+
+def six(*marks: float, class_id: int = 1) -> tuple[list[float], bytes]:
+    """An image with a box for each sixth number."""
+    return [2, 6, *(number for mark in marks for number in (class_id, *CORNERS, mark))], png(0)
+
+
+@pytest.mark.parametrize("marks", [(1, 1), (0.97, 0.88), (412,)], ids=["flags", "confidences", "an area"])
+def test_a_channel_to_score_of_only_difficult_boxes_stops(channel: Channel, marks: tuple[float, ...]) -> None:
+    assert channel.faults([six(*marks), (PSEUDO, png(0)), six(*marks)], scored=True) == (
+        f"train: all of {2 * len(marks)} boxes are marked as difficult by a sixth number above 0, so there is nothing "
+        "to compute the mAP with. The sixth number of an object must be 1 where the object is to be left out of the "
+        "mAP, else 0: write 0, or leave out what stands there instead, such as a confidence or an area"
+    )
+    # Training takes no notice of the mark.
+    assert channel.check([six(*marks)]).boxes == len(marks)
+
+
+def test_a_box_that_counts_is_enough(channel: Channel) -> None:
+    assert channel.check([six(1, 0), six(1)], scored=True).boxes == 3
+
+
+def test_sixth_numbers_that_may_mean_something_else_are_told(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel.check([six(0, 1), six(0.97, 0), six(-3, 0)], scored=True)
+    kind = "train: sixth number of an object that is neither 0 nor 1, read as"
+    assert f"{kind} difficult (1): record 1 box 0 (0.97)" in caplog.messages
+    assert f"{kind} not difficult (1): record 2 box 0 (-3)" in caplog.messages
+    assert len(caplog.messages) == 2
+
+
+def test_a_class_of_only_difficult_boxes_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.check([six(1, 1, class_id=2), six(1, 0), six(0, class_id=0)], scored=True)
+    assert caplog.messages == ["train: class with only difficult boxes, left out of the mAP (1): class_id 2 (2 boxes)"]
+
+
+def test_what_is_decided_over_the_whole_is_not_decided_over_a_part(channel: Channel) -> None:
+    file = channel.check([(PSEUDO, png(0)), (BOX, b"")], sharded=True)
+    assert (file.boxes, file.max_objects, file.label_objects) == (0, 0, 1)
+    assert (file.checked.images, file.checked.bad, file.checked.named) == (2, 1, "record 1 (empty, 0 bytes)")
+    said = "train: 1 image of this host's part, and none can be used: record 0 (empty, 0 bytes)"
+    assert channel.faults([(BOX, b"")], sharded=True) == said
+
+
 def test_an_image_whose_boxes_all_lack_area_is_left_out(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     # The last one lies wholly in the 2 px past the border, so that clipping takes its area.
     file = channel.check(

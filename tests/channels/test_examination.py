@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from drawn_channels import BOX, encoded, noise, picture, png, write_rec
+from drawn_channels import BOX, encoded, json_box, noise, picture, png, write_annotation, write_image, write_rec
 from sagemaker_ssd.channels.check import check_recordio
-from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner
+from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
 from sagemaker_ssd.channels.findings import CheckOptions
+from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
@@ -77,6 +78,23 @@ def test_all_hosts_come_to_the_file_that_one_alone_comes_to(tmp_path: Path, capl
     logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert sorted(logged) == sorted(warnings * HOSTS)
     assert len(warnings) == 2
+
+
+def test_image_files_are_read_and_come_to_the_same_file_on_all_hosts(tmp_path: Path) -> None:
+    for number in range(40):
+        write_image(tmp_path / "train" / f"{number:02}.png", png(number) if number != 7 else b"")
+        write_annotation(tmp_path / "train_annotation" / f"{number:02}.json", [json_box(0, number, 1, 20, 20)])
+
+    def packed(name: str, examiner: Examiner) -> RecordFile:
+        options = CheckOptions(
+            name="train", num_classes=3, scratch=tmp_path / name, max_bad_images=0.1, label_width=7, examiner=examiner
+        )
+        return pack_images(tmp_path / "train", tmp_path / "train_annotation", options)
+
+    alone = packed("alone", LocalExaminer())
+    assert (alone.images, alone.checked.named) == (39, "07.png (empty, 0 bytes)")
+    for file in Meeting(HOSTS).run(lambda host, examiner: packed(str(host), examiner)):
+        assert file.path.read_bytes() == alone.path.read_bytes()
 
 
 def test_each_image_is_decoded_on_one_host(tmp_path: Path) -> None:

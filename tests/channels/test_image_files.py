@@ -33,6 +33,7 @@ from sagemaker_ssd.errors import UserError
 
 BOX = json_box(1, 20, 10, 20, 20)
 LABEL = [2, 5, 1, 0.25, 0.25, 0.5, 0.75]
+TINY = encoded(np.zeros((1, 2, 3), np.uint8), ".png")
 
 
 class Channel:
@@ -373,6 +374,38 @@ def test_a_channel_of_other_endings_alone(channel: Channel) -> None:
     )
 
 
+def test_cameras_that_number_alike_keep_their_own_boxes(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    """cam1's first images are in the other channel, and cam2's have no JSON."""
+    for number in range(6):
+        write_annotation(channel.annotations / f"cam1/{number:04d}.json", [BOX], file=f"cam1/{number:04d}.png")
+        write_image(channel.images / f"{'cam2' if number < 4 else 'cam1'}/{number:04d}.png", png(number))
+    file = channel.pack(keep_names=True)
+    assert file.names == ("cam1/0004.png", "cam1/0005.png")
+    jsons, images = (", ".join(f"{camera}/{number:04d}" for number in range(4)) for camera in ("cam1", "cam2"))
+    assert f"train: JSON without image, skipped (4): {jsons.replace(',', '.json,')}.json" in caplog.messages
+    assert f"train: image without JSON, skipped (4): {images.replace(',', '.png,')}.png" in caplog.messages
+
+
+def test_images_found_by_their_names_alone_are_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(2):
+        write_image(channel.images / f"images/{number}.png", png(number))
+        write_annotation(channel.annotations / f"json{number}.json", [BOX], file=f"old/{number}.png")
+    assert channel.pack().images == 2
+    assert (
+        "train: JSON whose image has the name at the end of file and another folder, taken all the same (2): "
+        "json0.json (images/0.png), json1.json (images/1.png)" in caplog.messages
+    )
+
+
+def test_every_json_gives_names_of_classes(channel: Channel) -> None:
+    """Not only the first ones: those of a class can come last."""
+    for number in range(2002):
+        write_image(channel.images / f"{number:04d}.png", TINY)
+        name = [{"class_id": 2, "name": "dog"}] if number == 2001 else [{"class_id": 0, "name": "cat"}]
+        write_annotation(channel.annotations / f"{number:04d}.json", [json_box(0, 0, 0, 20, 20)], categories=name)
+    assert channel.pack().name_of_each_class() == ["cat", "1", "dog"]
+
+
 def test_ten_of_a_kind_of_warning_are_named(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     channel.draw("a", BOX)
     for number in range(12):
@@ -402,6 +435,31 @@ def test_boxes_past_the_border_without_area_and_left_out(channel: Channel, caplo
         "train: box without area or inverted, dropped (3): a.json box 1, a.json box 2, b.json box 0" in caplog.messages
     )
     assert "train: image whose boxes all have no area, left out (1): b.json" in caplog.messages
+
+
+def test_boxes_with_sides_below_0_stop(channel: Channel) -> None:
+    """As from tools that subtract the corners the wrong way round."""
+    for number in range(20):
+        channel.draw(f"{number:02}", BOX if number % 2 else json_box(1, 40, 30, -20, -20))
+    assert channel.faults() == (
+        "train: 10 of 20 boxes are inverted, such as train_annotation/00.json: box 0 (left 40, top 30, width -20, "
+        "height -20). Left and top must be a box's upper left corner, and width and height above 0, from there to the "
+        "right and downwards. Counting starts at 0"
+    )
+
+
+def test_channels_that_were_cut_in_different_places_stop(channel: Channel) -> None:
+    channel.draw("a", BOX)
+    write_image(channel.images / "b.png", png(1))
+    write_annotation(channel.annotations / "c.json", [BOX])
+    assert channel.pack().images == 1
+    assert channel.faults(pairs_sharded=True) == (
+        "train: 1 image without JSON, such as b.png, and 1 JSON without image, such as c.json, because "
+        "S3DistributionType ShardedByS3Key cuts the two channels in different places: set train_annotation's "
+        "S3DistributionType to FullyReplicated, so that each host has the JSONs of its images"
+    )
+    (channel.annotations / "c.json").unlink()
+    assert channel.pack(pairs_sharded=True).images == 1
 
 
 def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,6 +259,100 @@ def test_png_and_webp_with_boxes_drawn_on_the_pixels_as_stored_are_coded_anew(or
     assert (examined.width, examined.height) == upright_size(examined.content) == SIZE
     assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
     np.testing.assert_array_equal(decode(examined.content), photo())
+
+
+def segment(content: bytes) -> bytes:
+    return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+
+def long_exif(orientation: int) -> list[bytes]:
+    """Exif's block in segments as a program must cut it that puts a large preview into it."""
+    header = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    block = header + bytes(70_000)
+    return [b"Exif\0\0" + block[at : at + 65_000] for at in range(0, len(block), 65_000)]
+
+
+def odd_jpeg(what: str, orientation: int) -> bytes:
+    """A JPEG that libjpeg and Pillow read, and that is upright only once turned."""
+    image = turned("JPEG", orientation)
+    exif, tables = image.index(b"\xff\xe1"), image.index(b"\xff\xdb")
+    own = image[exif : exif + 2 + int.from_bytes(image[exif + 2 : exif + 4], "big")]
+    scan = image.index(b"\xff\xda")
+    if what == "Exif in two segments":
+        return image[:exif] + b"".join(map(segment, long_exif(orientation))) + image[exif + len(own) :]
+    if what == "a second Exif":
+        other = segment(b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+        return image[: exif + len(own)] + other + image[exif + len(own) :]
+    if what == "Exif behind the frame":
+        return image[:exif] + image[exif + len(own) : scan] + own + image[scan:]
+    if what == "XMP":
+        return image[: exif + len(own)] + segment(b"http://ns.adobe.com/xap/1.0/\0<x/>") + image[exif + len(own) :]
+    junk = {"a zero": b"\0", "text": b"ab", "no marker": b"\0\xff\0", "fill bytes": b"\xff\xff\xff"}[what]
+    return image[:tables] + junk + image[tables:]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+@pytest.mark.parametrize(
+    "what",
+    ["Exif in two segments", "a second Exif", "Exif behind the frame", "XMP", "a zero", "text", "no marker",
+     "fill bytes"],
+)  # fmt: skip
+def test_odd_jpegs_are_turned_as_opencv_and_pillow_turn_them(what: str, orientation: int) -> None:
+    image = odd_jpeg(what, orientation)
+    expected = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decode(image), expected)
+    viewed = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB"))[:, :, ::-1]
+    assert viewed.shape == expected.shape
+    assert np.abs(viewed.astype(np.float32) - expected).mean() < 1
+    header = read_header(image)
+    assert header is not None
+    assert (header.width, header.height, header.coding, header.orientation) == (*SIZE, "baseline", orientation)
+    if orientation != 3:
+        examined = examine_image(image, (float(SIZE[0]), float(SIZE[1])))
+        assert (examined.width, examined.height) == upright_size(examined.content) == SIZE
+        assert np.abs(decode(examined.content).astype(np.float32) - photo()).mean() < 3
+
+
+def test_an_orientation_that_only_a_second_exif_has_is_none() -> None:
+    image = odd_jpeg("a second Exif", 6)
+    first, second = image.index(b"\xff\xe1"), image.rindex(b"\xff\xe1")
+    end = second + 2 + int.from_bytes(image[second + 2 : second + 4], "big")
+    swapped = image[:first] + image[second:end] + image[first:second] + image[end:]
+    assert ImageOps.exif_transpose(Image.open(io.BytesIO(swapped))).size == upright_size(swapped) == SIZE
+    np.testing.assert_array_equal(decode(swapped), cv2.imdecode(np.frombuffer(swapped, np.uint8), cv2.IMREAD_COLOR))
+
+
+def test_a_jpeg_cut_off_within_its_head_keeps_the_size_that_it_tells() -> None:
+    image = with_pillow("JPEG")
+    frame = image.index(b"\xff\xc0")
+    header = read_header(image[: frame + 30])
+    assert header is not None
+    assert (header.width, header.height) == SIZE
+    assert read_header(image[: frame + 5]) is None
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_too_little_memory_is_no_damage(ending: str, tmp_path: Path) -> None:
+    """A good image is not left out, nor its replacement asked for, because this machine is small."""
+    path = tmp_path / f"large{ending}"
+    path.write_bytes(encoded(np.zeros((1500, 2000, 3), np.uint8), ending))
+    program = f"""
+import resource
+from pathlib import Path
+import cv2
+from sagemaker_ssd.channels.images import decode, examine_image, read_header
+cv2.setNumThreads(1)
+image = Path({str(path)!r}).read_bytes()
+read_header(image)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20),) * 2)
+try:
+    {"examine_image(image)" if ending == ".png" else "decode(image)"}
+except MemoryError as error:
+    print(error)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("the memory is too little to decode an image: "), ended.stderr
 
 
 def test_a_file_too_large_for_a_record_is_bad() -> None:

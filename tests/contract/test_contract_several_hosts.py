@@ -91,7 +91,11 @@ def test_on_one_host_nothing_is_spread(tree):
 def test_images_are_spread_where_their_annotations_are(pair):
     pair.images()
     pair.channels["train_annotation"] = {"S3DistributionType": "ShardedByS3Key"}
-    assert pair.read().train.sharded
+    assert (pair.read().train.sharded, pair.read().train.pairs_sharded) == (True, False)
+    pair.channels["train"]["S3DistributionType"] = "ShardedByS3Key"
+    assert pair.read().train.pairs_sharded
+    del pair.channels["train_annotation"]["S3DistributionType"]
+    assert (pair.read().train.sharded, pair.read().train.pairs_sharded) == (True, False)
     pair.channels["validation_annotation"] = {"S3DistributionType": "ShardedByS3Key"}
     assert pair.faults() == [VALIDATION]
 

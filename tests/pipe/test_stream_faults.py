@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from feeding import Feeders, manifest, wait_for, wrapped
@@ -165,6 +166,42 @@ def test_other_labels_of_ground_truth(channel: Channel, text: bytes, said: str) 
     assert sentence.startswith(f"train's stream: record 3 (pair 1): {said}")
     assert "Each annotation must be that of a bounding box job for images, " in sentence
     assert "other output of Ground Truth, such as that for video frames, is none" in sentence
+
+
+@pytest.mark.parametrize("mark", [b"", b'"'])
+@pytest.mark.parametrize("address", ["s3://bucket/street/0001.jpg", "https://host/0001.jpg"])
+def test_an_attribute_without_ref_brings_the_address(channel: Channel, address: str, mark: bytes) -> None:
+    assert channel.failure(wrapped([mark + address.encode() + mark, label([DRAWN])])) == (
+        f"train's stream: record 0 is the address '{address}', not what is there: SageMaker fetches it only where the "
+        "attribute's name ends in -ref. Rename the attribute in the manifest and in AttributeNames, such as "
+        "source-ref. Counting starts at 0"
+    )
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"class-map": {"0": "dog"}, "type": "groundtruth/object-detection"},
+        {"objects": [{"confidence": 0.9}], "human-annotated": "yes", "job-name": "x", "type": "groundtruth/x"},
+    ],
+)
+def test_the_metadata_in_place_of_the_annotations(channel: Channel, metadata: dict[str, Any]) -> None:
+    assert channel.failure(wrapped([png(0), json.dumps(metadata).encode()])).startswith(
+        "train's stream: record 1 (pair 0): is the metadata of Ground Truth's annotations, not this job's: name the "
+        "attribute of the annotations in AttributeNames, which is called the same without -metadata, such as "
+        "bounding-box. Each annotation must be"
+    )
+
+
+def test_a_manifest_gives_names_of_classes(channel: Channel) -> None:
+    text = {"annotations": [DRAWN], "categories": [{"class_id": 1, "name": "dog"}]}
+    file = channel.check(wrapped([png(0), json.dumps(text).encode()]))
+    assert file.name_of_each_class() == ["0", "dog", "2"]
+
+
+def test_image_records_in_another_order(channel: Channel) -> None:
+    said = channel.failure(channel.records([png(0)] * 12, [[2, 5, 1, 0.625, 0.5, 0.25, 0.25]] * 12))
+    assert said.startswith("train: 12 of 12 boxes are inverted, such as train's stream: record 0, box 0 (xmin 0.625, ")
 
 
 def test_faults_of_boxes_name_record_and_pair(channel: Channel) -> None:

@@ -40,8 +40,19 @@ def test_small_sets_and_rare_classes(tmp_path):
     found = sentences(tmp_path, instances, metrics)
     assert "The validation set is small (99 images)" in found
     assert "AP is uncertain: “dog” (19)." in found
-    assert "left out of the mAP: “owl”." in found
+    assert "Without a box in the validation data, and so left out of the mAP: “owl”." in found
     assert "to learn from in the training data: “owl” (0) and “dog” (49)." in found
+
+
+def test_a_class_with_only_difficult_boxes_has_boxes(tmp_path):
+    instances = detected()
+    instances.truth["categories"].append({"id": 1, "name": "dog"})
+    for image in range(30):
+        instances.object(image, 1, ASIDE)
+        instances.truth["annotations"][-1] |= {"ignore": 1, "iscrowd": 1}
+    found = sentences(tmp_path, instances)
+    assert "With only difficult boxes in the validation data, and so left out of the mAP: “dog”." in found
+    assert "Without a box" not in found
 
 
 def test_classes_that_are_never_or_badly_detected(tmp_path):

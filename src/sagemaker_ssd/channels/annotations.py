@@ -11,7 +11,7 @@ import posixpath
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,6 @@ from sagemaker_ssd.errors import listed, shown
 
 _KEYS: Final = ("class_id", "left", "top", "width", "height")
 _LITTER: Final = frozenset({"@eaDir", "__MACOSX"})
-# Names of classes stand in every JSON; a few thousand show all that there are.
-_READ_FOR_NAMES: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,10 @@ _MANIFEST: Final = (
     "give the manifest itself as the channel, in Pipe mode with S3DataType AugmentedManifestFile, RecordWrapperType "
     "RecordIO and its two AttributeNames"
 )
+_METADATA: Final = (
+    "name the attribute of the annotations in AttributeNames, which is called the same without -metadata, such as "
+    "bounding-box"
+)
 # JSON of other tools: keys that it has, what it is, and the way from there to this job.
 _OTHER_TOOLS: Final = (
     ({"shapes", "imagePath"}, "labelme's JSON", _LABELME),
@@ -64,6 +66,8 @@ _OTHER_TOOLS: Final = (
     ({"task", "result"}, "Label Studio's JSON", _EXPORT),
     ({"label", "annotator"}, "Label Studio's JSON-MIN", _EXPORT),
     ({"source-ref"}, "a line of a manifest of Ground Truth or Rekognition Custom Labels", _MANIFEST),
+    ({"human-annotated", "type"}, "the metadata of Ground Truth's annotations", _METADATA),
+    ({"class-map", "type"}, "the metadata of Ground Truth's annotations", _METADATA),
     ({"images", "annotations"}, "a COCO file", f"turn it into channels with {_CONVERT} coco"),
     ({"_via_img_metadata"}, "a project of VIA", _EXPORT_COCO),
     ({"filename", "regions"}, "VIA's JSON", _EXPORT_COCO),
@@ -312,50 +316,45 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
 class Pairing:
     """The annotation of each image, in the images' order, and what is left over on either side.
 
-    `duplicates` are the JSONs whose image has another JSON already, each with that image.
+    `duplicates` are the JSONs whose image has another JSON already, each with that image. `by_name` are those whose
+    image was found by its name alone, each with that image, whatever folder `file` gives.
     """
 
     annotations: dict[str, Annotation]
     images_without_json: list[str]
     jsons_without_image: list[str]
     duplicates: list[tuple[str, str]]
+    by_name: list[tuple[str, str]]
 
 
 def pair_images(images: Sequence[str], annotations: Sequence[Annotation]) -> Pairing:
     """Give each annotation its image: by `file`, else by the JSON's own name, else by the name at the end of `file`.
 
-    Where two JSONs mean one image, it goes to the one that is named like it.
+    The last only where no folder says that another image is meant. Where two JSONs mean one image, it goes to the one
+    that is named like it, and last to one that has nothing but the name in common with it.
     """
-    paths = {composed(image): image for image in images}
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for path, image in paths.items():
-        by_stem[_stem(path)].append(image)
-        by_name[posixpath.basename(path)].append(image)
-
-    def candidates(annotation: Annotation) -> Iterator[str]:
-        """Yield the images that an annotation may mean, the likeliest first."""
-        file = composed(annotation.file.replace("\\", "/"))
-        file = posixpath.normpath(file).lstrip("/") if file else ""
-        name = posixpath.basename(file)
-        if file in paths:
-            yield paths[file]
-        # dog.jpg and dog.png: `file` says which.
-        namesakes = by_stem.get(_stem(composed(annotation.path)), [])
-        yield from sorted(namesakes, key=lambda image: posixpath.basename(composed(image)) != name)[:1]
-        if len(by_name.get(name, [])) == 1:
-            yield by_name[name][0]
-
-    choices = [(annotation, list(candidates(annotation))) for annotation in annotations]
+    named_images = _NamedImages(images, {posixpath.dirname(composed(each.path)) for each in annotations})
+    choices = []
+    for annotation in annotations:
+        meant = named_images.meant_by(annotation)
+        by_name = None if meant else named_images.of_the_name(annotation)
+        choices.append((annotation, meant or ([by_name.image] if by_name else []), by_name))
     # Stable, so otherwise in order: first the JSONs that mean the image they are named like.
-    choices.sort(key=lambda choice: not choice[1] or _stem(choice[1][0]) != _stem(choice[0].path))
+    choices.sort(
+        key=lambda choice: (
+            2 if choice[2] or not choice[1] else int(_stem(composed(choice[1][0])) != _stem(composed(choice[0].path)))
+        )
+    )
     paired: dict[str, Annotation] = {}
     without_image: list[str] = []
     duplicates: list[tuple[str, str]] = []
-    for annotation, meant in choices:
+    told: list[tuple[str, str]] = []
+    for annotation, meant, by_name in choices:
         free = [image for image in meant if image not in paired]
         if free:
             paired[free[0]] = annotation
+            if by_name and not by_name.folder_agrees:
+                told.append((annotation.path, free[0]))
         elif meant:
             duplicates.append((annotation.path, meant[0]))
         else:
@@ -365,7 +364,80 @@ def pair_images(images: Sequence[str], annotations: Sequence[Annotation]) -> Pai
         images_without_json=[image for image in images if image not in paired],
         jsons_without_image=without_image,
         duplicates=duplicates,
+        by_name=told,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageOfTheName:
+    """An image that has the name at the end of `file`; folder_agrees: whether its folder is the one that is meant."""
+
+    image: str
+    folder_agrees: bool
+
+
+class _NamedImages:
+    """The images of a channel by what an annotation may call them.
+
+    json_folders: those that hold the annotations.
+    """
+
+    def __init__(self, images: Sequence[str], json_folders: Collection[str]) -> None:
+        self._json_folders = json_folders
+        self._paths = {composed(image): image for image in images}
+        self._folders = {posixpath.dirname(path) for path in self._paths}
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for path in self._paths:
+            self._by_stem[_stem(path)].append(path)
+            self._by_name[posixpath.basename(path)].append(path)
+        self._named: dict[str, set[str]] = {}
+
+    def meant_by(self, annotation: Annotation) -> list[str]:
+        """Return the images that an annotation means by `file` or by its own name, the likelier first."""
+        file = _file_path(annotation)
+        meant = [file] if file in self._paths else []
+        # dog.jpg and dog.png: `file` says which.
+        name = posixpath.basename(file)
+        namesakes = self._by_stem.get(_stem(composed(annotation.path)), [])
+        meant += sorted(namesakes, key=lambda path: posixpath.basename(path) != name)[:1]
+        return [self._paths[path] for path in meant]
+
+    def of_the_name(self, annotation: Annotation) -> _ImageOfTheName | None:
+        """Return the only image that has the name at the end of `file`, unless a folder says that another is meant.
+
+        Cameras number alike: cam2/0004.jpg is not cam1/0004.jpg, which may be in another channel or missing.
+        """
+        file = _file_path(annotation)
+        found = self._by_name.get(posixpath.basename(file), [])
+        if len(found) != 1:
+            return None
+        folder, own_folder = posixpath.dirname(found[0]), posixpath.dirname(composed(annotation.path))
+        file_folder = posixpath.dirname(file)
+        if named := self._folders_named(file_folder):
+            other = folder not in named
+        else:
+            other = folder != own_folder and (own_folder in self._folders or folder in self._json_folders)
+        if other:
+            return None
+        agrees = folder in named or (folder == own_folder and not file_folder)
+        return _ImageOfTheName(self._paths[found[0]], agrees)
+
+    def _folders_named(self, folder: str) -> set[str]:
+        """Return the folders of images that a folder of `file` names: one path is the end of the other."""
+        if folder not in self._named:
+            self._named[folder] = {
+                other
+                for other in self._folders
+                if folder and other and (f"/{folder}".endswith(f"/{other}") or f"/{other}".endswith(f"/{folder}"))
+            }
+        return self._named[folder]
+
+
+def _file_path(annotation: Annotation) -> str:
+    """Return `file` as a path below the channel; "" without one."""
+    file = composed(annotation.file.replace("\\", "/"))
+    return posixpath.normpath(file).lstrip("/") if file else ""
 
 
 def composed(name: str) -> str:
@@ -375,24 +447,6 @@ def composed(name: str) -> str:
 
 def _stem(path: str) -> str:
     return posixpath.splitext(path)[0]
-
-
-def class_names(annotations: Path | None, num_classes: int) -> list[str]:
-    """Return the name of each class id: from `categories` of the JSONs in a folder, else the number itself."""
-    names: dict[int, str] = {}
-    if annotations is not None:
-        for path in find_files(annotations, (".json",))[:_READ_FOR_NAMES]:
-            names |= {number: name for number, name in _names_in(annotations / path) if number not in names}
-            if len(names) == num_classes:
-                break
-    return [names.get(number, str(number)) for number in range(num_classes)]
-
-
-def _names_in(path: Path) -> tuple[tuple[int, str], ...]:
-    try:
-        return _names(json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError):
-        return ()
 
 
 def _names(content: Any) -> tuple[tuple[int, str], ...]:

@@ -33,6 +33,10 @@ from sagemaker_ssd.errors import UserError, in_words
 from sagemaker_ssd.files import file_size
 
 _FRACTIONS: Final = "Coordinates are fractions of the image's width and height, from 0 to 1"
+_ORDER: Final = (
+    "A box must be class_id, xmin, ymin, xmax, ymax in this order: turn centre and size, corner and size, or xmin, "
+    "xmax, ymin, ymax into that"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +56,7 @@ def check_recordio(files: Path | Sequence[Path], options: CheckOptions, *, copy:
     with options.writer(corrected if in_place else copied, needed=needed, in_place=in_place) as writer:
         check_records(_read_all(paths, findings), writer, findings, options)
         findings.conclude(writer)
-        file = writer.finish()
+        file = writer.finish(findings.checked, findings.class_names)
     _log.info("%s", file.summary(options.name))
     return file
 
@@ -133,6 +137,11 @@ def _check(
         return None
     if is_empty(objects):
         return label, np.empty(0, np.float32)
+    findings.count_inverted(
+        objects[numbers, 1:5],
+        lambda row: f"{record.where}, box {numbers[row]} ({_corners(objects[numbers[row]])})",
+        _ORDER,
+    )
     outside = boxes.pixels_outside(objects[numbers, 1:5], image.width, image.height)
     far = numbers[boxes.too_far_outside(outside)]
     for number in far:
@@ -149,7 +158,11 @@ def _check(
         objects = split_label(label)
         objects[numbers[clipped], 1:5] = objects[numbers[clipped], 1:5].clip(0, 1)
     with_area = findings.usable_boxes(objects[numbers, 1:5], numbers, clipped, record.brief)
-    return None if with_area is None else (label, objects[numbers[with_area], 0])
+    if with_area is None:
+        return None
+    used = numbers[with_area]
+    findings.count_difficult(objects[used], used, record.brief)
+    return label, objects[used, 0]
 
 
 def _corners(box: NDArray[np.float32]) -> str:

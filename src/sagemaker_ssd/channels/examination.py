@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 AllGather = Callable[[Any], list[Any]]
 
 _THREADS: Final = 8
-# Two batches are in memory, one whose results are exchanged and the next one.
+# Two batches are in memory, one whose results are exchanged and the next one; beside them a few files that are read.
 _BATCH_IMAGES: Final = 256
 _BATCH_BYTES: Final = 32_000_000
 # Stands for the result of an image that did not have to be decoded, such as one without a header.
@@ -30,9 +30,17 @@ class Examiner(Protocol):
     """Does the work on each item, which holds one image."""
 
     def map(
-        self, work: Callable[[Item, Decode], Result], items: Iterable[Item], content: Callable[[Item], bytes]
+        self,
+        work: Callable[[Item, Decode], Result],
+        items: Iterable[Any],
+        content: Callable[[Item], bytes],
+        read: Callable[[Any], Item] | None = None,
     ) -> Iterator[Result]:
-        """Yield `work(item, decode)` of each item, in order; `content` gives the bytes that distinguish items."""
+        """Yield `work(item, decode)` of each item, in order; `content` gives the bytes that distinguish items.
+
+        read: makes an item of each of `items` where these say only where it is; it is called in threads, since a file
+        may have to come from far away.
+        """
         ...
 
 
@@ -40,18 +48,26 @@ class LocalExaminer:
     """Examines every image on this host, in a thread for each core, a few items ahead."""
 
     def map(
-        self, work: Callable[[Item, Decode], Result], items: Iterable[Item], content: Callable[[Item], bytes]
+        self,
+        work: Callable[[Item, Decode], Result],
+        items: Iterable[Any],
+        content: Callable[[Item], bytes],
+        read: Callable[[Any], Item] | None = None,
     ) -> Iterator[Result]:
         """Yield `work(item, decode)` of each item, in order."""
-        threads = _threads()
-        pending: deque[Future[Result]] = deque()
-        with ThreadPoolExecutor(threads) as pool:
-            for item in items:
-                pending.append(pool.submit(work, item, try_decode))
-                if len(pending) >= 4 * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+        ahead = 4 * _threads()
+        with ThreadPoolExecutor(_threads()) as pool, ThreadPoolExecutor(ahead // 2) as readers:
+            if read is not None:
+                # Half of those that are in memory are on their way there: who waits for a file needs no core.
+                ahead //= 2
+                items = _ahead(readers, read, items, ahead)
+            yield from _ahead(pool, lambda item: work(item, try_decode), items, ahead)
+
+
+def read_in_threads(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `read(item)` of each of many small files, in order."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from _ahead(pool, read, items, 4 * _THREADS)
 
 
 class DistributedExaminer:
@@ -65,11 +81,18 @@ class DistributedExaminer:
         self._all_gather, self._host, self._hosts = all_gather, host, hosts
 
     def map(
-        self, work: Callable[[Item, Decode], Result], items: Iterable[Item], content: Callable[[Item], bytes]
+        self,
+        work: Callable[[Item, Decode], Result],
+        items: Iterable[Any],
+        content: Callable[[Item], bytes],
+        read: Callable[[Any], Item] | None = None,
     ) -> Iterator[Result]:
         """Yield `work(item, decode)` of each item, in order."""
         together = True
-        with ThreadPoolExecutor(_threads()) as pool:
+        with ThreadPoolExecutor(_threads()) as pool, ThreadPoolExecutor(_threads()) as readers:
+            if read is not None:
+                # Threads of their own: those that decode have a whole batch before them.
+                items = _ahead(readers, read, items, _threads())
 
             def submit_own(batch: list[Item]) -> tuple[list[Item], str, list[Future[tuple[Result, str]]]]:
                 own = [pool.submit(_with_decode_result, work, item) for item in batch[self._host :: self._hosts]]
@@ -103,6 +126,19 @@ class DistributedExaminer:
         """Return a function that gives what another host found on decoding the batch's image `number`."""
         result = _NOT_DECODED if decoded is None else decoded[number % self._hosts][number // self._hosts]
         return try_decode if result == _NOT_DECODED else lambda image, header: DecodeResult(result)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """Yield `work(item)` of each item, in order; `most` results are there or on their way at once."""
+    pending: deque[Future[Result]] = deque()
+    for item in items:
+        pending.append(pool.submit(work, item))
+        if len(pending) >= most:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _threads() -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
 from sagemaker_ssd.channels.images import ExaminedImage
-from sagemaker_ssd.channels.record_file import RecordFileWriter
+from sagemaker_ssd.channels.record_file import CheckedImages, RecordFileWriter
 from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
 
 _NAMED: Final = 10
@@ -26,6 +26,12 @@ _HOW_TO_SAY_FRACTIONS: Final = (
     'fractions, leave them as they are and write "image_size": [{"width": 1, "height": 1}] into it. If they are pixels '
     "all the same, leave these boxes out: nothing so small can be learned"
 )
+_HOW_TO_MARK: Final = (
+    "The sixth number of an object must be 1 where the object is to be left out of the mAP, else 0: write 0, or leave "
+    "out what stands there instead, such as a confidence or an area"
+)
+_ODD_MARK: Final = "sixth number of an object that is neither 0 nor 1, read as not difficult"
+_ODD_MARK_DIFFICULT: Final = "sixth number of an object that is neither 0 nor 1, read as difficult"
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +41,10 @@ class CheckOptions:
 
     name: the channel's in sentences. scratch: the folder for the file of its records. max_bad_images: the fraction of
     its images that may be left out because they cannot be used. label_width: the hyperparameter. examiner: who decodes
-    the images, this host alone unless given. keep_names: whether the images' names are kept in memory.
+    the images, this host alone unless given. keep_names: whether the images' names are kept in memory. scored: whether
+    the mAP is computed with the channel. sharded: whether other hosts have other parts of it, so that what is decided
+    over the whole is not decided here. pairs_sharded: whether its images and its annotations were shared out among the
+    hosts each for themselves.
     """
 
     name: str
@@ -45,6 +54,9 @@ class CheckOptions:
     label_width: int
     examiner: Examiner = field(default_factory=LocalExaminer)
     keep_names: bool = False
+    scored: bool = False
+    sharded: bool = False
+    pairs_sharded: bool = False
 
     def writer(self, what: str, *, needed: int | None, in_place: Path | None = None) -> RecordFileWriter:
         """Return what puts the channel's records into one file; the arguments are `RecordFileWriter`'s."""
@@ -78,6 +90,11 @@ class ChannelFindings:
         self._hints: list[str] = []
         self._warnings: dict[str, _Sample] = {}
         self._bad_images = _Sample()
+        self._inverted = _Sample()
+        self._inverted_of = 0
+        self._inverted_remedy = ""
+        self._marked = np.zeros(options.num_classes, np.int64)
+        self._difficult = np.zeros(options.num_classes, np.int64)
         self._fractions = boxes.FractionCount()
         self._fraction_files = _Sample()
         self._first_fraction = ""
@@ -88,6 +105,11 @@ class ChannelFindings:
     def faulty(self) -> bool:
         """Whether anything found so far stops the job."""
         return self._faults.count > 0
+
+    @property
+    def checked(self) -> CheckedImages:
+        """The images so far."""
+        return CheckedImages(self.images, self._bad_images.count, str(self._bad_images))
 
     def count_image(self) -> None:
         """Count one more image, and log the count every ten seconds, so that a long pass does not look stuck."""
@@ -138,6 +160,30 @@ class ChannelFindings:
             return with_area
         self.warn(boxes.ONLY_NO_AREA, where)
         return None
+
+    def count_inverted(self, corners: NDArray[np.floating[Any]], describe: Callable[[int], str], remedy: str) -> None:
+        """Count the boxes of an image whose corners, (n, 4) as they stand, are in the wrong order.
+
+        describe: gives a box as it stands in its file, by its row; remedy: what the numbers of a box must be.
+        """
+        self._inverted_of += len(corners)
+        self._inverted_remedy = remedy
+        for row in np.flatnonzero(boxes.inverted(corners)):
+            self._inverted.add(describe(int(row)))
+
+    def count_difficult(self, objects: NDArray[np.float32], numbers: NDArray[np.int64], where: str) -> None:
+        """Count which boxes of an image are difficult, and warn of sixth numbers that may mean something else.
+
+        objects: (n, object_width), all of them boxes that are used; numbers: their own in their file, (n,).
+        """
+        marked = objects[:, 5] if objects.shape[1] > 5 else np.zeros(len(objects), np.float32)
+        difficult = marked > 0
+        class_ids = objects[:, 0].astype(np.int64)
+        self._marked += np.bincount(class_ids, minlength=len(self._marked))
+        self._difficult += np.bincount(class_ids[difficult], minlength=len(self._difficult))
+        for row in np.flatnonzero((marked != 0) & (marked != 1)):
+            kind = _ODD_MARK_DIFFICULT if difficult[row] else _ODD_MARK
+            self.warn(kind, f"{where} box {numbers[row]} ({marked[row]:g})")
 
     def note_class_names(self, names: Sequence[tuple[int, str]], where: str) -> None:
         """Keep what an annotation calls class ids, the first name of each, and warn of others."""
@@ -192,26 +238,61 @@ class ChannelFindings:
                 *(self.name, f"{count.boxes:,}"),
             )
 
+    def _conclude_inverted(self) -> None:
+        """Make boxes that are inverted as only those of another order are a fault."""
+        inverted = self._inverted
+        if boxes.have_another_order(inverted.count, self._inverted_of):
+            self.fault(
+                f"{self.name}: {inverted.count:,} of {in_words(self._inverted_of, 'box is', 'boxes are')} inverted, "
+                f"such as {inverted.named[0]}. {self._inverted_remedy}",
+                COUNTED_FROM_0,
+            )
+
+    def _conclude_difficult(self) -> None:
+        """Make it a fault that no box counts for the mAP, and warn of classes of which none does."""
+        if not self._options.scored or not self._difficult.any():
+            return
+        if (self._difficult == self._marked).all():
+            count = in_words(int(self._marked.sum()), "box is", "boxes are")
+            self.fault(
+                f"{self.name}: all of {count} marked as difficult by a sixth number above 0, so there is nothing to "
+                f"{self._purpose}",
+                _HOW_TO_MARK,
+            )
+            return
+        for class_id in np.flatnonzero((self._difficult == self._marked) & (self._marked > 0)):
+            count = in_words(int(self._marked[class_id]), "box", "boxes")
+            self.warn("class with only difficult boxes, left out of the mAP", f"class_id {class_id} ({count})")
+
+    @property
+    def _purpose(self) -> str:
+        """What the channel's boxes are for."""
+        if self.name == "validation":
+            return "compute the mAP with, which chooses the model"
+        return "compute the mAP with" if self._options.scored else "learn"
+
     def conclude(self, writer: RecordFileWriter) -> None:
         """Log the warnings of the whole channel, each kind on one line; raises UserError if anything stops the job."""
-        max_bad_images, label_width = self._options.max_bad_images, self._options.label_width
+        label_width = self._options.label_width
         self._conclude_fractions()
-        bad = self._bad_images.count
-        if bad > max_bad_images * self.images:
-            self.fault(
-                f"{self.name}: {bad:,} of {self.images:,} images cannot be used, and max_bad_images "
-                f"({max_bad_images:g}) allows {math.floor(max_bad_images * self.images):,}: {self._bad_images}",
-                "Replace these images or leave them out, or raise max_bad_images",
-            )
-        elif bad:
+        self._conclude_inverted()
+        self._conclude_difficult()
+        too_many_bad = (
+            "" if self._options.sharded else bad_images_fault(self.name, self.checked, self._options.max_bad_images)
+        )
+        if too_many_bad:
+            self.fault(too_many_bad)
+        elif self._bad_images.count:
             self._warnings["image that cannot be used, left out"] = self._bad_images
         if not self.faulty and self.images == 0:
             self.fault(f"{self.name}: holds no image with an annotation")
-        elif not self.faulty and writer.boxes == 0:
+        elif not self.faulty and self._options.sharded and writer.images == 0:
             self.fault(
-                f"{self.name}: not one box in {in_words(self.images, 'image', 'images')}, so there is nothing to "
-                + ("compute the mAP with, which chooses the model" if self.name == "validation" else "learn")
+                f"{self.name}: {in_words(self.images, 'image', 'images')} of this host's part, and none can be used"
+                + (f": {self._bad_images}" if self._bad_images.count else ""),
             )
+        elif not self.faulty and not self._options.sharded and writer.boxes == 0:
+            self.fault(no_box_fault(self.name, self.images, self._purpose))
         for kind, sample in self._warnings.items():
             _log.warning("%s: %s (%s): %s", self.name, kind, f"{sample.count:,}", sample)
         if self.faulty:
@@ -222,6 +303,22 @@ class ChannelFindings:
                 "%s: label_width is %d, but the fullest image needs %d; %d is used",
                 *(self.name, label_width, writer.label_floats, writer.label_floats),
             )
+
+
+def bad_images_fault(name: str, checked: CheckedImages, max_bad_images: float) -> str:
+    """Say that more images of a channel cannot be used than are allowed; "" where they are allowed."""
+    if checked.bad <= max_bad_images * checked.images:
+        return ""
+    return (
+        f"{name}: {checked.bad:,} of {checked.images:,} images cannot be used, and max_bad_images "
+        f"({max_bad_images:g}) allows {math.floor(max_bad_images * checked.images):,}: {checked.named}. Replace these "
+        "images or leave them out, or raise max_bad_images"
+    )
+
+
+def no_box_fault(name: str, images: int, purpose: str = "learn") -> str:
+    """Say that the images of a channel hold no box; purpose: what the boxes are for."""
+    return f"{name}: not one box in {in_words(images, 'image', 'images')}, so there is nothing to {purpose}"
 
 
 class _Sample:

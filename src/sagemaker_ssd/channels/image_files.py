@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
+from sagemaker_ssd.channels.examination import read_in_threads
 from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
 from sagemaker_ssd.channels.images import (
     IMAGE_ENDINGS,
@@ -35,6 +36,11 @@ _SIZE_SWAPPED: Final = "image_size has width and height the wrong way round, rea
 _WAS_TURNED: Final = (
     "Its image_size has width and height the wrong way round: was the image turned after it was labelled?"
 )
+_SIDES: Final = (
+    "Left and top must be a box's upper left corner, and width and height above 0, from there to the right and "
+    "downwards"
+)
+_BY_NAME: Final = "JSON whose image has the name at the end of file and another folder, taken all the same"
 # The image_size by which boxes are fractions of the image, and not pixels.
 _FRACTIONS: Final = (1.0, 1.0)
 _log = logging.getLogger(__name__)
@@ -42,12 +48,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _ImageFile:
-    """An image file as read: its path below the channel, and its annotation, which `where` names in a sentence."""
+    """An image file as read: its path below the channel, and its annotation, which `where` names in a sentence.
+
+    fault: why it could not be read, else empty.
+    """
 
     path: str
     where: str
     annotation: Annotation
     content: bytes
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +80,30 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
     """
     name = options.name
     findings = ChannelFindings(options)
-    pairing = _pair(images, annotations, findings, options.num_classes)
+    pairing = _pair(images, annotations, findings, options)
     needed = sum(file_size(images / path) for path in pairing.annotations)
     found = in_words(len(pairing.annotations), "image with a JSON", "images with one JSON each")
     _log.info("%s: %s, %s", name, found, bytes_in_words(needed))
     with options.writer(f"{name}'s images in one file", needed=needed) as writer:
-        read = _read_all(images, pairing, findings)
-        examined = options.examiner.map(_examine, read, lambda image: image.content)
-        pack_annotated(examined, writer, findings)
+        examined = options.examiner.map(
+            _examine, pairing.annotations.items(), lambda image: image.content, lambda pair: _read(images, name, *pair)
+        )
+        pack_annotated(_readable(examined, findings), writer, findings)
         findings.conclude(writer)
-        file = writer.finish(findings.class_names)
+        file = writer.finish(findings.checked, findings.class_names)
     _log.info("%s", file.summary(name))
     return file
 
 
-def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classes: int) -> Pairing:
+def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: CheckOptions) -> Pairing:
     """Read every JSON and find its image; note what is wrong and what is left over."""
     name = findings.name
     read = []
-    for path in find_files(annotations, (".json",)):
-        annotation, faults = read_annotation(annotations, path, num_classes=num_classes)
+
+    def read_one(path: str) -> tuple[str, Annotation, list[str]]:
+        return path, *read_annotation(annotations, path, num_classes=options.num_classes)
+
+    for path, annotation, faults in read_in_threads(read_one, find_files(annotations, (".json",))):
         read.append(annotation)
         for fault in faults:
             findings.fault(f"{name}_annotation/{path}: {fault}", *([COUNTED_FROM_0] if fault.startswith("box") else []))
@@ -101,11 +115,22 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, num_classe
     if not read:
         findings.fault(f"{name}_annotation: no .json in the channel; every image needs one of the same name")
     pairing = pair_images(found, read)
+    if options.pairs_sharded and pairing.images_without_json and pairing.jsons_without_image:
+        findings.fault(
+            f"{name}: {in_words(len(pairing.images_without_json), 'image', 'images')} without JSON, such as "
+            f"{pairing.images_without_json[0]}, and "
+            f"{in_words(len(pairing.jsons_without_image), 'JSON', 'JSONs')} without image, such as "
+            f"{pairing.jsons_without_image[0]}, because S3DistributionType ShardedByS3Key cuts the two channels in "
+            f"different places: set {name}_annotation's S3DistributionType to FullyReplicated, so that each host has "
+            "the JSONs of its images"
+        )
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
     _warn_without_image(images, pairing, read, findings)
     for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
+    for path, image in pairing.by_name:
+        findings.warn(_BY_NAME, f"{path} ({image})")
     return pairing
 
 
@@ -126,19 +151,30 @@ def _warn_without_image(
             findings.warn("JSON without image, skipped", path)
 
 
-def _read_all(root: Path, pairing: Pairing, findings: ChannelFindings) -> Iterator[_ImageFile]:
-    for path, annotation in pairing.annotations.items():
-        try:
-            content = (root / path).read_bytes()
-        except OSError as error:
-            findings.fault(f"{findings.name}/{path}: cannot be read: {error.strerror}")
-            continue
-        yield _ImageFile(path, f"{findings.name}_annotation/{annotation.path}", annotation, content)
+def _read(root: Path, name: str, path: str, annotation: Annotation) -> _ImageFile:
+    """Read the image at `path` below `root`, of the channel `name`."""
+    where = f"{name}_annotation/{annotation.path}"
+    try:
+        return _ImageFile(path, where, annotation, (root / path).read_bytes())
+    except OSError as error:
+        return _ImageFile(path, where, annotation, b"", f"{name}/{path}: cannot be read: {error.strerror}")
 
 
-def _examine(read: _ImageFile, decode: Decode) -> AnnotatedImage:
+def _examine(read: _ImageFile, decode: Decode) -> AnnotatedImage | str:
+    """Examine an image; the text says why it could not be read."""
+    if read.fault:
+        return read.fault
     image = examine_image(read.content, read.annotation.size, decode)
     return AnnotatedImage(read.path, read.where, read.annotation, image)
+
+
+def _readable(examined: Iterable[AnnotatedImage | str], findings: ChannelFindings) -> Iterator[AnnotatedImage]:
+    """Pass the images on, and note which could not be read."""
+    for each in examined:
+        if isinstance(each, str):
+            findings.fault(each)
+        else:
+            yield each
 
 
 def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, findings: ChannelFindings) -> None:
@@ -177,6 +213,7 @@ def _check(each: AnnotatedImage, findings: ChannelFindings) -> NDArray[np.float3
         _, left, top, width, height = annotation.boxes[number]
         return f"left {left:g}, top {top:g}, width {width:g}, height {height:g}"
 
+    findings.count_inverted(drawn, lambda row: f"{each.where}: box {row} ({describe(row)})", _SIDES)
     if not fractions:
         findings.count_fractions(drawn, size, each.where, describe)
     corners = drawn / (*size, *size)

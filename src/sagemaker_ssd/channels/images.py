@@ -31,10 +31,15 @@ MAX_BYTES = 500_000_000
 # Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
 MAX_PIXELS = 250_000_000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
+_EXIF = b"Exif\0\0"
+# Markers without a length behind them: TEM, RST0 to RST7, and FF 00, which is none.
+_WITHOUT_CONTENT = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})
 # SOF markers are C0-CF without DHT (C4), JPG (C8) and DAC (CC): ITU-T T.81, table B.1.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE = frozenset({0xC0, 0xC1})
+# OpenCV's code of an allocation that failed: the image may be a good one.
+_NO_MEMORY: Final = cv2.Error.StsNoMem
 _AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
 # OpenCV's flags by how many times smaller a JPEG is decoded. The orientation is applied here: OpenCV turns JPEG, some
 # versions of it PNG, and none WebP.
@@ -127,8 +132,7 @@ def read_header(image: bytes) -> ImageHeader | None:
 def without_orientation(image: bytes, header: ImageHeader) -> bytes:
     """Return the file with its EXIF orientation set to upright, and otherwise as it is."""
     place = header.orientation_at
-    little = image[place] != 0  # a number up to 8 in two bytes
-    return image[:place] + (b"\1\0" if little else b"\0\1") + image[place + 2 :]
+    return image[:place] + b"\1" + image[place + 1 :]
 
 
 def webp_orientation(image: bytes) -> int:
@@ -139,7 +143,7 @@ def webp_orientation(image: bytes) -> int:
     while place + 8 <= len(image):
         kind, length = image[place : place + 4], int.from_bytes(image[place + 4 : place + 8], "little")
         if kind == b"EXIF":
-            return _read_orientation(image[place + 8 : place + 8 + length].removeprefix(b"Exif\0\0"))[0]
+            return _read_orientation(image[place + 8 : place + 8 + length].removeprefix(_EXIF))[0]
         place += 8 + length + length % 2
     return 1
 
@@ -158,36 +162,57 @@ def _read_png(image: bytes) -> ImageHeader:
 
 
 def _read_jpeg(image: bytes) -> ImageHeader | None:
-    orientation, orientation_at = 1, 0
+    frame: tuple[int, int, str] | None = None
+    # A block of more than 64 KB goes on in the next segment, which begins with Exif's name too.
+    exif: list[range] = []
     for marker, start, end in _segments(image):
-        if marker == 0xE1 and image[start : start + 6] == b"Exif\0\0":
-            orientation, place = _read_orientation(image[start + 6 : end])
-            orientation_at = start + 6 + place
-        elif marker in _START_OF_FRAME:
+        if marker == _APP1 and image[start : start + len(_EXIF)] == _EXIF:
+            exif.append(range(start + len(_EXIF), min(end, len(image))))
+        elif marker in _START_OF_FRAME and frame is None:
             bits, height, width = struct.unpack_from(">BHH", image, start)
             coding = "baseline" if marker in _BASELINE else "progressive" if marker == 0xC2 else "other"
-            coding = coding if bits == 8 else "other"
-            return ImageHeader(width, height, coding, orientation, orientation_at)
-    return None
+            frame = width, height, coding if bits == 8 else "other"
+    if frame is None:
+        return None
+    orientation, place = _read_orientation(b"".join(image[part.start : part.stop] for part in exif))
+    return ImageHeader(*frame, orientation, _place_in(exif, place))
 
 
 def _segments(image: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker, the begin and the end of the content of each segment before the first scan."""
+    """Yield the marker, the begin and the end of the content of each segment before the first scan.
+
+    What is no marker where one should stand is passed over, as by libjpeg: jdmarker.c, `next_marker`.
+    """
     place = 2
-    while image[place : place + 1] == b"\xff":
-        marker = image[place + 1] if place + 1 < len(image) else _END_OF_IMAGE
-        if marker == 0xFF:  # a fill byte
+    while (place := image.find(b"\xff", place)) >= 0:
+        while image[place : place + 1] == b"\xff":  # fill bytes
             place += 1
-            continue
-        if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+        if place + 3 > len(image) or image[place] in (_START_OF_SCAN, _END_OF_IMAGE):
             return
-        (length,) = struct.unpack_from(">H", image, place + 2)
-        yield marker, place + 4, place + 2 + length
-        place += 2 + length
+        marker = image[place]
+        place += 1
+        if marker in _WITHOUT_CONTENT:
+            continue
+        # The length counts its own two bytes.
+        end = place + max(2, int.from_bytes(image[place : place + 2], "big"))
+        yield marker, place + 2, end
+        place = end
+
+
+def _place_in(parts: list[range], place: int) -> int:
+    """Return where in a file byte `place` of its parts put together stands; 0 behind them."""
+    for part in parts:
+        if place < len(part):
+            return part[place]
+        place -= len(part)
+    return 0
 
 
 def _read_orientation(exif: bytes) -> tuple[int, int]:
-    """Find the orientation and its place in the first directory of a TIFF block; 1 (upright) without one."""
+    """Find the orientation and the place of its byte in the first directory of a TIFF block; 1 (upright) without one.
+
+    Of the two bytes of a number up to 8 that is the one that is not 0.
+    """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return 1, 0
@@ -200,7 +225,7 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
             place = entry + 10 if kind == _LONG and order == ">" else entry + 8
             (value,) = struct.unpack_from(f"{order}H", exif, place)
             if tag == ORIENTATION_TAG and 1 <= value <= 8:
-                return int(value), place
+                return int(value), place + (order == ">")
     except struct.error:
         pass
     return 1, 0
@@ -216,7 +241,7 @@ def decode(image: bytes, header: ImageHeader | None = None, *, reduction: int = 
     header: what `read_header` gives of the file, where the caller has it already. reduction: 1, 2, 4 or 8, by which a
     JPEG is decoded smaller, each pixel the mean of so many a side; other files are decoded whole.
     A baseline JPEG without its end gets one: what is missing is grey, as most viewers show it.
-    Raises UndecodableImageError.
+    Raises UndecodableImageError, and MemoryError where the memory is too little for the image.
     """
     header = read_header(image) if header is None else header
     flags = _FLAGS[1 if header is None or header.coding == "png" else reduction]
@@ -243,9 +268,13 @@ def _orientation(image: bytes, header: ImageHeader | None) -> int:
 
 
 def _imdecode(image: bytes, flags: int) -> Any:
+    """Decode a file, None where that fails; raises MemoryError where the memory is too little for the image."""
     try:
         return cv2.imdecode(np.frombuffer(image, np.uint8), flags)
-    except cv2.error:
+    except cv2.error as error:
+        # std::bad_alloc comes without a code.
+        if error.code == _NO_MEMORY or "bad_alloc" in str(error):
+            raise MemoryError(f"the memory is too little to decode an image: {error}") from error
         return None
 
 

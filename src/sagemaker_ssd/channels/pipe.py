@@ -22,7 +22,7 @@ from sagemaker_ssd.channels.image_files import AnnotatedImage, pack_annotated
 from sagemaker_ssd.channels.images import Decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import MAGIC, Advice, Record, split_records
-from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words
+from sagemaker_ssd.errors import PlatformError, UserError, bytes_in_words, in_words, shown
 
 # What a FIFO holds on Linux.
 _CHUNK = 1 << 16
@@ -30,11 +30,15 @@ _CHUNK = 1 << 16
 _STEP_SECONDS = 0.2
 # From one log line about a wait to the next.
 _REPORT_SECONDS = 30
-_Kind = Literal["image", "JSON", "RecordIO", "other"]
+_Kind = Literal["image", "JSON", "address", "RecordIO", "other"]
 # The beginnings of what OpenCV decodes: JPEG, PNG, GIF, BMP, TIFF in both orders of bytes, JPEG 2000.
 _IMAGE_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 # The first bytes that identify any kind.
 _SIGNATURE_BYTES: Final = 12
+# As a manifest has them, with or without JSON's quotation marks.
+_ADDRESSES: Final = tuple(mark + scheme for mark in (b"", b'"') for scheme in (b"s3://", b"http://", b"https://"))
+# Of an address as a sentence shows it.
+_SHOWN_BYTES: Final = 200
 _AGAIN = "start the job again, and if it stops at the same record, pack or upload the data again"
 _STREAM_ADVICE = Advice(
     "stream",
@@ -170,7 +174,7 @@ def check_stream(
             check = _pack_pairs if annotated else check_records
             check(records, writer, findings, options)
             findings.conclude(writer)
-        file = writer.finish(findings.class_names)
+        file = writer.finish(findings.checked, findings.class_names)
     found = in_words(stream.records, "record", "records")
     _log.info("%s: the stream is read, %s in %s", name, bytes_in_words(stream.count), found)
     _log.info("%s", file.summary(name))
@@ -179,18 +183,18 @@ def check_stream(
 
 def _begin(stream: Stream, name: str, if_empty: str) -> tuple[Sequence[Record], Iterator[Record]]:
     """Take up to two records, which show what the stream is, and the rest; raises UserError for what is none."""
-    shown = f"{name}'s stream"
+    what = f"{name}'s stream"
     beginning = stream.peek(_SIGNATURE_BYTES)
     if not beginning:
-        raise UserError(f"{shown} ended before its first byte, the channel has no data: {if_empty}")
+        raise UserError(f"{what} ended before its first byte, the channel has no data: {if_empty}")
     kind = _kind_of(beginning)
     if not beginning.startswith(MAGIC) and kind in ("image", "JSON"):
         raise UserError(
-            f"{shown} begins with {'an image file' if kind == 'image' else kind}, not with RecordIO's magic number: it "
+            f"{what} begins with {'an image file' if kind == 'image' else kind}, not with RecordIO's magic number: it "
             "was not wrapped. Set the channel's RecordWrapperType to RecordIO (record_wrapping in SageMaker's SDK), "
             "with S3DataType AugmentedManifestFile; or use File mode"
         )
-    records = _counted(stream, split_records(stream, shown, _STREAM_ADVICE))
+    records = _counted(stream, split_records(stream, what, _STREAM_ADVICE))
     try:
         begin = list(itertools.islice(records, 2))
     except UserError as error:
@@ -200,6 +204,13 @@ def _begin(stream: Stream, name: str, if_empty: str) -> tuple[Sequence[Record], 
             raise UserError(
                 f"{record.where} is a whole .rec file, wrapped once more: leave the channel's RecordWrapperType out, "
                 "or set it to None"
+            )
+        if _kind_of(record.payload) == "address":
+            address = record.payload[:_SHOWN_BYTES].decode(errors="replace").strip().strip('"')
+            raise UserError(
+                f"{record.where} is the address {shown(address)}, not what is there: SageMaker fetches it only "
+                "where the attribute's name ends in -ref. Rename the attribute in the manifest and in AttributeNames, "
+                f"such as source-ref. {COUNTED_FROM_0}"
             )
     return begin, records
 
@@ -224,6 +235,8 @@ def _kind_of(payload: bytes) -> _Kind:
         return "RecordIO"
     if payload.startswith(_IMAGE_SIGNATURES) or (payload[:4] == b"RIFF" and payload[8:12] == b"WEBP"):
         return "image"
+    if payload.lstrip().startswith(_ADDRESSES):
+        return "address"
     # An image record begins with the number of its labels, whose last byte is 0 in any that fits into memory.
     if 0 not in payload[:4] and payload[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return "JSON"
@@ -237,11 +250,11 @@ def _pack_pairs(
 
     What is out of turn is a fault, after which nothing more is read.
     """
-    examined = options.examiner.map(
-        lambda pair, decode: _examine(*pair, options.num_classes, decode),
-        _in_pairs(records, findings),
-        lambda pair: pair[0].payload,
-    )
+
+    def examine(pair: tuple[Record, Record], decode: Decode) -> tuple[AnnotatedImage, list[str]]:
+        return _examine(*pair, options.num_classes, decode)
+
+    examined = options.examiner.map(examine, _in_pairs(records, findings), lambda pair: pair[0].payload)
     pack_annotated(_without_faults(examined, findings), writer, findings)
 
 

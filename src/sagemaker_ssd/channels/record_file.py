@@ -16,13 +16,22 @@ from sagemaker_ssd.files import ScratchFile
 
 
 @dataclass(frozen=True)
+class CheckedImages:
+    """How many images the check of a channel saw, how many of them cannot be used, and the first of these by name."""
+
+    images: int = 0
+    bad: int = 0
+    named: str = ""
+
+
+@dataclass(frozen=True)
 class RecordFile:
     """One checked channel.
 
     `path` is the user's own file when nothing had to change, else one in scratch. `offsets` (images + 1,) holds
     the byte offset of each record's first frame, then the file's end. `max_objects` is the most boxes of one
     image. `names` are the images' own where they were kept, else there are none. `class_names` are those that the
-    channel's annotations give to class ids, as far as they do.
+    channel's annotations give to class ids, as far as they do. `checked` are the images that it was made of.
     """
 
     path: Path
@@ -33,11 +42,21 @@ class RecordFile:
     max_objects: int
     names: tuple[str, ...] = ()
     class_names: Mapping[int, str] = field(default_factory=dict)
+    checked: CheckedImages = CheckedImages()
+
+    @property
+    def label_objects(self) -> int:
+        """The objects that every label is padded to: MXNet takes none of zero, which a host's part may need."""
+        return max(1, self.max_objects)
 
     @property
     def images(self) -> int:
         """The number of images."""
         return len(self.offsets) - 1
+
+    def name_of_each_class(self) -> list[str]:
+        """Return what the channel's annotations call each class id, the number itself where they do not."""
+        return [self.class_names.get(class_id, str(class_id)) for class_id in range(len(self.boxes_per_class))]
 
     def summary(self, name: str) -> str:
         """Say in one line what the channel `name` holds."""
@@ -111,7 +130,7 @@ class RecordFileWriter:
         """Do without a record of a source."""
         self._open_file(record)
 
-    def finish(self, class_names: Mapping[int, str] | None = None) -> RecordFile:
+    def finish(self, checked: CheckedImages, class_names: Mapping[int, str]) -> RecordFile:
         """Return the checked file; class_names: what its annotations call class ids."""
         if self._file is not None:
             path, end = self._file.path, self._file.length
@@ -126,7 +145,8 @@ class RecordFileWriter:
             images_without_objects=self._without_objects,
             max_objects=self._max_objects,
             names=tuple(self._names or ()),
-            class_names=dict(class_names or {}),
+            class_names=dict(class_names),
+            checked=checked,
         )
 
     def _open_file(self, changing: Record | None = None) -> ScratchFile:

@@ -56,8 +56,9 @@ _WRAPPERS: Final = ("RecordIO", "AugmentedManifest")
 class DataChannel:
     """A channel to train or validate on: RecordIO files, or images with a folder of annotations, or a stream.
 
-    sharded: whether each host was given a part of it, or of its annotations. mode: Pipe for a stream, which is
-    RecordIO whatever its records hold; then nothing is in `folder`. pipe_seconds: how long to wait for a stream.
+    sharded: whether each host was given a part of it, or of its annotations; pairs_sharded: of both. mode:
+    Pipe for a stream, which is RecordIO whatever its records hold; then nothing is in `folder`. pipe_seconds: how long
+    to wait for a stream.
     """
 
     name: str
@@ -67,6 +68,7 @@ class DataChannel:
     sharded: bool
     mode: Mode = "File"
     pipe_seconds: float = DEFAULT_PIPE_SECONDS
+    pairs_sharded: bool = False
 
     @property
     def stream(self) -> Path:
@@ -149,9 +151,10 @@ def _read_data_channel(
         return None
     delivery = _read_delivery(name, entry, diagnostics, may_stream=True)
     content = _read_content(name, entry, f"{name}_annotation" in config, diagnostics)
-    sharded = delivery.sharded
+    sharded, pairs_sharded = delivery.sharded, False
     if content == "images" and delivery.mode != "Pipe":
-        sharded |= _read_annotation_channel(name, config, diagnostics)
+        annotations_sharded = _read_annotation_channel(name, config, diagnostics)
+        sharded, pairs_sharded = sharded or annotations_sharded, sharded and annotations_sharded
     elif content == "images" and delivery.wrapped:
         # The images of an augmented manifest come as records, each followed by its annotations.
         content = "recordio"
@@ -173,7 +176,7 @@ def _read_data_channel(
     annotations = paths.data / f"{name}_annotation"
     check_images(folder, paths.base, diagnostics, sharded=sharded)
     check_annotations(annotations, paths.base, diagnostics, sharded=sharded)
-    return DataChannel(name, content, folder, annotations, sharded, delivery.mode)
+    return DataChannel(name, content, folder, annotations, sharded, delivery.mode, pairs_sharded=pairs_sharded)
 
 
 def _read_content(name: str, entry: dict[str, object], annotated: bool, diagnostics: Diagnostics) -> Content | None:

@@ -108,9 +108,14 @@ def data_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], an
             f"The validation set is small ({in_words(len(validation.images), 'image', 'images')}): differences in mAP "
             "of a few hundredths may be chance."
         )
-    without = [quoted(names[row]) for row in np.flatnonzero(analysis.boxes == 0)]
-    if without:
-        yield f"Without a box in the validation data, and so left out of the mAP: {listing(without)}."
+    drawn = np.bincount(validation.objects.classes, minlength=len(names))
+    for kind, rows in (
+        ("Without a box", drawn == 0),
+        ("With only difficult boxes", (drawn > 0) & (analysis.boxes == 0)),
+    ):
+        if rows.any():
+            without = [quoted(names[row]) for row in np.flatnonzero(rows)]
+            yield f"{kind} in the validation data, and so left out of the mAP: {listing(without)}."
     few = [number for number in np.argsort(analysis.boxes, kind="stable") if 0 < analysis.boxes[number] < FEW_BOXES]
     if few:
         each = [f"{quoted(names[number])} ({analysis.boxes[number]})" for number in few]

@@ -70,7 +70,7 @@ def build_trainer(
         ),
         batch_size=batch_size,
         image_shape=hyperparameters.image_shape,
-        max_objects=train.max_objects,
+        max_objects=train.label_objects,
         # A BatchNorm scale that the graph fixes at 1 is frozen in every training.
         frozen=frozen.arguments | fixed_gammas(graph),
         store=store,

@@ -146,7 +146,7 @@ class EpochRunner:
         """
         train, steps = self._channels.train, self._shares.steps
         batches = self._loader.batches(epoch)
-        labelled = ((batch.data, padded_labels(batch.labels, train.max_objects)) for batch in batches)
+        labelled = ((batch.data, padded_labels(batch.labels, train.label_objects)) for batch in batches)
         self._group.report_progress(f"the start of epoch {epoch}", alone=self._alone)
         with log_lines.batch_reporter(
             epoch,

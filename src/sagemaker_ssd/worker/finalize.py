@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import mxnet as mx
 
-from sagemaker_ssd.channels.annotations import class_names
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.environment import FINALIZE_SECONDS
 from sagemaker_ssd.contract.job import Job
@@ -40,7 +39,7 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
     deadline = threading.Timer(FINALIZE_SECONDS, _give_up)
     deadline.daemon = True
     deadline.start()
-    names = class_names(job.validation.annotations, job.hyperparameters.num_classes)
+    names = validation.name_of_each_class()
     output = job.paths.output_data
     model = _attempt(
         "the model could not be read back",

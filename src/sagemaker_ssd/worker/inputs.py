@@ -1,5 +1,6 @@
 """The job's data: both channels checked, and the training images shared out among the hosts, step by step."""
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,10 @@ from typing import Any, Final
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import CheckOptions, same_name
+from sagemaker_ssd.channels.findings import CheckOptions, bad_images_fault, no_box_fault, same_name
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
-from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.channels.record_file import CheckedImages, RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.channel_files import NO_SHARE
 from sagemaker_ssd.contract.channels import DataChannel
@@ -51,7 +52,7 @@ def check_channels(job: Job, scratch: Path, group: ProcessGroup) -> CheckedChann
             # The check itself counts the images that it has seen; this is for what comes before, and for an image, a
             # stream or a host that is waited for.
             with phase(f"The channel {channel.name} is being checked"):
-                files.append(_checked(channel, job, scratch, examiner))
+                files.append(_checked(channel, job, scratch, examiner, several=group.several))
         except UserError as error:
             faults.append(error.sentence)
         except PlatformError as error:
@@ -98,7 +99,7 @@ def _examiner(train: DataChannel, group: ProcessGroup) -> Examiner:
     return DistributedExaminer(exchange, host=group.rank, hosts=len(group.hosts))
 
 
-def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) -> RecordFile:
+def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner, *, several: bool) -> RecordFile:
     options = CheckOptions(
         name=channel.name,
         num_classes=job.hyperparameters.num_classes,
@@ -108,6 +109,10 @@ def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner) 
         examiner=examiner,
         # For the files of the evaluation.
         keep_names=channel.name == "validation",
+        scored=channel.name == "validation",
+        # What is decided over the whole channel, `agree_on_shares` decides.
+        sharded=several and channel.sharded,
+        pairs_sharded=several and channel.pairs_sharded,
     )
     if channel.mode == "Pipe":
         return check_stream(
@@ -158,13 +163,15 @@ def warn_of_differing_names(train: Mapping[int, str], validation: Mapping[int, s
 def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[Shares, dict[str, Any]]:
     """Plan the epochs together with the other hosts; return the plan and the channel's figures over all hosts.
 
-    Raises UserError where every host should have the whole channel and some differ.
+    Raises UserError where every host should have the whole channel and some differ, and where the parts together have
+    no box or more images that cannot be used than max_bad_images allows.
     """
     hyperparameters = job.hyperparameters
     # Of the same file, or of the same images packed in the same order, the offsets are the same.
     digest = hashlib.sha256(train.offsets.tobytes()).hexdigest()
     own = {"sharded": group.several and job.train.sharded, "figures": channel_figures(train), "digest": digest}
-    channels = group.all_gather("the train channels", own)
+    gathered = group.all_gather("the train channels", {"channel": own, "checked": dataclasses.asdict(train.checked)})
+    channels = [of_host["channel"] for of_host in gathered]
     sharded = any(channel["sharded"] for channel in channels)
     if (
         group.several
@@ -172,6 +179,9 @@ def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[S
         and not all(channel["sharded"] for channel in channels)
     ):
         raise UserError(_differences(group.hosts, channels))
+    if sharded:
+        checked = [CheckedImages(**of_host["checked"]) for of_host in gathered]
+        _check_parts(group.hosts, checked, channels, hyperparameters.max_bad_images)
     images = [channel["figures"]["images"] for channel in channels]
     total = sum(images) if sharded else train.images
     if hyperparameters.num_training_samples != total:
@@ -190,6 +200,22 @@ def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[S
     if group.several:
         _log_plan(shares, total, group)
     return shares, _totals([channel["figures"] for channel in (channels if sharded else channels[:1])])
+
+
+def _check_parts(
+    hosts: tuple[str, ...], checked: list[CheckedImages], channels: list[dict[str, Any]], max_bad_images: float
+) -> None:
+    """Raise UserError where the parts of all hosts together are what one host's channel must not be."""
+    together = CheckedImages(
+        sum(of_host.images for of_host in checked),
+        sum(of_host.bad for of_host in checked),
+        "; ".join(f"{host}: {of_host.named}" for host, of_host in zip(hosts, checked, strict=True) if of_host.bad),
+    )
+    faults = [bad_images_fault("train", together, max_bad_images)]
+    if not any(channel["figures"]["boxes"] for channel in channels):
+        faults.append(no_box_fault("train", together.images))
+    if found := [fault for fault in faults if fault]:
+        raise UserError("\n".join(found))
 
 
 def _totals(figures: list[dict[str, Any]]) -> dict[str, Any]:

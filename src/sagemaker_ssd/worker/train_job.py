@@ -7,7 +7,6 @@ from typing import Any
 
 import mxnet as mx
 
-from sagemaker_ssd.channels.annotations import class_names
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
@@ -103,7 +102,7 @@ def train_job(
         # The network has its own copy.
         parameters = None
         recorder = None
-        if group.is_first:
+        if channels.validation is not None:
             writer = None
             if job.checkpoints is not None:
                 best = None if checkpoint is None else checkpoint.best
@@ -116,7 +115,7 @@ def train_job(
                     best=best,
                     precision_dtype=runner.precision_dtype,
                 )
-            names = class_names(job.validation.annotations, hyperparameters.num_classes)
+            names = channels.validation.name_of_each_class()
             progress = ProgressPage(job.paths.output_data, job.checkpoints, names)
             tensorboard = TensorBoard(job.paths.tensorboard, names, hyperparameters.overlap_threshold)
             recorder = EpochRecorder(job, runner, history, metrics, writer, progress, tensorboard, sigterm)
