@@ -143,19 +143,24 @@ class Front:
     async def _detect(self, request: Request) -> tuple[Response, str]:
         """Return the answer to a request, and what the log says of it; raises RefusedError and ClientDisconnect."""
         settings = self._settings
-        model = self._model.get(request.path_params["name"]) if isinstance(self._model, Models) else self._model
+        model = self._asked(request)
         form = choose_form(",".join(request.headers.getlist("accept")))
         check_headers(request, settings.max_payload)
         # Before the body comes, so that nobody sends one in vain.
         self._detection.check(model)
         body = await read_image(request, settings.max_payload, settings.answer_seconds, self._memory)
         try:
-            detections = await self._wait(request, model, body)
+            # While its body came the model may have been unloaded, and another one loaded under its name.
+            detections = await self._wait(request, self._asked(request), body)
         finally:
             self._memory.give_back(len(body))
         content = form.write(detections, settings.score, settings.class_names)
         said = f"{bytes_in_words(len(body))}, {in_words(len(detections.rows), 'detection', 'detections')}"
         return Response(content, media_type=form.media_type), said
+
+    def _asked(self, request: Request) -> Model:
+        """Return the model that is asked; raises RefusedError where it is not loaded."""
+        return self._model.get(request.path_params["name"]) if isinstance(self._model, Models) else self._model
 
     async def _wait(self, request: Request, model: Model, body: bytes) -> Detections:
         """Wait for the detections, or until the client leaves."""
