@@ -60,14 +60,17 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         file = _checked(channel, annotations, model.network.num_classes, scratch)
     names = class_names(annotations, model.network.num_classes)
     threshold = options.overlap_threshold or _overlap_threshold(model)
-    found = evaluate_model(
-        model,
-        file,
-        names,
-        overlap_threshold=threshold,
-        batch_size=options.batch_size,
-        threads=usable_cores(),
-    )
+    try:
+        found = evaluate_model(
+            model,
+            file,
+            names,
+            overlap_threshold=threshold,
+            batch_size=options.batch_size,
+            threads=usable_cores(),
+        )
+    except UserError as error:
+        raise UserError(f"{options.model}: {error.sentence}") from None
     document = {
         "model": str(options.model),
         "hyperparameters": dict(model.settings),

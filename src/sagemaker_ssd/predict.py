@@ -90,7 +90,12 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
 
     pixels = decoded(path.read_bytes(), str(path))
     data = network_input(pixels, model.network.image_shape, model.network.mean)
-    detections = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
+    (found,) = detector.detect(mx.nd.array(data[None]))
+    try:
+        detector.check_finite()
+    except UserError as error:
+        raise UserError(f"{path}: {error.sentence}") from None
+    detections = [[float(value) for value in row] for row in found]
     detections = [row for row in detections if row[1] >= options.confidence]
     if options.draw is not None:
         picture = _drawn(pixels, detections, options.class_names, options.draw_confidence)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from command_runner import progress_of, run_command, without_progress
-from model_server import write_drawn_model
+from drawn_channels import write_rec
+from model_server import write_drawn_model, write_overflowing_model
 from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
@@ -180,6 +181,46 @@ def test_settings_of_a_model_that_mean_nothing_are_told(
     assert done.stderr == (
         f"{tmp_path / PARAMETERS}: its hyperparams.json has {name} '{value}', and it must be {must}\n"
     )
+
+
+def test_without_hyperparams_json_the_symbol_tells_of_the_suppression(
+    folder: Path, image: Path, tmp_path: Path
+) -> None:
+    """As a folder and packed; without the symbol the defaults are used, which is said."""
+    whole = predict(folder, image)
+    for name in (SYMBOL, PARAMETERS):
+        (tmp_path / name).symlink_to(folder / name)
+    with tarfile.open(tmp_path.parent / "no_settings.tar.gz", "w:gz", compresslevel=0) as archive:
+        for name in (SYMBOL, PARAMETERS):
+            archive.add(folder / name, name)
+    for model in (tmp_path, tmp_path.parent / "no_settings.tar.gz"):
+        done = predict(model, image, "--image-shape", "300")
+        assert (done.returncode, done.stdout, done.stderr) == (0, whole.stdout, "")
+    (tmp_path / SYMBOL).unlink()
+    done = predict(tmp_path, image, "--image-shape", "300")
+    assert done.returncode == 0
+    # More boxes overlap by less than 0.45 than by less than 0.3.
+    assert len(json.loads(done.stdout)["prediction"]) > len(json.loads(whole.stdout)["prediction"])
+    assert done.stderr == (
+        f"{tmp_path / PARAMETERS}: neither hyperparams.json nor a symbol beside it tells nms_threshold (0.45 is used) "
+        "and nms_topk (400 is used)\n"
+    )
+
+
+def test_predictions_that_are_not_finite_are_told(folder: Path, image: Path, tmp_path: Path) -> None:
+    """Of each image, and by `evaluate` instead of figures."""
+    write_overflowing_model(folder, tmp_path / "model")
+    done = predict(tmp_path / "model", image, image)
+    said = (
+        "the model's predictions are not finite numbers: its training has diverged, or its .params file is damaged; "
+        "train again, or use another model"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [f"{image}: {said}"] * 2
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], image.read_bytes())])
+    done = run_command("evaluate", tmp_path / "model", file, "--output", tmp_path / "out")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{tmp_path / 'model'}: {said}\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_reads_on(folder: Path, image: Path) -> None:
