@@ -244,6 +244,7 @@ class _Extraction:
         self._parameters: dict[str, Path] = {}
         # What may turn out to lie beside the parameters: the bytes, or the size of what is too large to be kept.
         self._beside: dict[PurePosixPath, bytes | int] = {}
+        self._kept = 0
 
     def result(self) -> UnpackedModel:
         try:
@@ -288,13 +289,14 @@ class _Extraction:
     def _keep(self, member: tarfile.TarInfo, place: PurePosixPath) -> None:
         """Keep a file that can be done without, whatever is wrong with it."""
         # As in tar, a later file of the same name replaces an earlier one.
-        self._beside.pop(place, None)
+        former = self._beside.pop(place, None)
+        self._kept -= len(former) if isinstance(former, bytes) else 0
         if _reason_against(member) is not None:
             return
-        kept = sum(len(content) for content in self._beside.values() if isinstance(content, bytes))
-        if member.size > self._limits.configuration or kept + member.size > self._limits.configurations:
+        if member.size > self._limits.configuration or self._kept + member.size > self._limits.configurations:
             self._beside[place] = member.size
             return
+        self._kept += member.size
         self._beside[place] = b"".join(self._data.pieces(member.offset_data, member.size))
 
     def _found_beside(self, place: PurePosixPath) -> bytes | None:
