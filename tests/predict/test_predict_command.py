@@ -1,6 +1,7 @@
 """`python -m sagemaker_ssd.predict` as a user calls it, on models in the built-in's form."""
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -205,6 +206,22 @@ def test_without_hyperparams_json_the_symbol_tells_of_the_suppression(
         f"{tmp_path / PARAMETERS}: neither hyperparams.json nor a symbol beside it tells nms_threshold (0.45 is used) "
         "and nms_topk (400 is used)\n"
     )
+
+
+def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image: Path, tmp_path: Path) -> None:
+    cut, huge = tmp_path / "cut.jpg", tmp_path / "huge.jpg"
+    cut.write_bytes(image.read_bytes()[:-500])
+    huge.touch()
+    # Four terabytes, which take no room on the disk.
+    os.truncate(huge, 4 << 40)
+    done = predict(folder, cut, huge)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["file"] == str(cut)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Corrupt JPEG data")]
+    assert lines == [
+        f"{cut}: a JPEG that is cut off, used as far as it goes",
+        f"{huge}: 4,398,046,511,104 bytes; an image has 500,000,000 at most",
+    ]
 
 
 def test_predictions_that_are_not_finite_are_told(folder: Path, image: Path, tmp_path: Path) -> None:

@@ -167,11 +167,18 @@ def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:
         )
 
 
-def decoded(image: bytes, name: str) -> Pixels:
-    """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used."""
+def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
+    """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used.
+
+    whole: whether a JPEG without its end is one that cannot; else that is a warning, and what is missing is grey.
+    """
     facts = examine_image(image)
     if facts.fault:
         raise UserError(f"{name}: {facts.fault}")
+    if facts.truncated and whole:
+        raise UserError(f"{name}: a JPEG that is cut off: send the whole file")
+    if facts.truncated:
+        _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sagemaker_ssd.contract.hosting import WORKERS_VARIABLE
+from sagemaker_ssd.contract.hosting import MAX_PIXELS, OPENCV_PIXELS_VARIABLE, WORKERS_VARIABLE
 from sagemaker_ssd.errors import JobError, in_words, reported_error, shown, unexpected_error
 from sagemaker_ssd.processes.child_process import reap_orphans
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
@@ -513,7 +513,7 @@ class Detection:
         return arguments if slot.gpu is None else [*arguments, "--gpu", str(slot.gpu)]
 
     def _environment(self) -> dict[str, str]:
-        return mxnet_environment(os.environ, self._devices.threads)
+        return {**mxnet_environment(os.environ, self._devices.threads), OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS)}
 
     def _memory_remedy(self) -> str:
         workers = len(self._devices.gpus)

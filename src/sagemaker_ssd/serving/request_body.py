@@ -118,6 +118,12 @@ async def _read_body(request: Request, most: int, seconds: float, memory: BodyMe
     return b"".join(chunks)
 
 
+def ends_connection(request: Request) -> bool:
+    """Say whether the connection is closed after the answer, as the client wants it or HTTP/1.0 has it."""
+    options = ",".join(request.headers.getlist("connection")).lower().split(",")
+    return request.scope["http_version"] == "1.0" or "close" in (option.strip() for option in options)
+
+
 async def discard_body(request: Request, seconds: float) -> None:
     """Read on to the end of a refused request for a while.
 
