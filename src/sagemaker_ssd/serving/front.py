@@ -37,7 +37,8 @@ _TARGET_MODEL: Final = "X-Amzn-SageMaker-Target-Model"
 # What a batch transform may have on its way to one container, and the size of a body it assumes.
 _MEGABYTES_ON_THE_WAY: Final = 100
 _PAYLOAD_IN_MB: Final = 6
-_DISCARD_SECONDS: Final = 2.0
+# Of the rest of a refused body, after which its client does not send on.
+_QUIET_SECONDS: Final = 2.0
 # nginx's for a client that did not wait for the answer.
 _CLIENT_LEFT: Final = 499
 # Of a path in the log.
@@ -137,8 +138,10 @@ class Front:
         if "expect" in request.headers:
             # Who waits for `100 Continue` sends no body now, and might send its next request or the body all the same.
             refusal.headers["Connection"] = "close"
-        elif self._detection.state == "stopping" or ends_connection(request):
-            await discard_body(request, _DISCARD_SECONDS)
+        elif self._detection.state == "stopping":
+            await discard_body(request, _QUIET_SECONDS, _QUIET_SECONDS)
+        elif ends_connection(request):
+            await discard_body(request, _QUIET_SECONDS, self._settings.answer_seconds)
 
     async def _all_models(self, request: Request) -> tuple[Response, str]:
         """List the models that are loaded, or load one; raises RefusedError and ClientDisconnect."""
