@@ -93,13 +93,9 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
     """Return the detections (class_id, score, xmin, ymin, xmax, ymax), and draw them where that is asked for."""
     import mxnet as mx
 
-    from sagemaker_ssd.channels.images import MAX_BYTES
-    from sagemaker_ssd.scoring.saved_model import decoded, network_input
+    from sagemaker_ssd.scoring.saved_model import decoded_file, network_input
 
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise UserError(f"{path}: {size:,} bytes; an image has {MAX_BYTES:,} at most")
-    pixels = decoded(path.read_bytes(), str(path))
+    pixels = decoded_file(path)
     data = network_input(pixels, model.network.image_shape, model.network.mean)
     (found,) = detector.detect(mx.nd.array(data[None]))
     try:

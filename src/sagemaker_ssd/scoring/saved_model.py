@@ -15,7 +15,7 @@ from PIL import Image
 
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
 from sagemaker_ssd.batches.reader import resize
-from sagemaker_ssd.channels.images import Pixels, decode, examine_image
+from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
@@ -181,6 +181,14 @@ def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
         _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb
+
+
+def decoded_file(path: Path) -> Pixels:
+    """Read an image file, unless it is too large to be one, and decode it as `decoded`; raises OSError too."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise UserError(f"{path}: {size:,} bytes; an image has {MAX_BYTES:,} at most")
+    return decoded(path.read_bytes(), str(path))
 
 
 def network_input(pixels: Pixels, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:
