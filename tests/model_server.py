@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,10 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import mxnet as mx
 import numpy as np
 
 from process_tree import descendants
 from sagemaker_ssd.artifacts.model_files import write_model
+from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings
@@ -46,6 +49,19 @@ def write_drawn_model(
     folder.mkdir(parents=True, exist_ok=True)
     own = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": base_network}
     write_model(folder, saved_graph(network), values, {**own, **settings})
+
+
+def write_overflowing_model(model: Path, folder: Path) -> Path:
+    """Copy the files of a model, with values that are finite, as the reader demands, and too large to compute with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (SYMBOL, CONFIGURATION):
+        shutil.copy(model / name, folder)
+    arrays = mx.nd.load(str(model / PARAMETERS))
+    for name in arrays:
+        if name.endswith("_pred_conv_weight"):
+            arrays[name][:] = np.finfo(np.float32).max
+    mx.nd.save(str(folder / PARAMETERS), arrays)
+    return folder
 
 
 @dataclass(frozen=True)

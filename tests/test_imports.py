@@ -22,7 +22,7 @@ ALLOWED = {
     "collectives": {"errors"},
     "contract": {"errors", "files"},
     # The program behind `train`.
-    "processes": {"errors"},
+    "processes": {"contract", "errors"},
     "amx": {"processes"},
     "coordination": {"contract", "errors"},
     "gpu": {"processes", "errors"},

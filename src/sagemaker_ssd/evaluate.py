@@ -1,16 +1,19 @@
 """`python -m sagemaker_ssd.evaluate model.tar.gz channel`: the figures and the report of a model, without training."""
 
 import argparse
+import math
+import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sagemaker_ssd.contract.channel_files import RECORD_SUFFIXES, list_files
 from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.progress import phase
-from sagemaker_ssd.scoring.command import add_model_arguments, prepare_detection, run
+from sagemaker_ssd.scoring.command import LARGER_MACHINE, add_model_arguments, prepare_detection, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
@@ -22,8 +25,9 @@ _DESCRIPTION: Final = (
     "report.html into --output, and prints the means."
 )
 _REPORT, _FIGURES = "report.html", "evaluation.json"
-# A job's default, and a width that every label has room in: an evaluation reads what it is given.
+# A job's default.
 _MAX_BAD_IMAGES: Final = 0.01
+# Every label has room in it: an evaluation reads what it is given.
 _LABEL_WIDTH: Final = 1 << 20
 _GIVE_A_CHANNEL: Final = "give a .rec file, a folder of them, or a folder of images with one JSON each"
 
@@ -37,7 +41,8 @@ def main() -> int:
             _evaluate(options, Path(scratch))
         return 0
 
-    return run(work)
+    smaller = f"lower --batch-size (now {options.batch_size}), or " if options.batch_size > 1 else ""
+    return run(work, memory_remedy=f"{smaller}{LARGER_MACHINE}")
 
 
 def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
@@ -56,17 +61,20 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
             options.model, scratch, options.image_shape, precision_dtype=precision, detections=options.detections
         )
     with phase("The channel is being checked"):
-        file = _checked(channel, annotations, model.network.num_classes, scratch)
+        file = _checked(channel, annotations, model.network.num_classes, scratch, options.max_bad_images)
     names = file.name_of_each_class()
     threshold = options.overlap_threshold or _overlap_threshold(model)
-    found = evaluate_model(
-        model,
-        file,
-        names,
-        overlap_threshold=threshold,
-        batch_size=options.batch_size,
-        threads=usable_cores(),
-    )
+    try:
+        found = evaluate_model(
+            model,
+            file,
+            names,
+            overlap_threshold=threshold,
+            batch_size=options.batch_size,
+            threads=usable_cores(),
+        )
+    except UserError as error:
+        raise UserError(f"{options.model}: {error.sentence}") from None
     document = {
         "model": str(options.model),
         "hyperparameters": dict(model.settings),
@@ -97,7 +105,8 @@ def _overlap_threshold(model: "LoadedModel") -> float:
 
 def _channel(given: Path) -> Path:
     """Return the channel's folder, or its one .rec file; raises UserError for what is neither."""
-    channel = given.resolve()
+    # The folder of annotations is looked for beside a link, not beside what it leads to.
+    channel = Path(os.path.abspath(given))  # noqa: PTH100, resolve() follows links
     if channel.is_dir() or (channel.is_file() and channel.suffix.lower() == ".rec"):
         return channel
     if not channel.exists():
@@ -120,7 +129,9 @@ def _annotations(given: Path | None, channel: Path) -> Path | None:
     )
 
 
-def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch: Path) -> "RecordFile":
+def _checked(
+    channel: Path, annotations: Path | None, num_classes: int, scratch: Path, max_bad_images: float
+) -> "RecordFile":
     """Return the channel's checked records; the images' names are kept for the files."""
     from sagemaker_ssd.channels.check import check_recordio
     from sagemaker_ssd.channels.findings import CheckOptions
@@ -130,12 +141,12 @@ def _checked(channel: Path, annotations: Path | None, num_classes: int, scratch:
         name=channel.stem or "channel",
         num_classes=num_classes,
         scratch=scratch,
-        max_bad_images=_MAX_BAD_IMAGES,
+        max_bad_images=max_bad_images,
         label_width=_LABEL_WIDTH,
         keep_names=True,
         scored=True,
     )
-    records = [channel] if channel.is_file() else sorted(channel.rglob("*.rec"))
+    records = [channel] if channel.is_file() else list_files(channel, RECORD_SUFFIXES, None).found
     if records:
         return check_recordio(records, options)
     if annotations is None:
@@ -163,18 +174,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--annotations", type=Path, help="folder of the JSONs (default: <channel>_annotation)")
     parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
     parser.add_argument("--overlap-threshold", type=_fraction, help="IoU of a right detection (default: the job's own)")
+    parser.add_argument(
+        "--max-bad-images",
+        type=_share,
+        default=_MAX_BAD_IMAGES,
+        help=f"the share of images that may be left out because they cannot be used (default {_MAX_BAD_IMAGES})",
+    )
     parser.add_argument("--batch-size", type=_positive, default=8, help="images at once (default 8)")
     return parser
 
 
 def _fraction(text: str) -> float:
-    try:
-        fraction = float(text)
-    except ValueError:
-        fraction = 0.0
+    fraction = _number(text)
     if not 0 < fraction <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0 and at most 1")
     return fraction
+
+
+def _share(text: str) -> float:
+    share = _number(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _positive(text: str) -> int:

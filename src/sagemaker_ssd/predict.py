@@ -18,8 +18,10 @@ from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.progress import images_line, phase, progress_lines
 from sagemaker_ssd.scoring.command import (
+    LARGER_MACHINE,
     add_model_arguments,
     class_names,
+    memory_fault,
     prepare_detection,
     run,
     system_fault,
@@ -77,6 +79,11 @@ def _answer(path: Path, model: "LoadedModel", detector: "Detector", options: arg
     except OSError as error:
         print(system_fault(error, path), file=sys.stderr)
         return UserError.exit_code
+    except Exception as error:
+        if (fault := memory_fault(error, f"use a smaller image, or {LARGER_MACHINE}")) is None:
+            raise
+        print(f"{path}: {fault}", file=sys.stderr)
+        return UserError.exit_code
     answer: dict[str, Any] = {"prediction": detections}
     print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
     return 0
@@ -86,11 +93,16 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
     """Return the detections (class_id, score, xmin, ymin, xmax, ymax), and draw them where that is asked for."""
     import mxnet as mx
 
-    from sagemaker_ssd.scoring.saved_model import decoded, network_input
+    from sagemaker_ssd.scoring.saved_model import decoded_file, network_input
 
-    pixels = decoded(path.read_bytes(), str(path))
+    pixels = decoded_file(path)
     data = network_input(pixels, model.network.image_shape, model.network.mean)
-    detections = [[float(value) for value in row] for row in detector.detect(mx.nd.array(data[None]))[0]]
+    (found,) = detector.detect(mx.nd.array(data[None]))
+    try:
+        detector.check_finite()
+    except UserError as error:
+        raise UserError(f"{path}: {error.sentence}") from None
+    detections = [[float(value) for value in row] for row in found]
     detections = [row for row in detections if row[1] >= options.confidence]
     if options.draw is not None:
         picture = _drawn(pixels, detections, options.class_names, options.draw_confidence)

@@ -94,6 +94,50 @@ def test_the_builtins_name_wins_wherever_it_stands(tmp_path: Path, inside: Path)
     assert_good(unpacked(archive, inside))
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_files_beside_the_parameters_count_wherever_others_stand(tmp_path: Path, inside: Path, order: int):
+    members = [
+        member(f"new/{PARAMETERS}", b"12"),
+        member("new/hyperparams.json", b'{"image_shape": "512"}'),
+        member(f"new/{SYMBOL}", b"{}"),
+        member("hyperparams.json", b'{"image_shape": "400"}'),
+        member("new/old/hyperparams.json", b'{"image_shape": "300"}'),
+        member(f"new/old/{SYMBOL}", b"[]"),
+        member("old/model.params", b"1234"),
+        member("old/hyperparams.json", b'{"image_shape": "300"}'),
+    ]
+    model = unpacked(packed(tmp_path / "a", *members[::order]), inside)
+    assert (model.configuration, model.symbol) == (b'{"image_shape": "512"}', b"{}")
+    assert model.parameters.read_bytes() == b"12"
+
+
+def test_the_files_of_another_folder_are_not_the_models(tmp_path: Path, inside: Path):
+    archive = packed(
+        tmp_path / "a",
+        member(PARAMETERS, b"12"),
+        member("old/hyperparams.json", b"{}"),
+        member(f"old/{SYMBOL}", b"{}"),
+        member("other-symbol.json", b"{}"),
+    )
+    model = unpacked(archive, inside)
+    assert (model.configuration, model.symbol) == (None, None)
+
+
+def test_of_many_configurations_no_more_is_kept_than_is_allowed(
+    tmp_path: Path, inside: Path, caplog: pytest.LogCaptureFixture
+):
+    others = [member(f"{number}/hyperparams.json", bytes(90)) for number in range(5)]
+    limits = replace(SMALL, configurations=5 * 90 + 14)
+    archive = packed(tmp_path / "a", *others, member(PARAMETERS, b"12"), member("hyperparams.json", b'{"epochs":"3"}'))
+    assert unpacked(archive, inside, limits).configuration == b'{"epochs":"3"}'
+    assert not caplog.records
+    assert unpacked(archive, inside, replace(limits, configurations=5 * 90 + 13)).configuration is None
+    assert caplog.messages == [
+        "The model's hyperparams.json is not used: the archive holds too many such files before it, more than 463 "
+        "bytes."
+    ]
+
+
 def test_another_name_does_when_it_is_the_only_one(tmp_path: Path, inside: Path):
     name = "ssd_resnet50_512-0000.params"
     model = unpacked(packed(tmp_path / "a", member(f"._{name}", b"by macOS"), member(name, b"12")), inside)

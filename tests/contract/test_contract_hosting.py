@@ -42,6 +42,7 @@ def test_batch_and_payload(variables: dict[str, str], expected: tuple[bool, bool
 def test_names_with_and_without_commas():
     assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": "cat, dog"}).class_names == ("cat", "dog")
     assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": '["a, b", "c"]'}).class_names == ("a, b", "c")
+    assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": '"cat","dog"'}).class_names == ("cat", "dog")
 
 
 @pytest.mark.parametrize("kind", ["best-class", "all-classes"])
@@ -57,11 +58,12 @@ def test_all_faults_are_told_at_once():
         "SAGEMAKER_SSD_SCORE": "nan",
         "SAGEMAKER_SSD_DETECTIONS": "all",
         "SAGEMAKER_SSD_CLASS_NAMES": "cat,,dog",
+        "OMP_NUM_THREADS": "1.5",
     }
     with pytest.raises(UserError) as error:
         read_hosting_settings(wrong)
     assert error.value.sentence.splitlines() == [
-        "6 problems:",
+        "7 problems:",
         "- environment variable SAGEMAKER_BIND_TO_PORT is '70000'; it must be a whole number from 1 to 65535",
         "- environment variable SAGEMAKER_MAX_PAYLOAD_IN_MB is '6 MB'; it must be a whole number from 0 to 4096",
         "- environment variable SAGEMAKER_MODEL_SERVER_WORKERS is '0'; it must be a whole number from 1 to 256",
@@ -69,12 +71,16 @@ def test_all_faults_are_told_at_once():
         "- environment variable SAGEMAKER_SSD_DETECTIONS is 'all'; it must be best-class or all-classes",
         "- environment variable SAGEMAKER_SSD_CLASS_NAMES is 'cat,,dog'; it must name every class by its id, as in "
         'cat,dog or ["cat", "dog"], without an empty name',
+        "- environment variable OMP_NUM_THREADS is '1.5'; it must be a whole number from 1 to 1024, or 0 for as many "
+        "threads as there are processors",
     ]
     with pytest.raises(UserError):
         read_hosting_port(wrong)
 
 
-@pytest.mark.parametrize("text", ["[1]", "[", "[]x", '["a", ""]', ","])
+@pytest.mark.parametrize(
+    "text", ["[1]", "[", "[]x", '["a", ""]', ",", "[]", '{"0": "cat"}', "['cat', 'dog']", "'cat','dog'"]
+)
 def test_what_names_no_classes(text: str):
     with pytest.raises(UserError, match="it must name every class"):
         read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": text})

@@ -2,6 +2,8 @@
 
 import pytest
 
+from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration, stored_number
+
 WHOLE = "it must be a whole number, 1 or more"
 CLASSES = "it must be a whole number from 1 to 38835"
 TO_ONE = "it must be a number above 0 and at most 1"
@@ -196,4 +198,33 @@ def test_faults_of_all_hyperparameters_are_told_together(tree):
         f"hyperparameters.json: num_classes is 'x'; {CLASSES}",
         f"hyperparameters.json: epochs is '0'; {WHOLE}",
         "hyperparameters.json: momentum is '2'; it must be a number from 0 to 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        ('{"image_shape": 512, "nms_threshold": 0.3}', {"image_shape": 512, "nms_threshold": 0.3}),
+        ('{"image_shape": 512.0, "nms_topk": 1e2}', {"image_shape": 512, "nms_topk": 100}),
+        ('{"image_shape": " 512 ", "nms_threshold": "\\"0.3\\""}', {"image_shape": 512, "nms_threshold": 0.3}),
+        ('{"nms_topk": "", "nms_threshold": "None", "image_shape": null}', {}),
+    ],
+)
+def test_a_models_numbers_are_read_as_those_of_a_job(stored: str, read: dict[str, float]):
+    configuration = parse_model_configuration(stored.encode())
+    names = ("image_shape", "nms_threshold", "nms_topk")
+    assert {name: value for name in names if (value := stored_number(configuration, name)) is not None} == read
+
+
+def test_a_models_booleans_and_lists_are_texts_and_what_is_neither_is_named(caplog: pytest.LogCaptureFixture):
+    stored = b"""{"use_pretrained_model": 1, "early_stopping": true, "lr_scheduler_step": [10, 20], "epochs": null,
+        "nms_topk": {"value": 100}, "nms_threshold": ["0.3"], "unknown": {}}"""
+    assert parse_model_configuration(stored) == {
+        "early_stopping": "true",
+        "lr_scheduler_step": "[10, 20]",
+        "use_pretrained_model": "1",
+    }
+    assert caplog.messages == [
+        "The model's hyperparams.json has values that are neither texts nor numbers, and these are not used: "
+        'nms_threshold ["0.3"] and nms_topk {"value": 100}.'
     ]

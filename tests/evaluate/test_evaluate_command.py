@@ -88,6 +88,38 @@ def test_a_rec_file_is_a_channel(model: Path, tmp_path: Path) -> None:
     assert "1 images, 1 objects" in done.stdout
 
 
+def test_rec_files_are_listed_as_by_a_job(model: Path, tmp_path: Path) -> None:
+    """Whatever the case of the ending, in linked folders and in one with such a name, without hidden files."""
+    record = ([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))
+    channel = tmp_path / "validation"
+    write_rec(channel / "VAL.REC", [record])
+    write_rec(tmp_path / "elsewhere" / "b.rec", [record, record])
+    (channel / "linked").symlink_to(tmp_path / "elsewhere")
+    (channel / "._VAL.REC").write_bytes(b"what macOS adds")
+    write_rec(channel / "old.rec" / "c.rec", [record])
+    done = evaluate(model, channel, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "4 images, 4 objects" in done.stdout
+
+
+def test_annotations_lie_beside_a_link_and_so_many_bad_images_may_be_left_out(model: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "store" / "v2"
+    for number in range(2):
+        write_annotation(tmp_path / "validation_annotation" / f"{number}.json", [json_box(1, 10, 10, 30, 20)])
+    write_image(pictures / "0.png", encoded(noise(0)))
+    write_image(pictures / "1.png", b"no image")
+    (tmp_path / "validation").symlink_to(pictures)
+    done = evaluate(model, tmp_path / "validation", "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "1 of 2 images cannot be used, and max_bad_images (0.01) allows 0" in done.stderr
+    done = evaluate(model, tmp_path / "validation", "--output", tmp_path / "out", "--max-bad-images", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert "1 images, 1 objects" in done.stdout
+    done = evaluate(model, tmp_path / "validation", "--max-bad-images", "2")
+    assert done.returncode == 2
+    assert "argument --max-bad-images: '2' is not a number from 0 to 1" in done.stderr
+
+
 def test_what_is_no_channel_and_no_folder_of_annotations_is_told(model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "validation" / "1.png", encoded(noise(1)))
     picture, document = tmp_path / "validation" / "1.png", tmp_path / "instances.json"

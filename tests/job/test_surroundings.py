@@ -97,3 +97,14 @@ def test_the_input_is_only_read(make_job: Callable[..., Job]):
     assert job.run().code == 0
     assert state() == before
     assert {path.name for path in job.base.iterdir()} == {"input", "model", "output"}
+
+
+def test_a_number_of_threads_that_is_none_is_told_before_anything_is_computed(make_job: Callable[..., Job]):
+    job = make_job(*TINY, **SETTINGS)
+    job.environment = {"OMP_NUM_THREADS": "4,2"}
+    ended = job.run()
+    assert (ended.code, ended.failure) == (
+        1,
+        "environment variable OMP_NUM_THREADS is '4,2'; it must be a whole number from 1 to 1024, or 0 for as many "
+        "threads as there are processors",
+    )

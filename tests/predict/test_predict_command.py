@@ -1,6 +1,7 @@
 """`python -m sagemaker_ssd.predict` as a user calls it, on models in the built-in's form."""
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 
 from command_runner import progress_of, run_command, without_progress
-from model_server import write_drawn_model
+from drawn_channels import write_rec
+from model_server import write_drawn_model, write_overflowing_model
 from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.scoring.saved_model import decoded, network_input
+from sagemaker_ssd.scoring.saved_model import decoded, load_model, network_input
 from sagemaker_ssd.ssd.detect import anchor_boxes
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
@@ -180,6 +182,59 @@ def test_settings_of_a_model_that_mean_nothing_are_told(
     assert done.stderr == (
         f"{tmp_path / PARAMETERS}: its hyperparams.json has {name} '{value}', and it must be {must}\n"
     )
+
+
+def test_without_hyperparams_json_the_symbol_tells_of_the_suppression(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a folder and packed; without the symbol the defaults are used, which is said."""
+    for name in (SYMBOL, PARAMETERS):
+        (tmp_path / name).symlink_to(folder / name)
+    packed = tmp_path.parent / "no_settings.tar.gz"
+    with tarfile.open(packed, "w:gz", compresslevel=0) as archive:
+        for name in (SYMBOL, PARAMETERS):
+            archive.add(folder / name, name)
+    for model in (tmp_path, packed):
+        assert load_model(model, tmp_path, 300).network == NETWORK
+    assert caplog.messages == []
+    (tmp_path / SYMBOL).unlink()
+    assert load_model(tmp_path, tmp_path, 300).network.nms == NmsSettings(threshold=0.45, topk=400)
+    assert caplog.messages == [
+        f"{tmp_path / PARAMETERS}: neither hyperparams.json nor a symbol beside it tells nms_threshold (0.45 is used) "
+        "and nms_topk (400 is used)"
+    ]
+
+
+def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image: Path, tmp_path: Path) -> None:
+    cut, huge = tmp_path / "cut.jpg", tmp_path / "huge.jpg"
+    cut.write_bytes(image.read_bytes()[:-500])
+    huge.touch()
+    # Four terabytes, which take no room on the disk.
+    os.truncate(huge, 4 << 40)
+    done = predict(folder, cut, huge)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["file"] == str(cut)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Corrupt JPEG data")]
+    assert lines == [
+        f"{cut}: a JPEG that is cut off, used as far as it goes",
+        f"{huge}: 4,398,046,511,104 bytes; an image has 500,000,000 at most",
+    ]
+
+
+def test_predictions_that_are_not_finite_are_told(folder: Path, image: Path, tmp_path: Path) -> None:
+    """Of each image, and by `evaluate` instead of figures."""
+    write_overflowing_model(folder, tmp_path / "model")
+    done = predict(tmp_path / "model", image, image)
+    said = (
+        "the model's predictions are not finite numbers: its training has diverged, or its .params file is damaged; "
+        "train again, or use another model"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [f"{image}: {said}"] * 2
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], image.read_bytes())])
+    done = run_command("evaluate", tmp_path / "model", file, "--output", tmp_path / "out")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{tmp_path / 'model'}: {said}\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_reads_on(folder: Path, image: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from cases.odd_pictures import exif, saved
+from drawn_channels import encoded, noise
 from model_server import Answer, ModelServer
 
 # More than any of the pictures, less than what is sent as too large.
@@ -126,6 +127,9 @@ BAD = {
     "too large": (bytes((LIMIT_MB << 20) + 1), {}, 413, "the request's body has more than 1 MB"),
     "too large in chunks": (lambda: chunks((LIMIT_MB << 20) * 2), {}, 413, "the request's body has more than 1 MB"),
     "too many pixels": (png_header(20_000), {}, 413, "20000x20000 px, more than 100 megapixels"),
+    "a JPEG without its end": (PICTURES["a.jpg"][:-50], {}, 400, "body: a JPEG that is cut off: send the whole file"),
+    "large HDR": (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 12000 +X 12000\n", {}, 413, "more than 100 megapixels"),
+    "large PFM": (b"PF\n12000 12000\n-1\n" + bytes(1000), {}, 413, "more than 100 megapixels"),
 }  # fmt: skip
 
 
@@ -226,6 +230,34 @@ def test_who_waits_for_100_continue_is_refused_before_the_body(server: ModelServ
     head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
     answer = raw(server, head)
     assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/invocation", 404), ("PUT", "/invocations", 405)])
+def test_who_waits_for_100_continue_where_nothing_is_finds_the_connection_closed(
+    server: ModelServer, method: str, path: str, status: int
+):
+    """Or the next request on it would be taken for the body."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\nExpect: 100-continue\r\n\r\n"
+    answer = raw(server, head.encode())
+    assert (answer.status, answer.headers["connection"]) == (status, "close")
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nHost: x\r\nConnection: TE, close\r\n"])
+@pytest.mark.parametrize(
+    ("request_line", "status"), [(b"POST /invocation ", 404), (b"PUT /invocations ", 405), (b"POST /invocations ", 413)]
+)
+def test_a_refusal_reaches_a_client_that_sends_on_and_ends_the_connection(
+    server: ModelServer, request_line: bytes, status: int, version: bytes
+):
+    body = bytes(30 << 20)
+    answer = raw(server, request_line + version + b"Content-Length: %d\r\n\r\n" % len(body), body)
+    assert answer.status == status
+    assert answer.sentence
+
+
+@pytest.mark.parametrize("ending", [".hdr", ".pfm", ".tiff"])
+def test_images_whose_size_the_decoder_alone_reads_are_taken(server: ModelServer, ending: str):
+    assert server.invoke(encoded(noise(1).astype(np.float32) / 255, ending)).status == 200
 
 
 def test_a_connection_goes_on_after_a_refused_body(server: ModelServer, jpeg: bytes):

@@ -102,6 +102,7 @@ def test_all_classes_of_an_anchor_are_answered_where_the_environment_asks_for_th
     ("environment", "sentence"),
     [
         ({"SAGEMAKER_SSD_SCORE": "2"}, "environment variable SAGEMAKER_SSD_SCORE is '2'; it must be a number from 0"),
+        ({"OMP_NUM_THREADS": "4,2"}, "environment variable OMP_NUM_THREADS is '4,2'; it must be a whole number from 1"),
         ({}, "model: there is no such folder; the model.tar.gz of a training job, unpacked by the platform, must be"),
     ],
 )

@@ -5,8 +5,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -138,6 +140,19 @@ def test_what_is_not_loaded_is_not_found(loaded: ModelServer, opt_ml: Path, jpeg
     assert loaded.invoke_model(A, jpeg).status == 404
     assert loaded.request("DELETE", f"/models/{A}").status == 404
     assert listed(loaded) == [B]
+
+
+def test_a_model_that_is_unloaded_while_a_body_comes_stays_unloaded(loaded: ModelServer, jpeg: bytes):
+    head = f"POST /models/{A}/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", loaded.port), timeout=60) as connection:
+        connection.sendall(head + jpeg[:1000])
+        time.sleep(0.5)
+        assert loaded.request("DELETE", f"/models/{A}").status == 200
+        loads = loaded.log.count("Loading the model")
+        connection.sendall(jpeg[1000:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 404 ")
+    assert listed(loaded) == [B]
+    assert loaded.log.count("Loading the model") == loads
 
 
 def test_an_invocation_is_one_of_the_built_ins(loaded: ModelServer, jpeg: bytes):

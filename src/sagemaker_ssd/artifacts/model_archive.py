@@ -6,6 +6,7 @@ how much of it is read and kept.
 
 import gzip
 import logging
+import re
 import tarfile
 import tempfile
 import zlib
@@ -28,27 +29,38 @@ _LONGEST_HEADER: Final = 1 << 16
 _ARCHIVES: Final = (".tar.gz", ".tgz", ".tar")
 _GZIP_START: Final = b"\x1f\x8b"
 _NAMED: Final = 4
+# MXNet's names of a model's two files: <prefix>-<four digits or more>.params, and the symbol's beside it.
+_EPOCH: Final = re.compile(r"-\d{4,}$", re.ASCII)
+_SYMBOL_ENDING: Final = "-symbol.json"
 _AGAIN: Final = "copy or upload it again"
 _PACK: Final = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} {CONFIGURATION}`"
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model that an earlier job has left: its parameters, and the bytes of its hyperparams.json, None without one."""
+    """A model that an earlier job has left: its parameters, and the files beside them.
+
+    configuration, symbol: the bytes of hyperparams.json, and of the network as MXNet's JSON; None without one.
+    """
 
     arguments: dict[str, mx.nd.NDArray]
     states: dict[str, mx.nd.NDArray]
     configuration: bytes | None
+    symbol: bytes | None = None
 
 
 def read_stored_model(file: Path, shown_as: str, scratch: Path) -> StoredModel:
-    """Read a .params file, with a hyperparams.json beside it, or an archive of both.
+    """Read a .params file, with the hyperparams.json and the symbol beside it, or an archive of them.
 
     shown_as: how the faults name the file. Raises UserError and OSError.
     """
     if file.suffix.lower() == ".params":
         arrays = read_parameter_file(file, shown_as)
-        return StoredModel(*arguments_and_states(arrays), _configuration_of(file))
+        return StoredModel(
+            *arguments_and_states(arrays),
+            _beside(file.with_name(CONFIGURATION)),
+            _beside(file.with_name(symbol_name(file.name))),
+        )
     return read_archive(file, shown_as, scratch)
 
 
@@ -63,42 +75,52 @@ def read_archive(file: Path, shown_as: str, scratch: Path) -> StoredModel:
     with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
         model = unpack_model(file, shown_as, Path(unpacked))
         arrays = read_parameter_file(model.parameters, f"{shown_as}: {model.parameters_name}")
-    return StoredModel(*arguments_and_states(arrays), model.configuration)
+    return StoredModel(*arguments_and_states(arrays), model.configuration, model.symbol)
 
 
-def _configuration_of(file: Path) -> bytes | None:
-    configuration = file.with_name(CONFIGURATION)
-    if not configuration.is_file():
+def symbol_name(parameters: str) -> str:
+    """Name the file of the network whose parameters have this name."""
+    return _EPOCH.sub("", PurePosixPath(parameters).stem) + _SYMBOL_ENDING
+
+
+def _beside(file: Path) -> bytes | None:
+    if not file.is_file():
         return None
-    size = configuration.stat().st_size
+    size = file.stat().st_size
     if size > Limits().configuration:
-        _warn_of_large_configuration(size)
+        _warn_of_large_file(file.name, size)
         return None
-    return configuration.read_bytes()
+    return file.read_bytes()
 
 
-def _warn_of_large_configuration(size: int) -> None:
-    _log.warning("The model's %s is too large, %s bytes, and is not used.", CONFIGURATION, f"{size:,}")
+def _warn_of_large_file(name: str, size: int) -> None:
+    _log.warning("The model's %s is too large, %s bytes, and is not used.", _shown(name), f"{size:,}")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most of an archive that is read: bytes of everything, of a .params file, of the configuration; members."""
+    """The most of an archive that is read: bytes of everything, of a .params file, of headers; members.
+
+    configuration: bytes of a hyperparams.json or a symbol; configurations: of all of them, since any of several folders
+    may turn out to be the model's.
+    """
 
     everything: int = 8 << 30
     parameters: int = 4 << 30
     configuration: int = 1 << 20
+    configurations: int = 64 << 20
     headers: int = 64 << 20
     members: int = 10_000
 
 
 @dataclass(frozen=True)
 class UnpackedModel:
-    """The parameters' file and their name in the archive; the bytes of hyperparams.json, None without one."""
+    """The parameters' file and their name in the archive; the files beside them, as in `StoredModel`."""
 
     parameters: Path
     parameters_name: str
     configuration: bytes | None
+    symbol: bytes | None = None
 
 
 class BadArchiveError(Exception):
@@ -220,7 +242,9 @@ class _Extraction:
         self._names: list[str] = []
         self._refused: list[str] = []
         self._parameters: dict[str, Path] = {}
-        self._configuration: bytes | None = None
+        # What may turn out to lie beside the parameters: the bytes, or the size of what is too large to be kept.
+        self._beside: dict[PurePosixPath, bytes | int] = {}
+        self._kept = 0
 
     def result(self) -> UnpackedModel:
         try:
@@ -235,31 +259,58 @@ class _Extraction:
             raise BadArchiveError(f"{error}; {_PACK}") from error
         self._data.check_rest()
         name = self._chosen()
-        return UnpackedModel(self._parameters[name], PurePosixPath(name).name, self._configuration)
+        place = PurePosixPath(name)
+        return UnpackedModel(
+            self._parameters[name],
+            place.name,
+            self._found_beside(place.with_name(CONFIGURATION)),
+            self._found_beside(place.with_name(symbol_name(place.name))),
+        )
 
     def _take(self, member: tarfile.TarInfo) -> None:
         place = PurePosixPath(member.name)
         if member.isdir() or place.name.startswith("."):  # macOS packs a ._name beside every file
             return
         self._names.append(member.name)
-        if place.suffix.lower() != ".params" and place.name != CONFIGURATION:
+        if place.name == CONFIGURATION or place.name.endswith(_SYMBOL_ENDING):
+            self._keep(member, place)
+            return
+        if place.suffix.lower() != ".params":
             return
         if (reason := _reason_against(member)) is not None:
-            # The configuration can be done without.
-            if place.name != CONFIGURATION:
-                self._refused.append(f"{_shown(member.name)} is {reason}")
-            return
-        if place.name == CONFIGURATION:
-            if member.size > self._limits.configuration:
-                _warn_of_large_configuration(member.size)
-                return
-            self._configuration = b"".join(self._data.pieces(member.offset_data, member.size))
+            self._refused.append(f"{_shown(member.name)} is {reason}")
             return
         if member.size > (most := self._limits.parameters):
             raise BadArchiveError(f"its {_shown(member.name)} has {member.size:,} bytes; {most:,} are allowed")
         # As in tar, a later file of the same name replaces an earlier one.
         path = self._parameters.setdefault(str(place), self._folder / f"{len(self._parameters)}.params")
         self._copy(member, path)
+
+    def _keep(self, member: tarfile.TarInfo, place: PurePosixPath) -> None:
+        """Keep a file that can be done without, whatever is wrong with it."""
+        # As in tar, a later file of the same name replaces an earlier one.
+        former = self._beside.pop(place, None)
+        self._kept -= len(former) if isinstance(former, bytes) else 0
+        if _reason_against(member) is not None:
+            return
+        if member.size > self._limits.configuration or self._kept + member.size > self._limits.configurations:
+            self._beside[place] = member.size
+            return
+        self._kept += member.size
+        self._beside[place] = b"".join(self._data.pieces(member.offset_data, member.size))
+
+    def _found_beside(self, place: PurePosixPath) -> bytes | None:
+        found = self._beside.get(place)
+        if not isinstance(found, int):
+            return found
+        if found > self._limits.configuration:
+            _warn_of_large_file(place.name, found)
+        else:
+            _log.warning(
+                "The model's %s is not used: the archive holds too many such files before it, more than %s bytes.",
+                *(_shown(place.name), f"{self._limits.configurations:,}"),
+            )
+        return None
 
     def _copy(self, member: tarfile.TarInfo, path: Path) -> None:
         pieces = self._data.pieces(member.offset_data, member.size)

@@ -27,6 +27,10 @@ WEIGHTS_SOURCE_VARIABLE: Final = "SAGEMAKER_SSD_WEIGHTS_SOURCE"
 # What models detect in where they are used: float32, or bfloat16 on CPUs.
 DETECTION_DTYPE_VARIABLE: Final = "SAGEMAKER_SSD_DETECTION_DTYPE"
 _DTYPES: Final = ("float32", "bfloat16")
+# How many threads MXNet computes with. OpenMP takes a list too, one number for each level of nested regions, but MXNet
+# ends the process with anything but one number.
+THREADS_VARIABLE: Final = "OMP_NUM_THREADS"
+_THREADS: Final = range(1, 1025)
 # Which classes of an anchor become detections where models are used: the one with the highest score, as in the saved
 # graph and in every figure of a job, or all of them.
 BEST_CLASS: Final = "best-class"
@@ -121,6 +125,19 @@ def read_port(environment: Mapping[str, str]) -> int:
     raise UserError(
         f"environment variable {PORT_VARIABLE} is {shown(text)}; it must be a whole number from {_PORTS[0]} to "
         f"{_PORTS[-1]}"
+    )
+
+
+def read_threads(environment: Mapping[str, str]) -> int | None:
+    """Read the number of threads to compute with, None where it is empty or 0, which is not set; raises UserError."""
+    text = environment.get(THREADS_VARIABLE, "").strip()
+    if text in ("", "0"):
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) in _THREADS:
+        return int(text)
+    raise UserError(
+        f"environment variable {THREADS_VARIABLE} is {shown(text)}; it must be a whole number from {_THREADS[0]} to "
+        f"{_THREADS[-1]}, or 0 for as many threads as there are processors"
     )
 
 

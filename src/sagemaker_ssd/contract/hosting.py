@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS
+from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS, read_threads
 from sagemaker_ssd.errors import UserError, problems, shown
 
 # Where the platform unpacks model.tar.gz, below the base folder.
@@ -28,10 +28,16 @@ DETECTIONS_VARIABLE: Final = "SAGEMAKER_SSD_DETECTIONS"
 CLASS_NAMES_VARIABLE: Final = "SAGEMAKER_SSD_CLASS_NAMES"
 
 _MEGABYTE: Final = 1 << 20
+# What is meant as a list or an object, of JSON or of Python, and not as names with such marks.
+_JSON_STARTS: Final = ("[", "{", "(", '"', "'")
 # The platform's own limits are 6 MB for an endpoint and 100 MB for a batch transform and for 0, "no limit"; those of
 # asynchronous endpoints are set by the variable.
 _MAX_PAYLOAD: Final = 25 * _MEGABYTE
 _MAX_PAYLOAD_IN_BATCH: Final = 100 * _MEGABYTE
+# Twice the pixels of the largest phone's ordinary picture; decoded they take 300 MB, and as much again on the way.
+MAX_PIXELS: Final = 100_000_000
+# OpenCV's own limit, which it reads when it is imported: of float TIFF, Radiance HDR and others no header is read here.
+OPENCV_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
 # How long the platform waits for an answer, in seconds.
 _ANSWER_SECONDS: Final = 60.0
 _ANSWER_SECONDS_IN_BATCH: Final = 600.0
@@ -92,6 +98,10 @@ def read_hosting_settings(environment: Mapping[str, str]) -> HostingSettings:
         detections=_detections(environment, faults),
         class_names=_class_names(environment, faults),
     )
+    try:
+        read_threads(environment)
+    except UserError as error:
+        faults.append(error.sentence)
     if faults:
         raise UserError(problems(faults))
     return settings
@@ -133,17 +143,17 @@ def _detections(environment: Mapping[str, str], faults: list[str]) -> str:
 
 
 def _class_names(environment: Mapping[str, str], faults: list[str]) -> Sequence[str]:
-    """Read `cat,dog`, or a JSON list where a name has a comma."""
+    """Read `cat,dog`, or a JSON list where a name has a comma, with its brackets or without."""
     text = environment.get(CLASS_NAMES_VARIABLE, "").strip()
     if not text:
         return ()
     names: object = [name.strip() for name in text.split(",")]
-    if text.startswith("["):
+    if text.startswith(_JSON_STARTS):
         try:
-            names = json.loads(text)
+            names = json.loads(f"[{text}]" if text.startswith('"') else text)
         except (ValueError, RecursionError):
             names = None
-    if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
+    if isinstance(names, list) and names and all(isinstance(name, str) and name.strip() for name in names):
         return tuple(names)
     faults.append(
         f"environment variable {CLASS_NAMES_VARIABLE} is {shown(text)}; it must name every class by its id, as in "

@@ -66,16 +66,23 @@ def _strings(content: dict[str, object], diagnostics: Diagnostics) -> dict[str, 
     """Give every value as the string it stands for: numbers and booleans may be written without quotes."""
     strings = {}
     for name, value in content.items():
-        numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
-        if isinstance(value, str):
-            strings[name] = value
-        elif isinstance(value, dict | list) and not numbers and not name.startswith(_PLATFORM_PREFIX):
+        if (text := _text_of(value)) is not None:
+            strings[name] = text
+        elif name.startswith(_PLATFORM_PREFIX):
+            strings[name] = json.dumps(value)
+        else:
             diagnostics.faults.append(
                 f"{HYPERPARAMETERS_FILE}: {named(name)} is {shown(value)}; write the value as a text in quotes"
             )
-        else:
-            strings[name] = json.dumps(value)
     return strings
+
+
+def _text_of(value: object) -> str | None:
+    """Give the string that a JSON value stands for; None for objects and for lists of anything but numbers."""
+    if isinstance(value, str):
+        return value
+    numbers = isinstance(value, list) and all(type(item) in (int, float) for item in value)
+    return None if isinstance(value, dict | list) and not numbers else json.dumps(value)
 
 
 def _unknown(name: str, known: list[str], provided: Mapping[str, str]) -> str:
@@ -148,9 +155,10 @@ def _without_effect(values: dict[str, str], hyperparameters: Hyperparameters) ->
 
 
 def parse_model_configuration(content: bytes | None) -> dict[str, str]:
-    """Parse a model's hyperparams.json: the known hyperparameters that are strings.
+    """Parse a model's hyperparams.json: the known hyperparameters, read as those of a job.
 
-    Nothing without a file, and nothing but a warning from a bad one: the model can be used without it.
+    Nothing without a file, and nothing but a warning from a bad one, or from bad values: the model can be used without
+    them.
     """
     if content is None:
         return {}
@@ -161,13 +169,20 @@ def parse_model_configuration(content: bytes | None) -> dict[str, str]:
     if not isinstance(configuration, dict):
         _log.warning("The model's %s is not a JSON object and is not used.", CONFIGURATION)
         return {}
-    names = sorted(ARTIFACT_KEYS & configuration.keys())
-    return {name: configuration[name] for name in names if isinstance(configuration[name], str)}
+    given = {name: configuration[name] for name in sorted(ARTIFACT_KEYS & configuration.keys())}
+    texts = {name: text for name, value in given.items() if value is not None and (text := _text_of(value)) is not None}
+    unread = [f"{name} {shown(value)}" for name, value in given.items() if value is not None and name not in texts]
+    if unread:
+        _log.warning(
+            "The model's %s has values that are neither texts nor numbers, and these are not used: %s.",
+            *(CONFIGURATION, listed(unread, "and")),
+        )
+    return {name: text if (bare := unquoted(text)) is None else bare for name, text in texts.items()}
 
 
 def stored_number(configuration: Mapping[str, str], name: str) -> float | None:
-    """Return a number of a model's hyperparams.json, None where it has none; raises UserError for a bad one."""
-    if (given := configuration.get(name)) is None:
+    """Return a number of a model's hyperparams.json, None where it is not set; raises UserError for a bad one."""
+    if (given := configuration.get(name)) is None or unquoted(given) is None:
         return None
     try:
         return float(str(parse_value(name, given)))

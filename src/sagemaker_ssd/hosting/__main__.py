@@ -249,11 +249,11 @@ class Hosting:
         self._front.send({"begun": [image.request for image in images]})
         detectors = self._models[images[0].model]
         assert not isinstance(detectors, RefusedModel)
-        found = detectors.detect([image.image.input for image in images])
-        if found is None:
-            sentence = "the network's predictions for this image are not finite numbers: its training has diverged"
+        try:
+            found = detectors.detect([image.image.input for image in images])
+        except UserError as error:
             for image in images:
-                self._front.send({"refused": image.request, "status": 500, "sentence": sentence})
+                self._front.send({"refused": image.request, "status": 500, "sentence": error.sentence})
             return
         answers = [
             {"id": image.request, "rows": rows, "width": image.image.width, "height": image.image.height}

@@ -4,17 +4,17 @@ import io
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from sagemaker_ssd.channels.images import read_header
+from sagemaker_ssd.contract.hosting import MAX_PIXELS
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.saved_model import decoded, network_input
 from sagemaker_ssd.ssd.network import Network
 
-# Twice the pixels of the largest phone's ordinary picture; decoded they take 300 MB, and as much again on the way.
-MAX_PIXELS: Final = 100_000_000
 _BODY: Final = "the request's body"
 
 
@@ -39,16 +39,28 @@ def prepare(body: bytes, network: Network) -> PreparedImage:
     """Decode and resize a request's body; raises RefusedImageError."""
     size = _stored_size(body)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise RefusedImageError(
-            413,
-            f"{_BODY}: {size[0]}x{size[1]} px, more than {MAX_PIXELS // 1_000_000} megapixels; send a smaller image",
-        )
+        raise _too_large(f"{size[0]}x{size[1]} px, more than")
     try:
-        pixels = decoded(body, _BODY)
+        pixels = decoded(body, _BODY, whole=True)
     except UserError as error:
+        if size is None and _is_beyond_the_decoder(body):
+            raise _too_large("more than") from None
         raise RefusedImageError(400, error.sentence) from None
     height, width = pixels.shape[:2]
     return PreparedImage(network_input(pixels, network.image_shape, network.mean), width, height)
+
+
+def _too_large(how_large: str) -> RefusedImageError:
+    return RefusedImageError(413, f"{_BODY}: {how_large} {MAX_PIXELS // 1_000_000} megapixels; send a smaller image")
+
+
+def _is_beyond_the_decoder(image: bytes) -> bool:
+    """Say whether OpenCV refuses an image for its size, which its limit (OPENCV_PIXELS_VARIABLE) does undecoded."""
+    try:
+        cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        return "MAX_IMAGE_PIXELS" in str(error)
+    return False
 
 
 def _stored_size(image: bytes) -> tuple[int, int] | None:

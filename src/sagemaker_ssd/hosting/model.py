@@ -70,15 +70,15 @@ class Detectors:
         self._single = self.model.detector(1)
         self._several = self.model.detector(self.group) if self.group > 1 else self._single
 
-    def detect(self, inputs: Sequence[NDArray[np.float32]]) -> list[list[list[float]]] | None:
+    def detect(self, inputs: Sequence[NDArray[np.float32]]) -> list[list[list[float]]]:
         """Return the rows (class_id, score, xmin, ymin, xmax, ymax) of each of up to `group` images (3, S, S).
 
-        None where a prediction was not a finite number.
+        Raises UserError where a prediction was not a finite number.
         """
         detector = self._single if len(inputs) == 1 else self._several
         found = detector.detect(mx.nd.array(np.stack(inputs)))
-        finite, detector.finite = detector.finite, True
-        return [[[float(value) for value in row] for row in rows] for rows in found] if finite else None
+        detector.check_finite()
+        return [[[float(value) for value in row] for row in rows] for rows in found]
 
     def warm_up(self) -> None:
         """Detect on a drawn image until nothing is prepared any more, and measure one; raises UserError."""
@@ -86,11 +86,7 @@ class Detectors:
         # All brightnesses, so that no part of the network sees zeros alone.
         drawn = np.linspace(0, 255, 3 * size * size, dtype=np.float32).reshape(3, size, size)
         for images in {1, self.group}:
-            if self.detect([drawn] * images) is None:
-                raise UserError(
-                    "the model's predictions are not finite numbers: its training has diverged, or its .params file "
-                    "is damaged; train again, or deploy another model"
-                )
+            self.detect([drawn] * images)
         begin = time.perf_counter()
         self.detect([drawn])
         self.seconds = time.perf_counter() - begin

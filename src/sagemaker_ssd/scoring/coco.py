@@ -99,7 +99,8 @@ def detect_channel(
 ) -> Detections:
     """Detect on every image and return all that is found.
 
-    ground_truth: the file's own, whose images tell their sizes.
+    ground_truth: the file's own, whose images tell their sizes. Raises UserError when a prediction of the network is
+    not a finite number.
     """
     detections: Detections = {}
     images = iter(ground_truth["images"])
@@ -108,6 +109,7 @@ def detect_channel(
             for found in detector.detect(batch.data):
                 image = next(images)
                 detections[image["id"]] = to_coco_rows(found, image["width"], image["height"])
+            detector.check_finite()
     return detections
 
 

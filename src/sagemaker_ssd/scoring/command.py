@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd import amx
-from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS, detection_dtype
+from sagemaker_ssd.contract.environment import (
+    BEST_CLASS,
+    DETECTIONS,
+    THREADS_VARIABLE,
+    detection_dtype,
+    read_threads,
+)
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import JobError, UserError
+from sagemaker_ssd.errors import JobError, UserError, exhausted_memory
 from sagemaker_ssd.files import is_disk_full
 from sagemaker_ssd.progress import phase
 
@@ -21,22 +27,24 @@ from sagemaker_ssd.progress import phase
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 _FIRST_LINE_SECONDS: Final = 5.0
 _LINE_SECONDS: Final = 30.0
+LARGER_MACHINE: Final = "use a machine with more memory"
 # Whose lines say how far a command is.
 _TELL_PROGRESS: Final = ("sagemaker_ssd.progress", "sagemaker_ssd.channels.findings")
 
 
-def run(work: Callable[[], int]) -> int:
+def run(work: Callable[[], int], memory_remedy: str = LARGER_MACHINE) -> int:
     """Do the work and return its exit code or that of its failure; MXNet must not have been imported before it.
 
-    While it takes long, lines on stderr say how far it is: results alone go to stdout.
+    While it takes long, lines on stderr say how far it is: results alone go to stdout. memory_remedy: what to do where
+    the memory does not suffice.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in _TELL_PROGRESS:
         logging.getLogger(name).setLevel(logging.INFO)
     # MXNet would announce every graph, and take one thread for every two processors.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
-    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     try:
+        os.environ[THREADS_VARIABLE] = str(read_threads(os.environ) or usable_cores())
         with phase("The command is under way", first=_FIRST_LINE_SECONDS, every=_LINE_SECONDS):
             exit_code = work()
         sys.stdout.flush()
@@ -51,6 +59,17 @@ def run(work: Callable[[], int]) -> int:
     except OSError as error:
         print(system_fault(error), file=sys.stderr)
         return UserError.exit_code
+    except Exception as error:
+        if (fault := memory_fault(error, memory_remedy)) is None:
+            raise
+        print(fault, file=sys.stderr)
+        return UserError.exit_code
+
+
+def memory_fault(error: Exception, remedy: str) -> str | None:
+    """Say whose memory was too small where that is what an exception tells."""
+    exhausted = exhausted_memory(error)
+    return None if exhausted is None else f"the {exhausted} ran out of memory: {remedy}"
 
 
 def system_fault(error: OSError, of: object = None) -> str:

@@ -8,6 +8,8 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from sagemaker_ssd.errors import UserError
+
 Arrays = Mapping[str, mx.nd.NDArray]
 
 
@@ -46,7 +48,7 @@ class Detector:
 
     On a CPU MXNet folds BatchNorm into the convolutions and converts their weights at the first forward pass, and
     keeps the result: a detector that is used on after an update goes on detecting with the old weights.
-    `finite` says whether every prediction so far was a finite number.
+    `finite` says whether every prediction so far was a finite number, or since `check_finite`.
     """
 
     def __init__(
@@ -84,3 +86,12 @@ class Detector:
         self.finite &= all(np.isfinite(total.asnumpy()).all() for _, total in outputs)
         rows = [row for (output, _), count in zip(outputs, images, strict=True) for row in output.asnumpy()[:count]]
         return [row[row[:, 0] >= 0] for row in rows]
+
+    def check_finite(self) -> None:
+        """Raise UserError where a prediction since the last call was not a finite number."""
+        finite, self.finite = self.finite, True
+        if not finite:
+            raise UserError(
+                "the model's predictions are not finite numbers: its training has diverged, or its .params file is "
+                "damaged; train again, or use another model"
+            )

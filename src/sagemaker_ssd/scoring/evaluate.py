@@ -91,7 +91,10 @@ def evaluate_model(
     batch_size: int,
     threads: int,
 ) -> Evaluation:
-    """Detect on every image of a checked channel and compare what is found with its objects."""
+    """Detect on every image of a checked channel and compare what is found with its objects.
+
+    Raises UserError when a prediction of the network is not a finite number.
+    """
     with phase("The channel's objects are being read"):
         ground_truth = coco_ground_truth(file, class_names)
     batch_size = min(batch_size, file.images)

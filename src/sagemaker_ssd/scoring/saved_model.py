@@ -1,5 +1,7 @@
 """A model of a training job, ours or the built-in's, loaded for detection, and images as it takes them."""
 
+import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,15 @@ from PIL import Image
 
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
 from sagemaker_ssd.batches.reader import resize
-from sagemaker_ssd.channels.images import Pixels, decode, examine_image
+from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
 from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS, DETECTION_DTYPE_VARIABLE
 from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration, stored_number
+from sagemaker_ssd.contract.hyperparameters import parse_value
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
-from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.errors import UserError, listed, problems
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph
@@ -28,6 +31,7 @@ from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 
+_log = logging.getLogger(__name__)
 # Names of files, or faults, in one message.
 _SHOWN: Final = 5
 
@@ -70,6 +74,7 @@ def load_model(
     """Load a model.tar.gz, a .params file, or a folder with one of them.
 
     image_shape: in pixels, for a model whose hyperparams.json is missing; image_shape_remedy: what to do without it.
+    What hyperparams.json does not tell of the suppression, the symbol beside the parameters does, else a warning.
     device: the CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. detections:
     as in `LoadedModel`. Raises UserError and OSError.
     """
@@ -83,14 +88,10 @@ def load_model(
         side = image_shape or stored_number(given, "image_shape")
         if side is None:
             raise UserError(f"no {CONFIGURATION} tells its image_shape: {image_shape_remedy}")
-        settings = [stored_number(given, name) for name in ("nms_threshold", "nms_topk")]
+        nms = _nms_settings(given, stored.symbol, file)
     except UserError as error:
         raise UserError(f"{file}: {error.sentence}") from None
-    threshold, topk = (
-        default if value is None else value
-        for value, default in zip(settings, (NmsSettings.threshold, NmsSettings.topk), strict=True)
-    )
-    network = Network(found.base_network, int(side), found.num_classes, NmsSettings(threshold, int(topk)))
+    network = Network(found.base_network, int(side), found.num_classes, nms)
     _check_shapes(network, stored, file)
     device = device or mx.cpu()
     if precision_dtype == "bfloat16" and (device.device_type != "cpu" or not can_compute_bfloat16()):
@@ -104,6 +105,32 @@ def load_model(
     if precision_dtype == "bfloat16":
         arguments = weights_in_bfloat16(arguments)
     return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype, detections)
+
+
+def _nms_settings(given: Mapping[str, str], symbol: bytes | None, file: Path) -> NmsSettings:
+    """Take nms_threshold and nms_topk from hyperparams.json, else from the symbol, else the defaults with a warning."""
+    of_symbol = _nms_of_symbol(symbol)
+    values: dict[str, float] = {"nms_threshold": NmsSettings.threshold, "nms_topk": NmsSettings.topk}
+    untold = []
+    for name, default in values.items():
+        told = stored_number(given, name)
+        if told is None and name not in of_symbol:
+            untold.append(f"{name} ({default} is used)")
+        else:
+            values[name] = of_symbol[name] if told is None else told
+    if untold:
+        _log.warning("%s: neither %s nor a symbol beside it tells %s", file, CONFIGURATION, listed(untold, "and"))
+    return NmsSettings(values["nms_threshold"], int(values["nms_topk"]))
+
+
+def _nms_of_symbol(symbol: bytes | None) -> dict[str, float]:
+    """Read what MXNet's JSON has of the suppression; nothing from what is no network with detections."""
+    try:
+        nodes = json.loads(symbol or b"{}")["nodes"]
+        (attributes,) = [node["attrs"] for node in nodes if node["op"] == "_contrib_MultiBoxDetection"]
+        return {name: float(str(parse_value(name, attributes[name]))) for name in ("nms_threshold", "nms_topk")}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
 
 
 def _model_file(path: Path) -> Path:
@@ -140,13 +167,28 @@ def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:
         )
 
 
-def decoded(image: bytes, name: str) -> Pixels:
-    """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used."""
+def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
+    """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used.
+
+    whole: whether a JPEG without its end is one that cannot; else that is a warning, and what is missing is grey.
+    """
     facts = examine_image(image)
     if facts.fault:
         raise UserError(f"{name}: {facts.fault}")
+    if facts.truncated and whole:
+        raise UserError(f"{name}: a JPEG that is cut off: send the whole file")
+    if facts.truncated:
+        _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb
+
+
+def decoded_file(path: Path) -> Pixels:
+    """Read an image file, unless it is too large to be one, and decode it as `decoded`; raises OSError too."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise UserError(f"{path}: {size:,} bytes; an image has {MAX_BYTES:,} at most")
+    return decoded(path.read_bytes(), str(path))
 
 
 def network_input(pixels: Pixels, image_shape: int, mean: tuple[float, float, float]) -> NDArray[np.float32]:

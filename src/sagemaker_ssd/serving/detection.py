@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sagemaker_ssd.contract.hosting import WORKERS_VARIABLE
+from sagemaker_ssd.contract.hosting import MAX_PIXELS, OPENCV_PIXELS_VARIABLE, WORKERS_VARIABLE
 from sagemaker_ssd.errors import JobError, in_words, reported_error, shown, unexpected_error
 from sagemaker_ssd.processes.child_process import reap_orphans
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
@@ -236,6 +236,10 @@ class Detection:
             return
         ready = sum(slot.ready for slot in self._slots)
         ahead = self._images()
+        # A process that has nothing to do takes it, however long images took before: or nothing would show that they
+        # do not any more.
+        if len(ahead) < ready:
+            return
         expected = (sum(image.model.seconds for image in ahead) + model.seconds) / ready
         if expected > self._answer_seconds:
             raise RefusedError(
@@ -390,6 +394,7 @@ class Detection:
         elif "not_loaded" in message:
             self._not_loaded(slot, message)
         elif "unloaded" in message:
+            slot.last_answer = time.monotonic()
             slot.unloading.pop(message["unloaded"]).settle()
         elif "begun" in message:
             for number in message["begun"]:
@@ -413,8 +418,9 @@ class Detection:
     def _loaded(self, slot: _Slot, message: Mapping[str, Any], begin: float) -> None:
         order = slot.loading.pop(message["loaded"])
         model = order.model
-        model.seconds, slot.last_answer = float(message["seconds"]), time.monotonic()
-        described = f"{message['described']}, {model.seconds:.3f} s an image"
+        measured, slot.last_answer = float(message["seconds"]), time.monotonic()
+        model.seconds = min(measured, self._answer_seconds)
+        described = f"{message['described']}, {measured:.3f} s an image"
         if model is self._only:
             slot.ready = self._was_ready = True
             _log.info("Ready after %.1f s: %s", slot.last_answer - begin, described)
@@ -426,6 +432,7 @@ class Detection:
 
     def _not_loaded(self, slot: _Slot, message: Mapping[str, Any]) -> None:
         order = slot.loading.pop(message["not_loaded"])
+        slot.last_answer = time.monotonic()
         model, status, sentence = order.model, message["status"], message["sentence"]
         slot.models.discard(model.number)
         if model is self._only:
@@ -447,12 +454,16 @@ class Detection:
             _refuse(image, refusal)
 
     def _measure(self, slot: _Slot, images: Sequence[QueuedImage]) -> None:
-        """Learn how long an image takes while the next one waits."""
+        """Learn how long an image takes while the next one waits.
+
+        What took longer than anybody waits, as on a machine that was paused, counts as just so long: fewer images then
+        show that it has passed.
+        """
         now = time.monotonic()
         seconds = (now - max(slot.last_answer, min(image.sent for image in images))) / len(images)
         slot.last_answer = now
         model = images[0].model
-        model.seconds += _NEWEST * (seconds - model.seconds)
+        model.seconds += _NEWEST * (min(seconds, self._answer_seconds) - model.seconds)
 
     async def _watch(self, process: DetectorProcess) -> None:
         """Kill a process that hangs."""
@@ -502,7 +513,7 @@ class Detection:
         return arguments if slot.gpu is None else [*arguments, "--gpu", str(slot.gpu)]
 
     def _environment(self) -> dict[str, str]:
-        return mxnet_environment(os.environ, self._devices.threads)
+        return {**mxnet_environment(os.environ, self._devices.threads), OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS)}
 
     def _memory_remedy(self) -> str:
         workers = len(self._devices.gpus)

@@ -19,7 +19,14 @@ from sagemaker_ssd.errors import bytes_in_words, in_words, shown, unexpected_err
 from sagemaker_ssd.serving.answers import choose_form
 from sagemaker_ssd.serving.detection import Detection, Detections, Model, RefusedError
 from sagemaker_ssd.serving.models import Models
-from sagemaker_ssd.serving.request_body import BodyMemory, check_headers, discard_body, read_image, read_order
+from sagemaker_ssd.serving.request_body import (
+    BodyMemory,
+    check_headers,
+    discard_body,
+    ends_connection,
+    read_image,
+    read_order,
+)
 
 _log = logging.getLogger(__name__)
 # Comes back as it was sent; the platform cuts longer ones.
@@ -30,7 +37,8 @@ _TARGET_MODEL: Final = "X-Amzn-SageMaker-Target-Model"
 # What a batch transform may have on its way to one container, and the size of a body it assumes.
 _MEGABYTES_ON_THE_WAY: Final = 100
 _PAYLOAD_IN_MB: Final = 6
-_DISCARD_SECONDS: Final = 2.0
+# Of the rest of a refused body, after which its client does not send on.
+_QUIET_SECONDS: Final = 2.0
 # nginx's for a client that did not wait for the answer.
 _CLIENT_LEFT: Final = 499
 # Of a path in the log.
@@ -61,7 +69,7 @@ class Front:
                 Route("/invocations", partial(self._answer, self._detect), methods=["POST"]),
                 Route("/execution-parameters", self._execution_parameters, methods=["GET"]),
             ]
-        self.app = Starlette(routes=routes, exception_handlers={HTTPException: partial(_no_such_route, known)})
+        self.app = Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, known)})
         self.app.router.redirect_slashes = False
 
     async def _ping(self, request: Request) -> Response:
@@ -92,12 +100,8 @@ class Front:
         try:
             response, told = await work(request)
         except RefusedError as refused:
-            if self._detection.state == "stopping" or request.headers.get("connection", "").lower() == "close":
-                await discard_body(request, _DISCARD_SECONDS)
             response, told = _refusal(refused.status, refused), str(refused)
-            # Who waits for `100 Continue` sends no body now, and might send its next request or the body all the same.
-            if "expect" in request.headers:
-                response.headers["Connection"] = "close"
+            await self._leave_body(request, response)
         except ClientDisconnect as left:
             response, told = Response(status_code=_CLIENT_LEFT), str(left) or "the client left before its body had come"
         except Exception as error:
@@ -118,6 +122,26 @@ class Front:
                 "%s %s %d in %.3f s%s: %s", request.method, path, response.status_code, seconds, "".join(named), told
             )
         return response
+
+    async def _no_such_route(self, known: str, request: Request, error: Exception) -> Response:
+        """Answer what has no route, or not with this method."""
+        assert isinstance(error, HTTPException)
+        asked = f"{request.method} {shown(request.url.path)}"
+        what = "the path does not exist" if error.status_code == 404 else "the path does not take this method"
+        sentence = f"{asked}: {what}; there are {known}"
+        response = JSONResponse({"error": sentence}, error.status_code, dict(error.headers or {}))
+        await self._leave_body(request, response)
+        return response
+
+    async def _leave_body(self, request: Request, refusal: Response) -> None:
+        """See to it that the refusal of a request reaches the client, whatever is still to come of the body."""
+        if "expect" in request.headers:
+            # Who waits for `100 Continue` sends no body now, and might send its next request or the body all the same.
+            refusal.headers["Connection"] = "close"
+        elif self._detection.state == "stopping":
+            await discard_body(request, _QUIET_SECONDS, _QUIET_SECONDS)
+        elif ends_connection(request):
+            await discard_body(request, _QUIET_SECONDS, self._settings.answer_seconds)
 
     async def _all_models(self, request: Request) -> tuple[Response, str]:
         """List the models that are loaded, or load one; raises RefusedError and ClientDisconnect."""
@@ -143,19 +167,24 @@ class Front:
     async def _detect(self, request: Request) -> tuple[Response, str]:
         """Return the answer to a request, and what the log says of it; raises RefusedError and ClientDisconnect."""
         settings = self._settings
-        model = self._model.get(request.path_params["name"]) if isinstance(self._model, Models) else self._model
+        model = self._asked(request)
         form = choose_form(",".join(request.headers.getlist("accept")))
         check_headers(request, settings.max_payload)
         # Before the body comes, so that nobody sends one in vain.
         self._detection.check(model)
         body = await read_image(request, settings.max_payload, settings.answer_seconds, self._memory)
         try:
-            detections = await self._wait(request, model, body)
+            # While its body came the model may have been unloaded, and another one loaded under its name.
+            detections = await self._wait(request, self._asked(request), body)
         finally:
             self._memory.give_back(len(body))
         content = form.write(detections, settings.score, settings.class_names)
         said = f"{bytes_in_words(len(body))}, {in_words(len(detections.rows), 'detection', 'detections')}"
         return Response(content, media_type=form.media_type), said
+
+    def _asked(self, request: Request) -> Model:
+        """Return the model that is asked; raises RefusedError where it is not loaded."""
+        return self._model.get(request.path_params["name"]) if isinstance(self._model, Models) else self._model
 
     async def _wait(self, request: Request, model: Model, body: bytes) -> Detections:
         """Wait for the detections, or until the client leaves."""
@@ -183,11 +212,3 @@ def _entry(model: Model) -> dict[str, str]:
 def _refusal(status: int, refused: RefusedError, background: BackgroundTask | None = None) -> Response:
     headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after is not None else {}
     return JSONResponse({"error": str(refused)}, status, headers, background=background)
-
-
-async def _no_such_route(known: str, request: Request, error: Exception) -> Response:
-    """Answer what has no route, or not with this method."""
-    assert isinstance(error, HTTPException)
-    asked = f"{request.method} {shown(request.url.path)}"
-    what = "the path does not exist" if error.status_code == 404 else "the path does not take this method"
-    return JSONResponse({"error": f"{asked}: {what}; there are {known}"}, error.status_code, dict(error.headers or {}))

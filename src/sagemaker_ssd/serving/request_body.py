@@ -118,15 +118,23 @@ async def _read_body(request: Request, most: int, seconds: float, memory: BodyMe
     return b"".join(chunks)
 
 
-async def discard_body(request: Request, seconds: float) -> None:
-    """Read on to the end of a refused request for a while.
+def ends_connection(request: Request) -> bool:
+    """Say whether the connection is closed after the answer, as the client wants it or HTTP/1.0 has it."""
+    options = ",".join(request.headers.getlist("connection")).lower().split(",")
+    return request.scope["http_version"] == "1.0" or "close" in (option.strip() for option in options)
+
+
+async def discard_body(request: Request, quiet: float, most: float) -> None:
+    """Read on to the end of a refused request, for `most` seconds, or until nothing has come for `quiet` seconds.
 
     Where the connection is closed after the answer, bytes that were not read would take the answer from the client.
     """
+    now = asyncio.get_running_loop().time
+    end = now() + most
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(min(quiet, most)) as limit:
             async for _ in request.stream():
-                pass
+                limit.reschedule(min(now() + quiet, end))
     except (TimeoutError, ClientDisconnect, RuntimeError):
         # RuntimeError: the stream was begun and given up.
         pass

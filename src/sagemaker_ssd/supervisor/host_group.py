@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from sagemaker_ssd.contract.cluster import Cluster
-from sagemaker_ssd.contract.environment import DEFAULT_PORT, FINALIZE_SECONDS, Deadlines, read_deadlines, read_port
+from sagemaker_ssd.contract.environment import (
+    DEFAULT_PORT,
+    FINALIZE_SECONDS,
+    Deadlines,
+    read_deadlines,
+    read_port,
+    read_threads,
+)
 from sagemaker_ssd.coordination.link import GatherCallback, Link
 from sagemaker_ssd.coordination.protocol import Handshake, Kind, Outcome
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
@@ -34,6 +41,7 @@ class HostGroup:
         self._cluster, self._stop = cluster, stop
         self._faults = list[str]()
         self.deadlines = self._read(read_deadlines, Deadlines())
+        self._read(read_threads, None)
         self._link = self._open_link(version, configuration) if cluster.several else None
 
     def _open_link(self, version: str, configuration: Mapping[str, str] | None) -> Link:
