@@ -16,7 +16,14 @@ from drawn_channels import BOX, encoded, noise, picture, write_rec
 from sagemaker_ssd.batches.reader import LoaderOptions, TrainingLoader, evaluation_batches
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.findings import CheckOptions
-from sagemaker_ssd.channels.images import UndecodableImageError, decode, examine_image, read_header, upright_size
+from sagemaker_ssd.channels.images import (
+    UndecodableImageError,
+    decode,
+    examine_image,
+    lacks_pixels,
+    read_header,
+    upright_size,
+)
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.errors import UserError
 
@@ -361,3 +368,16 @@ def test_a_file_too_large_for_a_record_is_bad() -> None:
             return 600_000_000
 
     assert examine_image(Huge(b"x")).fault == "600,000,000 bytes, more than a record holds (500,000,000)"
+
+
+def test_a_jpeg_that_lacks_its_end_marker_alone_has_all_its_pixels() -> None:
+    """The marker has two bytes; a byte before them that ends in FF is what the search for more data could trip over."""
+    for seed in range(20):
+        image = encoded(noise(seed, (64, 48)), ".jpg")
+        assert image[-2:] == b"\xff\xd9"
+        assert np.array_equal(decode(image[:-2]), decode(image))
+        assert not lacks_pixels(image[:-2])
+        assert not lacks_pixels(image[:-1])
+        # A few bytes less than these can be colours finer than what is shown.
+        assert lacks_pixels(image[:-64])
+        assert lacks_pixels(image[: len(image) // 2])

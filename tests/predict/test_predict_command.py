@@ -206,14 +206,16 @@ def test_without_hyperparams_json_the_symbol_tells_of_the_suppression(
 
 
 def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image: Path, tmp_path: Path) -> None:
-    cut, huge = tmp_path / "cut.jpg", tmp_path / "huge.jpg"
+    cut, huge, whole = (tmp_path / name for name in ("cut.jpg", "huge.jpg", "whole.jpg"))
     cut.write_bytes(image.read_bytes()[:-500])
+    # Its end's marker alone is missing.
+    whole.write_bytes(image.read_bytes()[:-2])
     huge.touch()
     # Four terabytes, which take no room on the disk.
     os.truncate(huge, 4 << 40)
-    done = predict(folder, cut, huge)
+    done = predict(folder, cut, whole, huge)
     assert done.returncode == 1
-    assert json.loads(done.stdout)["file"] == str(cut)
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(cut), str(whole)]
     lines = [line for line in done.stderr.splitlines() if not line.startswith("Corrupt JPEG data")]
     assert lines == [
         f"{cut}: a JPEG that is cut off, used as far as it goes",

@@ -254,6 +254,16 @@ def decode(image: bytes, header: ImageHeader | None = None, *, reduction: int = 
     return upright
 
 
+def lacks_pixels(image: bytes) -> bool:
+    """Say whether a baseline JPEG without its end lacks a part of the picture too, and not the end's marker alone.
+
+    Some cameras leave the marker out. Data that follows a whole picture is skipped; where a part of the picture is
+    missing, it is taken for that part, and the pixels are others.
+    """
+    more = image.rstrip(b"\xff") + b"\x55" * 64 + bytes([0xFF, _END_OF_IMAGE])
+    return not np.array_equal(decode(image), decode(more))
+
+
 def upright_size(image: bytes) -> tuple[int, int]:
     """Return width and height of an image as a viewer shows it; raises UndecodableImageError."""
     header = read_header(image)

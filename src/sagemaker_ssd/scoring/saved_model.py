@@ -15,7 +15,7 @@ from PIL import Image
 
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
 from sagemaker_ssd.batches.reader import resize
-from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image
+from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image, lacks_pixels
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
@@ -170,14 +170,15 @@ def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:
 def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
     """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used.
 
-    whole: whether a JPEG without its end is one that cannot; else that is a warning, and what is missing is grey.
+    whole: whether a JPEG that lacks a part of the picture cannot; else that is a warning, and the part is grey.
     """
     facts = examine_image(image)
     if facts.fault:
         raise UserError(f"{name}: {facts.fault}")
-    if facts.truncated and whole:
+    cut_off = facts.truncated and lacks_pixels(facts.content)
+    if cut_off and whole:
         raise UserError(f"{name}: a JPEG that is cut off: send the whole file")
-    if facts.truncated:
+    if cut_off:
         _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb
