@@ -98,7 +98,7 @@ test-weights: setup .venv-torchvision/.complete
 test-serving: setup
 	$(VENV)/bin/python tests/soak/serving_soak.py $(SOAK)
 
-# Takes more than an hour on two cores.
+# Takes half an hour on two cores with AVX512, more than an hour without.
 test-faults: setup image
 	$(VENV)/bin/python tests/faults/resume_every_epoch.py
 	$(VENV)/bin/python tests/faults/kill_at_random.py --kills 50
