@@ -148,7 +148,8 @@ def test_what_is_no_channel_and_no_folder_of_annotations_is_told(model: Path, tm
 
 def test_an_overlap_threshold_of_the_model_that_means_nothing_is_told(model: Path, tmp_path: Path) -> None:
     (tmp_path / PARAMETERS).symlink_to(model / PARAMETERS)
-    (tmp_path / CONFIGURATION).write_text(json.dumps({"image_shape": "300", "overlap_threshold": "half"}))
+    settings = {"image_shape": "300", "nms_threshold": "0.45", "nms_topk": "400", "overlap_threshold": "half"}
+    (tmp_path / CONFIGURATION).write_text(json.dumps(settings))
     file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
     done = evaluate(tmp_path, file, "--output", tmp_path / "out")
     assert (done.returncode, done.stdout) == (1, "")
