@@ -1,4 +1,4 @@
-"""One side of the comparison of accuracy: trains on converted channels, and is scored after every epoch.
+"""A side of the comparison of accuracy: trains on converted channels, and is scored after every epoch.
 
 Every side starts from the installed ImageNet convolutions, sees the same images in batches of the same size, leaves
 the same layers alone, and is scored by one metric.
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ PIXELS = 10_000
 IMAGE_SHAPE = 300
 # An image's detections (D, 6), class_id, score and box in fractions, and its objects (n, 5 or 6).
 Scored = Iterator[tuple[NDArray[Any], NDArray[Any]]]
+# After every epoch the sides that have been trained, and what detects with them.
+Epochs = Iterator[tuple[Sequence[str], Callable[[], Scored]]]
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ class Run:
         return LoaderOptions(self.batch, IMAGE_SHAPE, self.network.mean, usable_cores())
 
 
-def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[[], Scored]]:
-    """Train as a job's worker does, with the defaults but for what the run fixes and `changed`."""
+@contextmanager
+def runner_of_a_job(run: Run, scratch: Path, changed: dict[str, str], *, first_epoch: int) -> Iterator[EpochRunner]:
+    """Start as a job's worker does, with the defaults but for what the run fixes and `changed`."""
     values = {
         "num_classes": str(run.classes),
         "num_training_samples": "1",
@@ -101,7 +105,7 @@ def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[
         "precision_dtype": run.precision,
         **changed,
     }
-    root = scratch / "opt_ml"
+    root = scratch / f"opt_ml-{first_epoch}"
     config = root / "input" / "config"
     config.mkdir(parents=True)
     channel = {"ContentType": "application/x-recordio", "TrainingInputMode": "File"}
@@ -122,20 +126,44 @@ def ours(run: Run, scratch: Path, changed: dict[str, str]) -> Iterator[Callable[
         start = initial_weights(job, saved_graph(run.network), scratch)
         channels = check_channels(job, scratch, group)
         shares, _ = agree_on_shares(job, channels.train, group)
-        runner = EpochRunner(job, run.network, channels, shares, [mx.cpu()], group, first_epoch=0, start=start.start)
+        runner = EpochRunner(
+            job, run.network, channels, shares, [mx.cpu()], group, first_epoch=first_epoch, start=start.start
+        )
         if runner.precision_dtype != run.precision:
             raise SystemExit(f"{run.precision} is no faster on this machine: run the comparison in float32")
         runner.load(start.parameters)
+        yield runner
+
+
+def ours(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
+    """Train this program at its defaults, and as docs/hyperparameters.md recommends it for so short a training.
+
+    The recommendation is a lower rate for the last quarter: until then both are one training.
+    """
+    lower = max(1, run.epochs * 3 // 4)
+    recommended = {"lr_scheduler_step": str(lower)}
+    defaults = "ours" in sides
+    with runner_of_a_job(run, scratch, {} if defaults else recommended, first_epoch=0) as runner:
         for epoch in range(run.epochs):
             runner.train(epoch, progress_bar=False, each_batch=lambda: None)
-            yield lambda: detected(run, scratch, *runner.trainer.parameters())
+            if epoch + 1 == lower:
+                state = runner.trainer.state().copied(optimizer=True)
+            both = epoch < lower or not defaults
+            yield sides if both else ("ours",), lambda: detected(run, scratch, *runner.trainer.parameters())
+    if len(sides) > 1:
+        with runner_of_a_job(run, scratch, recommended, first_epoch=lower) as runner:
+            runner.trainer.restore(state)
+            for epoch in range(lower, run.epochs):
+                runner.train(epoch, progress_bar=False, each_batch=lambda: None)
+                yield ("ours-recommended",), lambda: detected(run, scratch, *runner.trainer.parameters())
 
 
-def original(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scored]]:
+def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
     """Train the saved graph through mx.mod.Module with mxnet-ssd's initialisation, optimizer and augmentation.
 
     The augmentation's distributions are those of MXNet's ImageDetRecordIter; as there, the last batch is filled up.
     """
+    rate = float(sides[0].removeprefix("original-"))
     mx.random.seed(run.seed)
     train = run.channel("train", scratch)
     graph = saved_graph(run.network)
@@ -161,10 +189,10 @@ def original(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scor
             labels = mx.nd.array(padded_labels(batch.labels, train.max_objects))
             module.forward_backward(mx.io.DataBatch([batch.data], [labels]))
             module.update()
-        yield lambda: detected(run, scratch, *module.get_params())
+        yield sides, lambda: detected(run, scratch, *module.get_params())
 
 
-def gluoncv(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Scored]]:
+def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
     """Train GluonCV's SSD as its train_ssd.py does: its transform, targets, loss, and optimizer."""
     import gluoncv
     from gluoncv.data.batchify import Stack, Tuple
@@ -193,7 +221,8 @@ def gluoncv(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Score
     loader = mx.gluon.data.DataLoader(
         data, run.batch, shuffle=True, batchify_fn=Tuple(Stack(), Stack(), Stack()), last_batch="rollover"
     )
-    settings = {"learning_rate": rate, "momentum": 0.9, "wd": 0.0005}
+    # train_ssd.py's rate is meant for batches of 32.
+    settings = {"learning_rate": 0.001 * run.batch / 32, "momentum": 0.9, "wd": 0.0005}
     trainer = mx.gluon.Trainer(net.collect_params(), "sgd", settings)
     loss_of = SSDMultiBoxLoss()
     for _ in range(run.epochs):
@@ -205,7 +234,7 @@ def gluoncv(run: Run, scratch: Path, rate: float) -> Iterator[Callable[[], Score
                 sums, _, _ = loss_of(class_predictions, box_predictions, classes, boxes)
                 mx.autograd.backward(sums)
             trainer.step(1)
-        yield lambda: detected_by_gluoncv(run, scratch, net)
+        yield sides, lambda: detected_by_gluoncv(run, scratch, net)
 
 
 def pictures(file: RecordFile) -> Iterator[tuple[mx.nd.NDArray, NDArray[np.float32]]]:
@@ -267,45 +296,42 @@ def scored(found: Scored, classes: int) -> dict[str, float]:
     }
 
 
-SIDES: dict[str, Callable[[Run, Path], Iterator[Callable[[], Scored]]]] = {
-    "ours": lambda run, scratch: ours(run, scratch, {}),
-    # As docs/hyperparameters.md recommends it for so short a training.
-    "ours-recommended": lambda run, scratch: ours(
-        run, scratch, {"lr_scheduler_step": str(max(1, run.epochs * 3 // 4))}
-    ),
-    "original-0.001": lambda run, scratch: original(run, scratch, 0.001),
-    "original-0.004": lambda run, scratch: original(run, scratch, 0.004),
-    # train_ssd.py's rate is meant for batches of 32.
-    "gluoncv": lambda run, scratch: gluoncv(run, scratch, 0.001 * run.batch / 32),
+# Each trains the sides that it is given in one go, the only one or both of this program's.
+SIDES: dict[str, Callable[[Run, Path, Sequence[str]], Epochs]] = {
+    "ours": ours,
+    "ours-recommended": ours,
+    "original-0.001": original,
+    "original-0.004": original,
+    "gluoncv": gluoncv,
 }
 
 
-def measure(side: str, run: Run, result: Path, facts: dict[str, Any]) -> None:
-    """Train a side and write its figures after every epoch."""
-    epochs: list[dict[str, Any]] = []
-    failure = ""
+def measure(results: dict[str, Path], run: Run, facts: dict[str, Any]) -> None:
+    """Train sides and write each one's figures after every epoch; results: the sides' files."""
+    epochs: dict[str, list[dict[str, Any]]] = {side: [] for side in results}
+    sides = tuple(results)
     with tempfile.TemporaryDirectory() as folder:
         begin, core_begin = time.monotonic(), time.process_time()
         try:
-            for evaluation in SIDES[side](run, Path(folder)):
+            for trained, evaluation in SIDES[sides[0]](run, Path(folder), sides):
                 # The last updates are still being computed.
                 mx.nd.waitall()
                 seconds, core_seconds = time.monotonic() - begin, time.process_time() - core_begin
-                epochs.append(
-                    {
-                        **scored(evaluation(), run.classes),
-                        "train_seconds": round(seconds, 1),
-                        "core_seconds": round(core_seconds, 1),
-                    }
-                )
-                write(result, {**facts, "side": side, "epochs": epochs})
-                print(f"{result.stem} epoch {len(epochs)}: {epochs[-1]}", flush=True)
+                figures = {
+                    **scored(evaluation(), run.classes),
+                    "train_seconds": round(seconds, 1),
+                    "core_seconds": round(core_seconds, 1),
+                }
+                for side in trained:
+                    epochs[side].append(figures)
+                    write(results[side], {**facts, "side": side, "epochs": epochs[side]})
+                    print(f"{results[side].stem} epoch {len(epochs[side])}: {figures}", flush=True)
                 begin, core_begin = time.monotonic(), time.process_time()
         except UserError as error:
-            # A training that diverges is a result too.
-            failure = error.sentence
-            write(result, {**facts, "side": side, "epochs": epochs, "failure": failure})
-            print(f"{result.stem}: {failure}", flush=True)
+            # A training that diverges is a result too, of the side that was trained. Another one is run again.
+            side = next(side for side in sides if len(epochs[side]) < run.epochs)
+            write(results[side], {**facts, "side": side, "epochs": epochs[side], "failure": error.sentence})
+            print(f"{results[side].stem}: {error.sentence}", flush=True)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -316,17 +342,16 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one side, as accuracy_table.py asks for it."""
+    """Run sides that are trained together, as bench_accuracy.py asks for it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=SIDES)
     parser.add_argument("run", type=json.loads, help="JSON: the fields of Run")
-    parser.add_argument("result", type=Path)
+    parser.add_argument("results", type=json.loads, help="JSON: by side, the file of its figures")
     parser.add_argument("--facts", type=json.loads, default={})
     options = parser.parse_args(arguments)
     fields = {**options.run, "train": Path(options.run["train"]), "validation": Path(options.run["validation"])}
     run = Run(**fields)
     about = {k: v for k, v in asdict(run).items() if k not in ("train", "validation")}
-    measure(options.side, run, options.result, {**options.facts, **about})
+    measure({side: Path(path) for side, path in options.results.items()}, run, {**options.facts, **about})
     # The engine's threads may wait for one another in an interpreter that ends.
     os._exit(0)
 

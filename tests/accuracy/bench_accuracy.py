@@ -31,6 +31,8 @@ SIDES = {
     "original-0.004": "original recipe, learning rate 0.004",
     "gluoncv": "GluonCV, `ssd_300_vgg16_atrous`",
 }
+# Those of a group are one training, as far as they are alike.
+TOGETHER = (("ours", "ours-recommended"), ("original-0.001",), ("original-0.004",), ("gluoncv",))
 EPOCHS_SHOWN = (1, 2, 4, 8, 12)
 MARKS = ("<!-- accuracy -->", "<!-- /accuracy -->")
 # Where a set in VOC form has its parts.
@@ -75,8 +77,7 @@ def main() -> None:
         if not options.table_only:
             for seed in options.seeds:
                 for data in sets:
-                    for side in options.sides:
-                        run(side, data, seed, options)
+                    run_sides(data, seed, options)
     results = read_results(options.results)
     names = list(dict.fromkeys([*(data.name for data in sets), *(result["set"] for result in results)]))
     folder = options.results if options.page is None else options.page.parent
@@ -186,31 +187,39 @@ def shortened_coco(path: Path, limit: int | None, scratch: Path) -> Path:
     return short
 
 
-def run(side: str, data: DataSet, seed: int, options: argparse.Namespace) -> None:
-    """Run one side on one set, unless its result is there."""
-    result = options.results / f"{data.name}-{side}-{seed}.json"
-    if result.exists():
-        found = json.loads(result.read_text())
+def run_sides(data: DataSet, seed: int, options: argparse.Namespace) -> None:
+    """Run the sides on one set whose result is not there; those of one training together."""
+    missing = {}
+    for side in options.sides:
+        result = options.results / f"{data.name}-{side}-{seed}.json"
+        found = json.loads(result.read_text()) if result.exists() else {"epochs": []}
         if len(found["epochs"]) >= options.epochs or "failure" in found:
             print(f"{result.name} is there")
-            return
+        else:
+            missing[side] = str(result)
+    if not missing:
+        return
     train, validation, classes = data.channels()
-    described = {
-        "train": str(train),
-        "validation": str(validation),
-        "classes": classes,
-        "epochs": options.epochs,
-        "batch": options.batch,
-        "seed": seed,
-        "freeze": options.freeze,
-        "precision": options.precision if side.startswith("ours") else "float32",
-    }
     facts = {"set": data.name, "machine": machine(), "program": version()}
-    command = [sys.executable, HERE / "accuracy_sides.py", side, json.dumps(described), result]
-    environment = mxnet_environment(os.environ, threads=usable_cores())
-    done = subprocess.run([*map(str, command), "--facts", json.dumps(facts)], env=environment)
-    if done.returncode:
-        print(f"{result.name}: the run ended with {done.returncode}", flush=True)
+    for group in TOGETHER:
+        results = {side: missing[side] for side in group if side in missing}
+        if not results:
+            continue
+        described = {
+            "train": str(train),
+            "validation": str(validation),
+            "classes": classes,
+            "epochs": options.epochs,
+            "batch": options.batch,
+            "seed": seed,
+            "freeze": options.freeze,
+            "precision": options.precision if "ours" in group else "float32",
+        }
+        command = [sys.executable, HERE / "accuracy_sides.py", json.dumps(described), json.dumps(results)]
+        environment = mxnet_environment(os.environ, threads=usable_cores())
+        done = subprocess.run([*map(str, command), "--facts", json.dumps(facts)], env=environment)
+        if done.returncode:
+            print(f"{', '.join(results)} on {data.name}: the run ended with {done.returncode}", flush=True)
 
 
 def machine() -> str:

@@ -31,8 +31,8 @@ def draw(folder: Path, images: int) -> None:
         )
 
 
-def compare(folder: Path, results: Path, *sides: str) -> str:
-    command = [sys.executable, PROGRAM, "--voc", folder, "--limit", "5", "--epochs", "1", "--seeds", "0"]
+def compare(folder: Path, results: Path, *sides: str, epochs: int = 1) -> str:
+    command = [sys.executable, PROGRAM, "--voc", folder, "--limit", "5", "--epochs", str(epochs), "--seeds", "0"]
     done = subprocess.run(
         [*command, "--batch", "4", "--results", results, "--sides", *sides],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -63,3 +63,21 @@ def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
     assert (results / "accuracy-things-5.png").stat().st_size > 10_000
     printed = compare(tmp_path / "things", results, *SIDES, "ours-recommended", "--table-only")
     assert "Not run yet (set, side, seed): things-5 ours-recommended 0." in printed
+
+
+@pytest.mark.long
+def test_the_recommended_training_is_that_of_the_defaults_until_the_rate_is_lower(tmp_path: Path):
+    """Of two epochs the second: trained together, and alone, it comes out the same."""
+    draw(tmp_path / "things", 12)
+    both = ("ours", "ours-recommended")
+    compare(tmp_path / "things", tmp_path / "together", *both, epochs=2)
+    compare(tmp_path / "things", tmp_path / "alone", both[1], epochs=2)
+
+    def figures(folder: str, side: str) -> list[tuple[float, float]]:
+        epochs = json.loads((tmp_path / folder / f"things-5-{side}-0.json").read_text())["epochs"]
+        return [(epoch["voc07"], epoch["coco"]) for epoch in epochs]
+
+    defaults, recommended = (figures("together", side) for side in both)
+    assert len(defaults) == len(recommended) == 2
+    assert defaults[0] == recommended[0]
+    assert figures("alone", both[1]) == recommended

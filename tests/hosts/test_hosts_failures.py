@@ -13,7 +13,7 @@ from ended_job import MODEL, Ended
 from process_tree import descendants
 
 # Of the minute that is allowed, most is for machines slower than this one.
-SOON_SECONDS = 30
+SOON_SECONDS = 60
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
 
 

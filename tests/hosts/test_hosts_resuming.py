@@ -1,5 +1,6 @@
 """Jobs on several hosts that are interrupted: they go on from the checkpoint that all hosts have."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,7 +27,9 @@ def kill_all(hosts: Hosts) -> None:
     for host in hosts.hosts:
         assert host.process is not None
         for process in reversed([host.process.pid, *descendants(host.process.pid)]):
-            os.kill(process, signal.SIGKILL)
+            # Its parent's end, or its own work's, may have ended it already.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         host.process.wait()
 
 

@@ -78,13 +78,21 @@ def test_pings_and_the_other_model_are_answered_while_a_model_loads(server: Mode
 def test_a_process_that_is_killed_while_it_loads_is_a_lack_of_memory(server: ModelServer, opt_ml: Path, jpeg: bytes):
     """Four times, more than would end a server whose processes die for another reason."""
     assert server.load("a", opt_ml / "models" / "a").status == 200
-    for number in range(1, 5):
+    killed = 0
+    while killed < 4:
+        before = server.log.count("Loading the model 'b'")
         with ThreadPoolExecutor() as threads:
-            loading = threads.submit(server.load, "b", opt_ml / "models" / "b")
-            server.wait_for_line("Loading the model 'b'", number)
             (child,) = server.children()
+            loading = threads.submit(server.load, "b", opt_ml / "models" / "b")
+            server.wait_for_line("Loading the model 'b'", before + 1)
             os.kill(child, signal.SIGKILL)
             answer = loading.result(60)
+        if answer.status == 200:
+            # On a busy machine it can be loaded before the kill comes.
+            server.wait_until_ready()
+            assert server.request("DELETE", "/models/b").status == 200
+            continue
+        killed += 1
         assert answer.status == 507
         assert answer.sentence.startswith("the detection process was killed by signal 9 (SIGKILL)")
         assert "load fewer models at a time" in answer.sentence
