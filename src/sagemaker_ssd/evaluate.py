@@ -107,7 +107,8 @@ def _channel(given: Path) -> Path:
     """Return the channel's folder, or its one .rec file; raises UserError for what is neither."""
     # The folder of annotations is looked for beside a link, not beside what it leads to.
     channel = Path(os.path.abspath(given))  # noqa: PTH100, resolve() follows links
-    if channel.is_dir() or (channel.is_file() and channel.suffix.lower() == ".rec"):
+    endings = {path.suffix.lower() for path in (channel, channel.resolve())}
+    if channel.is_dir() or (channel.is_file() and ".rec" in endings):
         return channel
     if not channel.exists():
         raise UserError(f"{given}: there is no such file or folder; {_GIVE_A_CHANNEL}")

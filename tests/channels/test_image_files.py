@@ -462,6 +462,25 @@ def test_channels_that_were_cut_in_different_places_stop(channel: Channel) -> No
     assert channel.pack(pairs_sharded=True).images == 1
 
 
+def test_jsons_of_images_that_other_hosts_have_are_called_so(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel.draw("a", BOX)
+    write_annotation(channel.annotations / "b.json", [BOX])
+    assert channel.pack(sharded=True).images == 1
+    assert "train: JSON without image on this host, which another host may have, skipped (1): b.json" in caplog.messages
+
+
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_whole(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    image = encoded(noise(1), ".jpg")
+    channel.draw("whole", BOX, image=image[:-2], ending=".jpg")
+    channel.draw("cut", BOX, image=image[:-200], ending=".jpg")
+    assert channel.pack().images == 2
+    assert [line for line in caplog.messages if "cut off" in line] == [
+        "train: JPEG that is cut off, used as far as it goes (1): cut.jpg"
+    ]
+
+
 def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(6):
         channel.draw(f"good{number}", BOX)

@@ -120,6 +120,14 @@ def test_annotations_lie_beside_a_link_and_so_many_bad_images_may_be_left_out(mo
     assert "argument --max-bad-images: '2' is not a number from 0 to 1" in done.stderr
 
 
+def test_a_link_of_another_ending_to_a_rec_file(model: Path, tmp_path: Path) -> None:
+    write_rec(tmp_path / "val.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    (tmp_path / "newest").symlink_to(tmp_path / "val.rec")
+    done = evaluate(model, tmp_path / "newest", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "1 images, 1 objects" in done.stdout
+
+
 def test_what_is_no_channel_and_no_folder_of_annotations_is_told(model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "validation" / "1.png", encoded(noise(1)))
     picture, document = tmp_path / "validation" / "1.png", tmp_path / "instances.json"

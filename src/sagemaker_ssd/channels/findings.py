@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
-from sagemaker_ssd.channels.images import ExaminedImage
+from sagemaker_ssd.channels.images import ExaminedImage, lacks_pixels
 from sagemaker_ssd.channels.record_file import CheckedImages, RecordFileWriter
 from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
 
@@ -134,7 +134,7 @@ class ChannelFindings:
         if image.fault:
             self._bad_images.add(f"{where} ({image.fault})")
             return False
-        if image.truncated:
+        if image.truncated and lacks_pixels(image.content):
             self.warn("JPEG that is cut off, used as far as it goes", where)
         if image.changed:
             self.warn(f"image changed: {image.changed}", where)

@@ -126,7 +126,9 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
         )
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
-    _warn_without_image(images, pairing, read, findings)
+    # Beside images that are shared out the annotations are best left whole: then each host has the others' too.
+    others = " on this host, which another host may have" if options.sharded and not options.pairs_sharded else ""
+    _warn_without_image(images, pairing, read, findings, f"JSON without image{others}, skipped")
     for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
     for path, image in pairing.by_name:
@@ -135,7 +137,7 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
 
 
 def _warn_without_image(
-    images: Path, pairing: Pairing, annotations: Sequence[Annotation], findings: ChannelFindings
+    images: Path, pairing: Pairing, annotations: Sequence[Annotation], findings: ChannelFindings, kind_of_others: str
 ) -> None:
     """Say which JSONs have no image, and whose image is there under a name that is not looked at."""
     missing = set(pairing.jsons_without_image)
@@ -148,7 +150,7 @@ def _warn_without_image(
         findings.warn(kind, f"{annotation.path} ({image})")
     for path in pairing.jsons_without_image:
         if path in missing:
-            findings.warn("JSON without image, skipped", path)
+            findings.warn(kind_of_others, path)
 
 
 def _read(root: Path, name: str, path: str, annotation: Annotation) -> _ImageFile:
