@@ -1,6 +1,7 @@
 """`python -m sagemaker_ssd.evaluate model.tar.gz channel`: the figures and the report of a model, without training."""
 
 import argparse
+import dataclasses
 import math
 import os
 import sys
@@ -134,6 +135,7 @@ def _checked(
     channel: Path, annotations: Path | None, num_classes: int, scratch: Path, max_bad_images: float
 ) -> "RecordFile":
     """Return the channel's checked records; the images' names are kept for the files."""
+    from sagemaker_ssd.channels.annotations import class_names
     from sagemaker_ssd.channels.check import check_recordio
     from sagemaker_ssd.channels.findings import CheckOptions
     from sagemaker_ssd.channels.image_files import pack_images
@@ -149,7 +151,11 @@ def _checked(
     )
     records = [channel] if channel.is_file() else list_files(channel, RECORD_SUFFIXES, None).found
     if records:
-        return check_recordio(records, options)
+        file = check_recordio(records, options)
+        if annotations is None:
+            return file
+        # Records have no names of classes; JSONs that lie beside them do.
+        return dataclasses.replace(file, class_names=class_names(annotations, num_classes=num_classes))
     if annotations is None:
         raise UserError(
             f"{channel}: there is no .rec file in it, and no folder {channel.name}_annotation of JSONs beside it; "

@@ -50,7 +50,6 @@ def test_an_end_of_file_that_two_images_have_says_nothing() -> None:
         (["set/cam1/0004.jpg", "set/cam2/0000.jpg"], "x.json", "cam1/0000.jpg"),
         (["cam1/0004.jpg", "cam2/0000.jpg"], "cam1/x.json", "0000.jpg"),
         (["cam1/0004.jpg", "cam2/0000.jpg"], "cam1/x.json", "old/0000.jpg"),
-        (["0004.jpg", "cam2/0000.jpg"], "x.json", "0000.jpg"),
     ],
 )
 def test_the_end_of_file_says_nothing_where_a_folder_says_otherwise(images: list[str], json: str, file: str) -> None:
@@ -68,6 +67,7 @@ def test_an_image_beside_jsons_of_its_own_folder_is_not_taken_by_another_folders
         ("b/cat.jpg", "a/1.json", "prefix/cat.jpg", True),
         ("cat.jpg", "1.json", "/home/me/cat.jpg", True),
         ("b/cat.jpg", "1.json", "cat.jpg", True),
+        ("cat.jpg", "batch0/1.json", "batch0/cat.jpg", True),
         # Here the folder is right too.
         ("b/cat.jpg", "1.json", "s3://bucket/b/cat.jpg", False),
         ("set/b/cat.jpg", "a/1.json", "b/cat.jpg", False),
@@ -78,6 +78,16 @@ def test_an_image_found_by_its_name_alone_is_told(image: str, json: str, file: s
     pairing = pair_images([image], [Annotation(json, file, None, np.empty((0, 5)))])
     assert list(pairing.annotations) == [image]
     assert pairing.by_name == ([(json, image)] if told else [])
+
+
+def test_a_file_in_the_top_folder_says_nothing_of_those_in_folders() -> None:
+    """Such as a picture of the set, or a JSON that was added later."""
+    images = [f"images/{number}.jpg" for number in range(3)]
+    jsons = {f"{number}.json": f"{number}.jpg" for number in range(3)}
+    assert len(paired([*images, "preview.jpg"], jsons)) == 3
+    flat = [f"{number}.jpg" for number in range(3)]
+    jsons = {f"batch0/{number}.json": f"batch0/{number}.jpg" for number in range(3)}
+    assert len(paired([*flat, "new.jpg"], {**jsons, "new.json": "new.jpg"})) == 4
 
 
 def test_a_path_goes_before_a_name_alone() -> None:

@@ -454,9 +454,10 @@ def test_channels_that_were_cut_in_different_places_stop(channel: Channel) -> No
     write_annotation(channel.annotations / "c.json", [BOX])
     assert channel.pack().images == 1
     assert channel.faults(pairs_sharded=True) == (
-        "train: 1 image without JSON, such as b.png, and 1 JSON without image, such as c.json, because "
-        "S3DistributionType ShardedByS3Key cuts the two channels in different places: set train_annotation's "
-        "S3DistributionType to FullyReplicated, so that each host has the JSONs of its images"
+        "train: 1 image without JSON, such as b.png, and 1 JSON without image, such as c.json: S3DistributionType "
+        "ShardedByS3Key may have cut the two channels in different places. Set train_annotation's S3DistributionType "
+        "to FullyReplicated, so that each host has the JSONs of its images, or take out of both channels what has no "
+        "partner"
     )
     (channel.annotations / "c.json").unlink()
     assert channel.pack(pairs_sharded=True).images == 1

@@ -43,6 +43,7 @@ def test_names_with_and_without_commas():
     assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": "cat, dog"}).class_names == ("cat", "dog")
     assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": '["a, b", "c"]'}).class_names == ("a, b", "c")
     assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": '"cat","dog"'}).class_names == ("cat", "dog")
+    assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": "(none),cat"}).class_names == ("(none)", "cat")
 
 
 @pytest.mark.parametrize("kind", ["best-class", "all-classes"])

@@ -128,6 +128,14 @@ def test_a_link_of_another_ending_to_a_rec_file(model: Path, tmp_path: Path) -> 
     assert "1 images, 1 objects" in done.stdout
 
 
+def test_jsons_beside_a_rec_file_name_its_classes(model: Path, tmp_path: Path) -> None:
+    write_rec(tmp_path / "val" / "v.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    write_annotation(tmp_path / "val_annotation" / "0.json", [], categories=[{"class_id": 0, "name": "dog"}])
+    done = evaluate(model, tmp_path / "val", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "dog" in (tmp_path / "out" / "ground_truth.json").read_text()
+
+
 def test_what_is_no_channel_and_no_folder_of_annotations_is_told(model: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "validation" / "1.png", encoded(noise(1)))
     picture, document = tmp_path / "validation" / "1.png", tmp_path / "instances.json"

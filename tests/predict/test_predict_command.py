@@ -205,6 +205,21 @@ def test_without_hyperparams_json_the_symbol_tells_of_the_suppression(
     ]
 
 
+def test_a_symbol_tells_what_it_has_of_the_suppression(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MXNet's own default of nms_topk is -1, for all."""
+    (tmp_path / PARAMETERS).symlink_to(folder / PARAMETERS)
+    graph = json.loads((folder / SYMBOL).read_text())
+    (node,) = [node for node in graph["nodes"] if node["op"] == "_contrib_MultiBoxDetection"]
+    node["attrs"] |= {"nms_threshold": "0.6", "nms_topk": "-1"}
+    (tmp_path / SYMBOL).write_text(json.dumps(graph))
+    assert load_model(tmp_path, tmp_path, 300).network.nms == NmsSettings(threshold=0.6, topk=400)
+    assert caplog.messages == [
+        f"{tmp_path / PARAMETERS}: neither hyperparams.json nor a symbol beside it tells nms_topk (400 is used)"
+    ]
+
+
 def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image: Path, tmp_path: Path) -> None:
     cut, huge, whole = (tmp_path / name for name in ("cut.jpg", "huge.jpg", "whole.jpg"))
     cut.write_bytes(image.read_bytes()[:-500])

@@ -118,6 +118,17 @@ def test_images_that_cannot_be_used_are_counted_over_all_parts(tmp_path: Path) -
     assert [end[0] for end in check(tmp_path / "too many", draw, max_bad_images="0.09")] == [said, said]
 
 
+def test_inverted_boxes_are_counted_over_all_parts(tmp_path: Path) -> None:
+    """Ten of a host's twenty boxes are a tenth of all and stop the job; of 200 they are fewer."""
+    inverted = [2, 5, 0, 0.5, 0.5, 0.1, 0.1, 0, 0.1, 0.1, 0.5, 0.5]
+    part = [(inverted, png(number)) for number in range(10)]
+    draw = records(part, [([2, 5, *[0, 0.1, 0.1, 0.5, 0.5] * 8], png(number)) for number in range(10)])
+    said = "train: 10 of 100 boxes are inverted, such as train/a.rec: record 0, box 0"
+    assert [end[0][: len(said)] for end in check(tmp_path / "a tenth", draw)] == [said, said]
+    draw = records(part, [([2, 5, *[0, 0.1, 0.1, 0.5, 0.5] * 9], png(number)) for number in range(10)])
+    assert [end[:2] for end in check(tmp_path / "fewer", draw)] == [("", 10), ("", 10)]
+
+
 @pytest.mark.parametrize("annotations", ["ShardedByS3Key", "FullyReplicated"])
 def test_images_and_annotations_that_were_cut_apart(tmp_path: Path, annotations: str) -> None:
     """Ten images of which number 3 has no JSON: every other file of each channel, as S3 hands them out."""
@@ -141,4 +152,4 @@ def test_images_and_annotations_that_were_cut_apart(tmp_path: Path, annotations:
         assert ends[0][0].startswith(
             "train: 3 images without JSON, such as 004.png, and 3 JSONs without image, such as"
         )
-        assert "set train_annotation's S3DistributionType to FullyReplicated" in ends[1][0]
+        assert "Set train_annotation's S3DistributionType to FullyReplicated" in ends[1][0]

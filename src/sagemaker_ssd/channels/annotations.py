@@ -111,6 +111,16 @@ def read_annotation(root: Path, path: str, *, num_classes: int) -> tuple[Annotat
     return parse_annotation(text, path, num_classes=num_classes)
 
 
+def class_names(root: Path, *, num_classes: int) -> dict[int, str]:
+    """Return what the JSON files below `root` call class ids, the first of an id; those with faults tell none."""
+    names: dict[int, str] = {}
+    for path in find_files(root, (".json",)):
+        annotation, faults = read_annotation(root, path, num_classes=num_classes)
+        for class_id, name in annotation.names if not faults else ():
+            names.setdefault(class_id, name)
+    return names
+
+
 def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annotation, list[str]]:
     """Read a JSON that is called `path`, as `read_annotation` does."""
     no_boxes = _no_boxes()
@@ -383,9 +393,11 @@ class _NamedImages:
     """
 
     def __init__(self, images: Sequence[str], json_folders: Collection[str]) -> None:
-        self._json_folders = json_folders
         self._paths = {composed(image): image for image in images}
         self._folders = {posixpath.dirname(path) for path in self._paths}
+        # The top folder says nothing: flat files beside others in folders are a usual layout.
+        self._telling_folders = self._folders - {""}
+        self._json_folders = set(json_folders) - {""}
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for path in self._paths:
@@ -417,7 +429,7 @@ class _NamedImages:
         if named := self._folders_named(file_folder):
             other = folder not in named
         else:
-            other = folder != own_folder and (own_folder in self._folders or folder in self._json_folders)
+            other = folder != own_folder and (own_folder in self._telling_folders or folder in self._json_folders)
         if other:
             return None
         agrees = folder in named or (folder == own_folder and not file_folder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
-from sagemaker_ssd.channels.images import ExaminedImage, lacks_pixels
+from sagemaker_ssd.channels.images import ExaminedImage
 from sagemaker_ssd.channels.record_file import CheckedImages, RecordFileWriter
 from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
 
@@ -109,7 +109,15 @@ class ChannelFindings:
     @property
     def checked(self) -> CheckedImages:
         """The images so far."""
-        return CheckedImages(self.images, self._bad_images.count, str(self._bad_images))
+        inverted = self._inverted
+        return CheckedImages(
+            self.images,
+            self._bad_images.count,
+            str(self._bad_images),
+            self._inverted_of,
+            inverted.count,
+            f"{inverted.named[0]}. {self._inverted_remedy}" if inverted.count else "",
+        )
 
     def count_image(self) -> None:
         """Count one more image, and log the count every ten seconds, so that a long pass does not look stuck."""
@@ -134,7 +142,7 @@ class ChannelFindings:
         if image.fault:
             self._bad_images.add(f"{where} ({image.fault})")
             return False
-        if image.truncated and lacks_pixels(image.content):
+        if image.truncated:
             self.warn("JPEG that is cut off, used as far as it goes", where)
         if image.changed:
             self.warn(f"image changed: {image.changed}", where)
@@ -240,13 +248,11 @@ class ChannelFindings:
 
     def _conclude_inverted(self) -> None:
         """Make boxes that are inverted as only those of another order are a fault."""
-        inverted = self._inverted
-        if boxes.have_another_order(inverted.count, self._inverted_of):
-            self.fault(
-                f"{self.name}: {inverted.count:,} of {in_words(self._inverted_of, 'box is', 'boxes are')} inverted, "
-                f"such as {inverted.named[0]}. {self._inverted_remedy}",
-                COUNTED_FROM_0,
-            )
+        # Of a host's part only where no box is left: else it is decided over all hosts.
+        if self._options.sharded and self._inverted.count < self._inverted_of:
+            return
+        if fault := inverted_fault(self.name, self.checked):
+            self.fault(fault, COUNTED_FROM_0)
 
     def _conclude_difficult(self) -> None:
         """Make it a fault that no box counts for the mAP, and warn of classes of which none does."""
@@ -313,6 +319,16 @@ def bad_images_fault(name: str, checked: CheckedImages, max_bad_images: float) -
         f"{name}: {checked.bad:,} of {checked.images:,} images cannot be used, and max_bad_images "
         f"({max_bad_images:g}) allows {math.floor(max_bad_images * checked.images):,}: {checked.named}. Replace these "
         "images or leave them out, or raise max_bad_images"
+    )
+
+
+def inverted_fault(name: str, checked: CheckedImages) -> str:
+    """Say that the boxes of a channel are in another order; "" where so few are inverted that they are mistakes."""
+    if not boxes.have_another_order(checked.inverted, checked.boxes):
+        return ""
+    return (
+        f"{name}: {checked.inverted:,} of {in_words(checked.boxes, 'box is', 'boxes are')} inverted, such as "
+        f"{checked.first_inverted}"
     )
 
 

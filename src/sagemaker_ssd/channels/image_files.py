@@ -120,15 +120,15 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
             f"{name}: {in_words(len(pairing.images_without_json), 'image', 'images')} without JSON, such as "
             f"{pairing.images_without_json[0]}, and "
             f"{in_words(len(pairing.jsons_without_image), 'JSON', 'JSONs')} without image, such as "
-            f"{pairing.jsons_without_image[0]}, because S3DistributionType ShardedByS3Key cuts the two channels in "
-            f"different places: set {name}_annotation's S3DistributionType to FullyReplicated, so that each host has "
-            "the JSONs of its images"
+            f"{pairing.jsons_without_image[0]}: S3DistributionType ShardedByS3Key may have cut the two channels in "
+            f"different places. Set {name}_annotation's S3DistributionType to FullyReplicated, so that each host has "
+            "the JSONs of its images, or take out of both channels what has no partner"
         )
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
     # Beside images that are shared out the annotations are best left whole: then each host has the others' too.
-    others = " on this host, which another host may have" if options.sharded and not options.pairs_sharded else ""
-    _warn_without_image(images, pairing, read, findings, f"JSON without image{others}, skipped")
+    elsewhere = " on this host, which another host may have" if options.sharded and not options.pairs_sharded else ""
+    _warn_without_image(images, pairing, read, findings, f"JSON without image{elsewhere}, skipped")
     for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
     for path, image in pairing.by_name:

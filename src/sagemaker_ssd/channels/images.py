@@ -260,8 +260,8 @@ def lacks_pixels(image: bytes) -> bool:
     Some cameras leave the marker out. Data that follows a whole picture is skipped; where a part of the picture is
     missing, it is taken for that part, and the pixels are others.
     """
-    more = image.rstrip(b"\xff") + b"\x55" * 64 + bytes([0xFF, _END_OF_IMAGE])
-    return not np.array_equal(decode(image), decode(more))
+    end = bytes([0xFF, _END_OF_IMAGE])
+    return not np.array_equal(decode(image + end), decode(image.rstrip(b"\xff") + b"\x55" * 64 + end))
 
 
 def upright_size(image: bytes) -> tuple[int, int]:
@@ -292,8 +292,8 @@ def _imdecode(image: bytes, flags: int) -> Any:
 class ExaminedImage:
     """An image as a channel uses it: the bytes of its file, and the size in pixels that it decodes to.
 
-    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG without its end; `changed` says how
-    and why the bytes are not the file's own.
+    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG that lacks a part of the picture;
+    `changed` says how and why the bytes are not the file's own.
     """
 
     content: bytes
@@ -323,7 +323,7 @@ def try_decode(image: bytes, header: ImageHeader) -> DecodeResult:
     if _imdecode(image, flags) is not None:
         return DecodeResult.COMPLETE
     if header.coding == "baseline" and _imdecode(image + bytes([0xFF, _END_OF_IMAGE]), flags) is not None:
-        return DecodeResult.TRUNCATED
+        return DecodeResult.TRUNCATED if lacks_pixels(image) else DecodeResult.COMPLETE
     return DecodeResult.DAMAGED
 
 

@@ -17,11 +17,18 @@ from sagemaker_ssd.files import ScratchFile
 
 @dataclass(frozen=True)
 class CheckedImages:
-    """How many images the check of a channel saw, how many of them cannot be used, and the first of these by name."""
+    """How many images the check of a channel saw, how many of them cannot be used, and the first of these by name.
+
+    boxes: as many as stand in the channel. inverted: those of them whose corners are in the wrong order.
+    first_inverted: the first of these, and what the numbers of a box must be.
+    """
 
     images: int = 0
     bad: int = 0
     named: str = ""
+    boxes: int = 0
+    inverted: int = 0
+    first_inverted: str = ""
 
 
 @dataclass(frozen=True)

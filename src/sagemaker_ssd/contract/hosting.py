@@ -148,7 +148,8 @@ def _class_names(environment: Mapping[str, str], faults: list[str]) -> Sequence[
     if not text:
         return ()
     names: object = [name.strip() for name in text.split(",")]
-    if text.startswith(_JSON_STARTS):
+    # Python's tuple too; `(none),cat` are names.
+    if text.startswith(_JSON_STARTS) and (text[0] != "(" or text[-1] == ")"):
         try:
             names = json.loads(f"[{text}]" if text.startswith('"') else text)
         except (ValueError, RecursionError):

@@ -1,5 +1,6 @@
 """A model of a training job, ours or the built-in's, loaded for detection, and images as it takes them."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from PIL import Image
 
 from sagemaker_ssd.artifacts.model_archive import StoredModel, read_stored_model
 from sagemaker_ssd.batches.reader import resize
-from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image, lacks_pixels
+from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
 from sagemaker_ssd.contract.channel_files import list_models
@@ -124,13 +125,20 @@ def _nms_settings(given: Mapping[str, str], symbol: bytes | None, file: Path) ->
 
 
 def _nms_of_symbol(symbol: bytes | None) -> dict[str, float]:
-    """Read what MXNet's JSON has of the suppression; nothing from what is no network with detections."""
+    """Read what MXNet's JSON has of the suppression; nothing from what is no network with detections.
+
+    MXNet leaves out what was not given, and its own nms_topk for all detections, -1, is none of this program's.
+    """
     try:
         nodes = json.loads(symbol or b"{}")["nodes"]
         (attributes,) = [node["attrs"] for node in nodes if node["op"] == "_contrib_MultiBoxDetection"]
-        return {name: float(str(parse_value(name, attributes[name]))) for name in ("nms_threshold", "nms_topk")}
     except (ValueError, LookupError, TypeError, RecursionError):
         return {}
+    told = {}
+    for name in ("nms_threshold", "nms_topk"):
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            told[name] = float(str(parse_value(name, attributes[name])))
+    return told
 
 
 def _model_file(path: Path) -> Path:
@@ -175,10 +183,9 @@ def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
     facts = examine_image(image)
     if facts.fault:
         raise UserError(f"{name}: {facts.fault}")
-    cut_off = facts.truncated and lacks_pixels(facts.content)
-    if cut_off and whole:
+    if facts.truncated and whole:
         raise UserError(f"{name}: a JPEG that is cut off: send the whole file")
-    if cut_off:
+    if facts.truncated:
         _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb

@@ -11,7 +11,14 @@ from typing import Any, Final
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
-from sagemaker_ssd.channels.findings import CheckOptions, bad_images_fault, no_box_fault, same_name
+from sagemaker_ssd.channels.findings import (
+    COUNTED_FROM_0,
+    CheckOptions,
+    bad_images_fault,
+    inverted_fault,
+    no_box_fault,
+    same_name,
+)
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
 from sagemaker_ssd.channels.record_file import CheckedImages, RecordFile
@@ -164,7 +171,7 @@ def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[S
     """Plan the epochs together with the other hosts; return the plan and the channel's figures over all hosts.
 
     Raises UserError where every host should have the whole channel and some differ, and where the parts together have
-    no box or more images that cannot be used than max_bad_images allows.
+    no box, boxes in another order, or more images that cannot be used than max_bad_images allows.
     """
     hyperparameters = job.hyperparameters
     # Of the same file, or of the same images packed in the same order, the offsets are the same.
@@ -210,8 +217,11 @@ def _check_parts(
         sum(of_host.images for of_host in checked),
         sum(of_host.bad for of_host in checked),
         "; ".join(f"{host}: {of_host.named}" for host, of_host in zip(hosts, checked, strict=True) if of_host.bad),
+        sum(of_host.boxes for of_host in checked),
+        sum(of_host.inverted for of_host in checked),
+        next((f"{of_host.first_inverted}. {COUNTED_FROM_0}" for of_host in checked if of_host.inverted), ""),
     )
-    faults = [bad_images_fault("train", together, max_bad_images)]
+    faults = [bad_images_fault("train", together, max_bad_images), inverted_fault("train", together)]
     if not any(channel["figures"]["boxes"] for channel in channels):
         faults.append(no_box_fault("train", together.images))
     if found := [fault for fault in faults if fault]:
