@@ -5,12 +5,14 @@ the same layers alone, and is scored by one metric.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -90,6 +92,13 @@ class Run:
         return LoaderOptions(self.batch, IMAGE_SHAPE, self.network.mean, usable_cores())
 
 
+def read_to_the_end(supervisor: socket.socket) -> None:
+    """Read whatever a worker sends, until one of the ends is closed."""
+    with contextlib.suppress(OSError):
+        while supervisor.recv(1 << 16):
+            pass
+
+
 @contextmanager
 def runner_of_a_job(run: Run, scratch: Path, changed: dict[str, str], *, first_epoch: int) -> Iterator[EpochRunner]:
     """Start as a job's worker does, with the defaults but for what the run fixes and `changed`."""
@@ -122,6 +131,8 @@ def runner_of_a_job(run: Run, scratch: Path, changed: dict[str, str], *, first_e
     job = read_job(root)
     supervisor, worker = socket.socketpair()
     with supervisor:
+        # The worker tells its supervisor of every batch, and would wait for one who does not read.
+        threading.Thread(target=read_to_the_end, args=(supervisor,), daemon=True).start()
         group = ProcessGroup(SupervisorSocket(worker.detach()), job.cluster.hosts, job.cluster.current_host, 60)
         start = initial_weights(job, saved_graph(run.network), scratch)
         channels = check_channels(job, scratch, group)
