@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,7 +257,7 @@ def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequenc
     missing = [key for key in wanted if key not in done]
     if missing:
         listed = "; ".join(f"{name} {side} {seed}" for name, side, seed in missing)
-        lines.append(f"\nNot run yet (set, side, seed): {listed}.")
+        lines.append("\n" + textwrap.fill(f"Not run yet (set, side, seed): {listed}.", 120, break_on_hyphens=False))
     return "\n".join(lines) + "\n"
 
 
