@@ -394,9 +394,8 @@ class _NamedImages:
 
     def __init__(self, images: Sequence[str], json_folders: Collection[str]) -> None:
         self._paths = {composed(image): image for image in images}
-        self._folders = {posixpath.dirname(path) for path in self._paths}
         # The top folder says nothing: flat files beside others in folders are a usual layout.
-        self._telling_folders = self._folders - {""}
+        self._folders = {posixpath.dirname(path) for path in self._paths} - {""}
         self._json_folders = set(json_folders) - {""}
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
@@ -429,7 +428,7 @@ class _NamedImages:
         if named := self._folders_named(file_folder):
             other = folder not in named
         else:
-            other = folder != own_folder and (own_folder in self._telling_folders or folder in self._json_folders)
+            other = folder != own_folder and (own_folder in self._folders or folder in self._json_folders)
         if other:
             return None
         agrees = folder in named or (folder == own_folder and not file_folder)
@@ -441,7 +440,7 @@ class _NamedImages:
             self._named[folder] = {
                 other
                 for other in self._folders
-                if folder and other and (f"/{folder}".endswith(f"/{other}") or f"/{other}".endswith(f"/{folder}"))
+                if folder and (f"/{folder}".endswith(f"/{other}") or f"/{other}".endswith(f"/{folder}"))
             }
         return self._named[folder]
 

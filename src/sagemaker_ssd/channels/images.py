@@ -32,6 +32,7 @@ MAX_BYTES = 500_000_000
 MAX_PIXELS = 250_000_000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
+_END = bytes([0xFF, _END_OF_IMAGE])
 _EXIF = b"Exif\0\0"
 # Markers without a length behind them: TEM, RST0 to RST7, and FF 00, which is none.
 _WITHOUT_CONTENT = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})
@@ -247,7 +248,7 @@ def decode(image: bytes, header: ImageHeader | None = None, *, reduction: int = 
     flags = _FLAGS[1 if header is None or header.coding == "png" else reduction]
     pixels = _imdecode(image, flags)
     if pixels is None and header is not None and header.coding == "baseline":
-        pixels = _imdecode(image + bytes([0xFF, _END_OF_IMAGE]), flags)
+        pixels = _imdecode(image + _END, flags)
     if pixels is None:
         raise UndecodableImageError(_describe_undecodable(image))
     upright: Pixels = _UNDO_ORIENTATION[_orientation(image, header)](pixels)
@@ -260,8 +261,9 @@ def lacks_pixels(image: bytes) -> bool:
     Some cameras leave the marker out. Data that follows a whole picture is skipped; where a part of the picture is
     missing, it is taken for that part, and the pixels are others.
     """
-    end = bytes([0xFF, _END_OF_IMAGE])
-    return not np.array_equal(decode(image + end), decode(image.rstrip(b"\xff") + b"\x55" * 64 + end))
+    more = image.rstrip(b"\xff") + b"\x55" * 64
+    pixels, with_more = (_imdecode(data + _END, _FLAGS[1]) for data in (image, more))
+    return with_more is None or not np.array_equal(pixels, with_more)
 
 
 def upright_size(image: bytes) -> tuple[int, int]:
@@ -322,7 +324,7 @@ def try_decode(image: bytes, header: ImageHeader) -> DecodeResult:
     flags = _FLAGS[8 if min(header.width, header.height) >= 8 else 1]
     if _imdecode(image, flags) is not None:
         return DecodeResult.COMPLETE
-    if header.coding == "baseline" and _imdecode(image + bytes([0xFF, _END_OF_IMAGE]), flags) is not None:
+    if header.coding == "baseline" and _imdecode(image + _END, flags) is not None:
         return DecodeResult.TRUNCATED if lacks_pixels(image) else DecodeResult.COMPLETE
     return DecodeResult.DAMAGED
 
