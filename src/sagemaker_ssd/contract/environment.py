@@ -117,27 +117,28 @@ def read_deadlines(environment: Mapping[str, str]) -> Deadlines:
 
 def read_port(environment: Mapping[str, str]) -> int:
     """Read the port on which the first host waits for the others; raises UserError."""
-    text = environment.get(PORT_VARIABLE, "").strip()
-    if not text:
-        return DEFAULT_PORT
-    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) in _PORTS:
-        return int(text)
-    raise UserError(
-        f"environment variable {PORT_VARIABLE} is {shown(text)}; it must be a whole number from {_PORTS[0]} to "
-        f"{_PORTS[-1]}"
-    )
+    port = read_whole_number(environment, PORT_VARIABLE, _PORTS)
+    return DEFAULT_PORT if port is None else port
 
 
 def read_threads(environment: Mapping[str, str]) -> int | None:
     """Read the number of threads to compute with, None where it is empty or 0, which is not set; raises UserError."""
-    text = environment.get(THREADS_VARIABLE, "").strip()
-    if text in ("", "0"):
+    if environment.get(THREADS_VARIABLE, "").strip() == "0":
         return None
-    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) in _THREADS:
+    besides = ", or 0 for as many threads as there are processors"
+    return read_whole_number(environment, THREADS_VARIABLE, _THREADS, besides)
+
+
+def read_whole_number(environment: Mapping[str, str], variable: str, allowed: range, besides: str = "") -> int | None:
+    """Read a whole number, None where the variable is empty; besides: what else it may be. Raises UserError."""
+    text = environment.get(variable, "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) in allowed:
         return int(text)
     raise UserError(
-        f"environment variable {THREADS_VARIABLE} is {shown(text)}; it must be a whole number from {_THREADS[0]} to "
-        f"{_THREADS[-1]}, or 0 for as many threads as there are processors"
+        f"environment variable {variable} is {shown(text)}; it must be a whole number from {allowed[0]} to "
+        f"{allowed[-1]}{besides}"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS, read_threads
+from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS, read_threads, read_whole_number
 from sagemaker_ssd.errors import UserError, problems, shown
 
 # Where the platform unpacks model.tar.gz, below the base folder.
@@ -108,16 +108,11 @@ def read_hosting_settings(environment: Mapping[str, str]) -> HostingSettings:
 
 
 def _whole_number(environment: Mapping[str, str], variable: str, allowed: range, faults: list[str]) -> int | None:
-    text = environment.get(variable, "").strip()
-    if not text:
+    try:
+        return read_whole_number(environment, variable, allowed)
+    except UserError as error:
+        faults.append(error.sentence)
         return None
-    if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) in allowed:
-        return int(text)
-    faults.append(
-        f"environment variable {variable} is {shown(text)}; it must be a whole number from {allowed[0]} to "
-        f"{allowed[-1]}"
-    )
-    return None
 
 
 def _score(environment: Mapping[str, str], faults: list[str]) -> float:
