@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,10 @@ from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector, Weights
+from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.network import Network
+from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 from sagemaker_ssd.worker.epochs import EpochRunner
 from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
@@ -57,8 +60,8 @@ PIXELS = 10_000
 IMAGE_SHAPE = 300
 # An image's detections (D, 6), class_id, score and box in fractions, and its objects (n, 5 or 6).
 Scored = Iterator[tuple[NDArray[Any], NDArray[Any]]]
-# After every epoch the sides that have been trained, and what detects with them.
-Epochs = Iterator[tuple[Sequence[str], Callable[[], Scored]]]
+# After every epoch the sides that have been trained, and what detects with them, in float32 unless told otherwise.
+Epochs = Iterator[tuple[Sequence[str], Callable[..., Scored]]]
 
 
 @dataclass(frozen=True)
@@ -160,13 +163,13 @@ def ours(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             if epoch + 1 == lower:
                 state = runner.trainer.state().copied(optimizer=True)
             both = epoch < lower or not defaults
-            yield sides if both else ("ours",), lambda: detected(run, scratch, *runner.trainer.parameters())
+            yield sides if both else ("ours",), partial(detected, run, scratch, *runner.trainer.parameters())
     if len(sides) > 1:
         with runner_of_a_job(run, scratch, recommended, first_epoch=lower) as runner:
             runner.trainer.restore(state)
             for epoch in range(lower, run.epochs):
                 runner.train(epoch, progress_bar=False, each_batch=lambda: None)
-                yield ("ours-recommended",), lambda: detected(run, scratch, *runner.trainer.parameters())
+                yield ("ours-recommended",), partial(detected, run, scratch, *runner.trainer.parameters())
 
 
 def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
@@ -200,7 +203,7 @@ def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             labels = mx.nd.array(padded_labels(batch.labels, train.max_objects))
             module.forward_backward(mx.io.DataBatch([batch.data], [labels]))
             module.update()
-        yield sides, lambda: detected(run, scratch, *module.get_params())
+        yield sides, partial(detected, run, scratch, *module.get_params())
 
 
 def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
@@ -245,7 +248,7 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
                 sums, _, _ = loss_of(class_predictions, box_predictions, classes, boxes)
                 mx.autograd.backward(sums)
             trainer.step(1)
-        yield sides, lambda: detected_by_gluoncv(run, scratch, net)
+        yield sides, partial(detected_by_gluoncv, run, scratch, net)
 
 
 def pictures(file: RecordFile) -> Iterator[tuple[mx.nd.NDArray, NDArray[np.float32]]]:
@@ -261,12 +264,17 @@ def pictures(file: RecordFile) -> Iterator[tuple[mx.nd.NDArray, NDArray[np.float
             yield mx.nd.array(pixels[:, :, ::-1].copy(), dtype=np.uint8), labels
 
 
-def detected(run: Run, scratch: Path, arguments: dict[str, Any], states: dict[str, Any]) -> Scored:
+def detected(
+    run: Run, scratch: Path, arguments: dict[str, Any], states: dict[str, Any], precision_dtype: str = "float32"
+) -> Scored:
     """Detect with this program's graph, whose parameters the original has too."""
     file = run.channel("validation", scratch)
     batch = min(run.batch, file.images)
+    if precision_dtype == "bfloat16":
+        arguments = weights_in_bfloat16(arguments)
     weights = Weights(mx.cpu(), arguments, states)
-    detector = Detector(detection_graph(run.network), [weights], batch_size=batch, image_shape=IMAGE_SHAPE)
+    graph = detection_graph(run.network, precision_dtype)
+    detector = Detector(graph, [weights], batch_size=batch, image_shape=IMAGE_SHAPE)
     for images in evaluation_batches(file, run.loading()):
         yield from zip(detector.detect(images.data), images.labels, strict=True)
 
@@ -328,11 +336,15 @@ def measure(results: dict[str, Path], run: Run, facts: dict[str, Any]) -> None:
                 # The last updates are still being computed.
                 mx.nd.waitall()
                 seconds, core_seconds = time.monotonic() - begin, time.process_time() - core_begin
-                figures = {
+                figures: dict[str, Any] = {
                     **scored(evaluation(), run.classes),
                     "train_seconds": round(seconds, 1),
                     "core_seconds": round(core_seconds, 1),
                 }
+                # What detection in bfloat16 costs, shown on the models that come out.
+                last = len(epochs[trained[0]]) + 1 == run.epochs
+                if last and trained[0].startswith("ours") and can_compute_bfloat16():
+                    figures["bfloat16"] = scored(evaluation("bfloat16"), run.classes)
                 for side in trained:
                     epochs[side].append(figures)
                     write(results[side], {**facts, "side": side, "epochs": epochs[side]})

@@ -258,7 +258,21 @@ def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequenc
     if missing:
         listed = "; ".join(f"{name} {side} {seed}" for name, side, seed in missing)
         lines.append("\n" + textwrap.fill(f"Not run yet (set, side, seed): {listed}.", 120, break_on_hyphens=False))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *bfloat16_lines(results, sets)]) + "\n"
+
+
+def bfloat16_lines(results: Sequence[dict[str, Any]], sets: Sequence[str]) -> list[str]:
+    """Return the table of the last epochs' models that were scored in bfloat16 too; nothing where none was."""
+    rows = []
+    for one in sorted(results, key=lambda one: (list(SIDES).index(one["side"]), one["seed"])):
+        last = one["epochs"][-1] if one["epochs"] else {}
+        if one["set"] in sets and "bfloat16" in last:
+            pairs = [f"{last[name]:.4f} | {last['bfloat16'][name]:.4f}" for name in ("voc07", "coco")]
+            rows.append(f"| {one['set']} | {SIDES[one['side']]} | {one['seed']} | {' | '.join(pairs)} |")
+    if not rows:
+        return []
+    head = "| set | model of | seed | VOC07, float32 | VOC07, bfloat16 | COCO AP, float32 | COCO AP, bfloat16 |"
+    return ["\nThe same models, detecting in bfloat16:\n", head, "|---" * 7 + "|", *sorted(rows)]
 
 
 def figure_after(runs: Sequence[dict[str, Any]], epoch: int) -> str:

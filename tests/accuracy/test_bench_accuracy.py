@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
+
 PROGRAM = Path(__file__).parent / "bench_accuracy.py"
 SIDES = ("ours", "original-0.001", "gluoncv")
 
@@ -60,9 +62,14 @@ def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
     assert "| things-5 | GluonCV, `ssd_300_vgg16_atrous` | 0 | 0.500 |" in printed
     ours = json.loads((results / "things-5-ours-0.json").read_text())
     assert (ours["classes"], ours["batch"], len(ours["epochs"])) == (1, 4, 1)
+    assert ("bfloat16" in ours["epochs"][-1]) == can_compute_bfloat16()
     assert (results / "accuracy-things-5.png").stat().st_size > 10_000
+    in_bfloat16 = {"voc07": 0.25, "coco": 0.125}
+    ours["epochs"][-1] |= {"voc07": 0.5, "coco": 0.375, "bfloat16": in_bfloat16}
+    (results / "things-5-ours-0.json").write_text(json.dumps(ours))
     printed = compare(tmp_path / "things", results, *SIDES, "ours-recommended", "--table-only")
     assert "Not run yet (set, side, seed): things-5 ours-recommended 0." in printed
+    assert "| things-5 | this program, its defaults | 0 | 0.5000 | 0.2500 | 0.3750 | 0.1250 |" in printed
 
 
 @pytest.mark.long

@@ -1,0 +1,250 @@
+"""What a change of the recipe gives where only fc6, fc7, extra layers and heads learn, on features computed once.
+
+`python tests/accuracy/heads_alone.py CHANNELS --work FOLDER [--recipe NAME ...] [--seeds 0 1] [--epochs 8]`, for vgg-16
+at 300 pixels. CHANNELS: what `convert --as recordio` wrote. The frozen trunk's features of the views that a training
+sees in each epoch are kept in --work, 2 MB a view: an epoch of a recipe then takes a fifth of a training's time or
+less, and is the same training. What has been run is kept there too, and not run again. Prints a table in Markdown.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from accuracy_sides import Run, scored
+from numpy.typing import NDArray
+
+from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.batches.reader import Batch, TrainingLoader, evaluation_batches
+from sagemaker_ssd.batches.shares import epoch_order
+from sagemaker_ssd.contract.weights import required_weights
+from sagemaker_ssd.ssd import loss
+from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.training import schedule
+from sagemaker_ssd.training.optimizer import OptimizerSettings, create_optimizer
+
+# What the layers that learn read of the trunk.
+FEATURES = ("relu4_3", "pool5")
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.001, 0.9, 0.0005
+FROZEN = "^conv[1-5]_"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A job's defaults, but for what is given.
+
+    rate, climb: of layers without weights, in rates of the others, and the updates until then. last_batch: whether an
+    epoch's last, smaller batch weighs by its images instead of as a whole one. cosine: whether the rate falls to 0 with
+    half a cosine. momentum_climb: updates until the momentum is whole. empty: negatives of an image without objects.
+    """
+
+    rate: float = schedule.RATE_OF_FRESH_LAYERS
+    climb: int = schedule.UPDATES_TO_THAT_RATE
+    last_batch: bool = False
+    cosine: bool = False
+    warmup_epochs: int = 0
+    momentum_climb: int = 0
+    empty: int = loss.NEGATIVES_OF_AN_EMPTY_IMAGE
+
+
+RECIPES = {
+    "defaults": Recipe(),
+    "one rate": Recipe(rate=1.0),
+    "last batch by its images": Recipe(last_batch=True),
+    "cosine": Recipe(cosine=True),
+    "one epoch of warm-up": Recipe(warmup_epochs=1),
+    "momentum climbs in 75 updates": Recipe(momentum_climb=75),
+    "10 negatives of an empty image": Recipe(empty=10),
+    "3 negatives of an empty image": Recipe(empty=3),
+}
+
+
+def without_trunk(graph: mx.sym.Symbol) -> mx.sym.Symbol:
+    """Return a graph that takes the trunk's features in place of the layers before them."""
+    described = json.loads(graph.tojson())
+    for node in described["nodes"]:
+        if node["name"] in FEATURES:
+            node.update(op="null", inputs=[])
+            node.pop("attrs", None)
+    return mx.sym.load_json(json.dumps(described))
+
+
+class Features:
+    """Files of the trunk's features (float16) and the labels (float32) of a channel's views, by epoch and image."""
+
+    def __init__(self, folder: Path, epochs: int, images: int, objects: int) -> None:
+        self.folder, self._images = folder, images
+        self._there = folder / "whole"
+        folder.mkdir(parents=True, exist_ok=True)
+        shapes = {"relu4_3": (512, 38, 38), "pool5": (512, 19, 19), "labels": (objects, 6)}
+        mode = "r+" if self._there.exists() else "w+"
+        self._arrays = {
+            name: np.lib.format.open_memmap(
+                folder / f"{name}.npy",
+                mode=mode,
+                dtype=np.float32 if name == "labels" else np.float16,
+                shape=(epochs, images, *shape),
+            )
+            for name, shape in shapes.items()
+        }
+        self.found = self._there.exists()
+
+    def write(self, epoch: int, batches: Iterator[Batch], trunk: mx.executor.Executor) -> None:
+        """Compute the features of an epoch's batches."""
+        begin = 0
+        for batch in batches:
+            end = begin + len(batch.labels)
+            trunk.arg_dict["data"][: end - begin] = batch.data
+            for name, values in zip(FEATURES, trunk.forward(is_train=False), strict=True):
+                self._arrays[name][epoch, begin:end] = values[: end - begin].asnumpy()
+            labels = self._arrays["labels"][epoch, begin:end]
+            labels[:] = (-1, -1, -1, -1, -1, 0)
+            for row, objects in zip(labels, batch.labels, strict=True):
+                row[: len(objects), : objects.shape[1]] = objects
+            begin = end
+
+    def complete(self) -> None:
+        """Say that all is there."""
+        self._there.touch()
+
+    def read(self, epoch: int, images: NDArray[np.int64]) -> tuple[dict[str, mx.nd.NDArray], NDArray[np.float32]]:
+        """Return the features of some images and their labels (n, objects, 6)."""
+        read = {name: mx.nd.array(self._arrays[name][epoch][images].astype(np.float32)) for name in FEATURES}
+        return read, np.asarray(self._arrays["labels"][epoch][images])
+
+
+def features_of(run: Run, work: Path) -> tuple[Features, Features, int]:
+    """Return the features of both channels, computed unless they are there, and the training images without objects."""
+    train, validation = (run.channel(name, work) for name in ("train", "validation"))
+    kept = Features(work / "train", run.epochs, train.images, train.max_objects)
+    held_out = Features(work / "validation", 1, validation.images, validation.max_objects)
+    if not (kept.found and held_out.found):
+        network = run.network
+        internals = saved_graph(network).get_internals()
+        graph = mx.sym.Group([internals[f"{name}_output"] for name in FEATURES])
+        weights = required_weights("vgg-16").parameters
+        given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
+        trunk = graph.simple_bind(mx.cpu(), grad_req="null", data=(run.batch, 3, 300, 300))
+        trunk.copy_params_from({name: given[name] for name in trunk.arg_dict if name != "data"})
+        loader = TrainingLoader(
+            train, run.loading(), seed=run.seed, order=lambda _: np.arange(train.images), epochs=range(run.epochs)
+        )
+        for epoch in range(run.epochs):
+            kept.write(epoch, loader.batches(epoch), trunk)
+            print(f"features of epoch {epoch + 1} of {run.epochs}", flush=True)
+        held_out.write(0, evaluation_batches(validation, run.loading()), trunk)
+        kept.complete()
+        held_out.complete()
+    return kept, held_out, train.images_without_objects
+
+
+def train(
+    run: Run, recipe: Recipe, seed: int, kept: Features, held_out: Features, images: tuple[int, int, int]
+) -> list[dict[str, float]]:
+    """Train by a recipe and return each epoch's figures; images: to train on, held out, and without objects."""
+    schedule.RATE_OF_FRESH_LAYERS, schedule.UPDATES_TO_THAT_RATE = recipe.rate, recipe.climb
+    loss.NEGATIVES_OF_AN_EMPTY_IMAGE = recipe.empty
+    network = run.network
+    whole = training_graph(network, empty_images=images[2] > 0, frozen=network.freeze(FROZEN))
+    graph, detecting = without_trunk(whole), without_trunk(detection_graph(network))
+    parameters = initial_parameters(saved_graph(network), network.image_shape, seed).arguments
+    names = [name for name in graph.list_arguments() if name in parameters]
+    first, labels = kept.read(0, np.arange(run.batch))
+    shapes = {name: array.shape for name, array in first.items()}
+    requests = {name: "write" if name in names else "null" for name in graph.list_arguments()}
+    executor = graph.simple_bind(mx.cpu(), grad_req=requests, **shapes, label=(*labels.shape[:2], 5))
+    executor.copy_params_from({name: parameters[name] for name in names})
+    # relu4_3's scale has a value that the graph prescribes; all else begins anew.
+    fresh = frozenset(name for name in names if not name.startswith("relu4_3"))
+    settings = OptimizerSettings("sgd", LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, fresh=fresh)
+    optimizer = create_optimizer(settings, graph, dict(enumerate(names)), world_size=1)
+    update = mx.optimizer.get_updater(optimizer)
+    executors = {run.batch: executor}
+    steps = -(-images[0] // run.batch)
+    plan = schedule.Schedule(LEARNING_RATE, warmup_epochs=recipe.warmup_epochs)
+    figures = []
+    for epoch in range(run.epochs):
+        order, sums = epoch_order(images[0], seed=seed, epoch=epoch), np.zeros(3)
+        for step in range(steps):
+            chosen = order[step * run.batch : (step + 1) * run.batch]
+            if len(chosen) not in executors:
+                changed = {name: (len(chosen), *shape[1:]) for name, shape in shapes.items()}
+                executors[len(chosen)] = executor.reshape(**changed, label=(len(chosen), labels.shape[1], 5))
+            of_step = executors[len(chosen)]
+            read, found = kept.read(epoch, chosen)
+            for name, array in read.items():
+                array.copyto(of_step.arg_dict[name])
+            of_step.arg_dict["label"][:] = found[:, :, :5]
+            sums += of_step.forward(is_train=True)[2].asnumpy()
+            of_step.backward()
+            done = epoch * steps + step
+            rate = plan.rate(epoch, step, steps)
+            if recipe.cosine:
+                rate = LEARNING_RATE * (1 + math.cos(math.pi * done / (steps * run.epochs))) / 2
+            if recipe.momentum_climb:
+                optimizer.momentum = MOMENTUM * min(1.0, (done + 1) / recipe.momentum_climb)
+            optimizer.set_learning_rate(rate)
+            for index, name in enumerate(names):
+                gradient = of_step.grad_dict[name]
+                if recipe.last_batch:
+                    gradient *= len(chosen) / run.batch
+                update(index, gradient, executor.arg_dict[name])
+        score = scored(detections(detecting, executor, held_out, images[1], run.batch), run.classes)
+        figures.append({**score, "cross_entropy": round(float(sums[0] / sums[2]), 4)})
+    return figures
+
+
+def detections(
+    graph: mx.sym.Symbol, trained: mx.executor.Executor, held_out: Features, images: int, batch: int
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Detect on the held-out images; yield an image's detections and objects."""
+    arguments = {name: array for name, array in trained.arg_dict.items() if name in graph.list_arguments()}
+    # Bound anew for every epoch: MXNet keeps converted weights from the first forward pass on.
+    bound = graph.bind(mx.cpu(), args=arguments, grad_req="null")
+    for begin in range(0, images, batch):
+        chosen = np.arange(begin, min(begin + batch, images))
+        read, labels = held_out.read(0, chosen)
+        for name, array in read.items():
+            arguments[name][: len(chosen)] = array
+        found = bound.forward(is_train=False)[0].asnumpy()
+        for rows, objects in zip(found, labels, strict=False):
+            yield rows[rows[:, 0] >= 0], objects[objects[:, 0] >= 0]
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("channels", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=["defaults"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--epochs", type=int, default=8, help="the views of so many epochs are computed")
+    parser.add_argument("--batch", type=int, default=8)
+    options = parser.parse_args()
+    files = [options.channels / name / f"{name}.rec" for name in ("train", "validation")]
+    classes = len((options.channels / "classes.txt").read_text(encoding="utf-8").splitlines())
+    run = Run(*files, classes, options.epochs, options.batch, 0, FROZEN, "float32")
+    options.work.mkdir(parents=True, exist_ok=True)
+    kept, held_out, empty = features_of(run, options.work)
+    images = (run.channel("train", options.work).images, run.channel("validation", options.work).images, empty)
+    print(f"{images[0]} images to train on, {empty} of them without objects, {images[1]} held out")
+    print(f"| recipe | seed | {' | '.join(str(epoch + 1) for epoch in range(options.epochs))} | cross entropy |")
+    print("|---" * (3 + options.epochs) + "|")
+    for name in options.recipe:
+        for seed in options.seeds:
+            result = options.work / f"{name.replace(' ', '-')}-{seed}.json"
+            if not result.exists():
+                result.write_text(json.dumps(train(run, RECIPES[name], seed, kept, held_out, images)))
+            found = json.loads(result.read_text())
+            scores = " | ".join(f"{epoch['voc07']:.3f}" for epoch in found)
+            print(f"| {name} | {seed} | {scores} | {found[-1]['cross_entropy']:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
