@@ -12,6 +12,8 @@ from typing import Final
 _log = logging.getLogger(__name__)
 # Less than a minute by what a busy machine may be late.
 SECONDS_BETWEEN_LINES: Final = 50.0
+# A phase of two processes: of the supervisor, and of the worker, which reads them again.
+READING_FILES: Final = "The job's files are being read"
 
 
 class _Silence(logging.Handler):

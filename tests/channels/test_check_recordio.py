@@ -1,6 +1,7 @@
 """The check of a .rec: what it counts, what stops it, what it changes, and that the file itself stays as it is."""
 
 import logging
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ class Channel:
             self.check(records, **options)
         assert not self.scratch.exists() or not list(self.scratch.iterdir())
         return raised.value.sentence
+
+
+def test_the_checksum_is_of_labels_and_images_in_any_order(channel: Channel) -> None:
+    moved = [2, 5, 0, 0.1, 0.1, 0.2, 0.2]
+    records = [(BOX, png(0)), (moved, png(1)), (PSEUDO, png(2))]
+    checksum = channel.check(records).checksum
+    # CRC-32 of the label as float32 and the image, as any other program computes it.
+    assert checksum == sum(zlib.crc32(np.array(label, "<f4").tobytes() + image) for label, image in records)
+    assert channel.check(records[::-1]).checksum == checksum
+    for changed in ([(BOX, png(0)), (moved, png(3))], [(BOX, png(0)), ([*moved[:5], 0.3, 0.2], png(1))]):
+        assert channel.check([*changed, records[2]]).checksum != checksum
 
 
 def test_counts(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

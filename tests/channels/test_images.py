@@ -65,7 +65,7 @@ def upright(orientation: int) -> np.ndarray:
 def seen_by_the_reader(image: bytes, folder: Path) -> np.ndarray:
     """The pixels that evaluation sees of an image that nothing has checked, (SIDE, SIDE, 3) in OpenCV's order."""
     path = write_rec(folder / "one.rec", [(BOX, image)])
-    file = RecordFile(path, np.array([0, path.stat().st_size]), 1, (0, 1), 0, 1)
+    file = RecordFile(path, np.array([0, path.stat().st_size]), 1, (0, 1), 0, 1, 0)
     (batch,) = evaluation_batches(file, OPTIONS)
     return batch.data.asnumpy()[0].transpose(1, 2, 0)[:, :, ::-1]
 

@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import mxnet as mx
 import pytest
 
 from job_runner import ROOT
 from sagemaker_ssd.check_gpu.__main__ import freed
 from sagemaker_ssd.check_gpu.findings import Finding, at_most, from_json, table, to_json
+from sagemaker_ssd.check_gpu.measurements import training_speed
+from sagemaker_ssd.ssd.network import Network
 
 TESTS = Path(__file__).parent.parent
 SMALL = ("--devices", "cpu,cpu", "--sizes", "300", "--batches", "2", "--seconds", "1", "--memory-gib", "8")
@@ -129,3 +132,12 @@ def test_every_check_sees_its_fault(kind: str):
     # The fault is on the second device alone.
     if kind in ("step", "detections"):
         assert {one.where for one in findings if one.holds is False} <= {"resnet-50 on cpu(1)", "resnet-50 on cpu(0)"}
+
+
+@pytest.mark.long
+def test_a_batch_that_would_take_too_long_is_left_out():
+    network = Network("resnet-50", 300, 3)
+    # No core makes a step of 512 images in two seconds.
+    small, large = training_speed(network, mx.cpu(), (1, 512), seconds=0.1, within=8.0)
+    assert small.found.split()[1] == "images/s,"
+    assert (large.what, large.found, large.holds) == ("batch 512", "left out: the time was over", None)

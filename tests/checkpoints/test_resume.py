@@ -104,25 +104,41 @@ def test_what_only_a_newer_version_has_is_told():
         check_same_job(configuration(), {**configuration(), "mosaic": "True"}, CHECKPOINT)
 
 
-DATA = {"train": {"images": 5, "boxes": 9}, "validation": {"images": 2, "boxes": 3}}
-OTHERS = {**DATA, "validation": {"images": 2, "boxes": 4}}
+DATA = {
+    "train": {"images": 5, "boxes": 9, "checksum": 11},
+    "validation": {"images": 2, "boxes": 3, "checksum": 12},
+}
+OTHERS = {**DATA, "validation": {"images": 2, "boxes": 4, "checksum": 13}}
+# Such as boxes that were drawn better.
+AS_MANY = {**DATA, "train": {"images": 5, "boxes": 9, "checksum": 14}}
 
 
 def test_the_same_data_are_no_word_worth(caplog: pytest.LogCaptureFixture):
-    for finished in (False, True):
-        check_same_data(DATA, DATA, CHECKPOINT, finished=finished)
+    # Older versions kept no checksum.
+    counts = {name: {"images": of["images"], "boxes": of["boxes"]} for name, of in DATA.items()}
+    for before in (DATA, counts):
+        for finished in (False, True):
+            assert check_same_data(DATA, before, CHECKPOINT, finished=finished) == []
     assert caplog.records == []
 
 
-def test_other_data_are_told_and_trained_on(caplog: pytest.LogCaptureFixture):
-    check_same_data(OTHERS, DATA, CHECKPOINT, finished=False)
+@pytest.mark.parametrize(
+    ("now", "channel", "difference"),
+    [
+        (OTHERS, "validation", "validation has 2 images and 4 boxes, and had 2 and 3"),
+        (AS_MANY, "train", "train has as many images and boxes as it had, but others"),
+    ],
+)
+def test_other_data_are_told_and_trained_on(now: dict, channel: str, difference: str, caplog: pytest.LogCaptureFixture):
+    assert check_same_data(now, DATA, CHECKPOINT, finished=False) == [channel]
     (record,) = caplog.records
     assert record.getMessage() == (
-        "the data are not those of /kept/sagemaker-ssd-0004.json: validation has 2 images and 4 boxes, and had 2 and "
-        "3; the training goes on with those of now"
+        f"the data are not those of /kept/sagemaker-ssd-0004.json: {difference}; the training goes on with those of now"
     )
 
 
 def test_other_data_with_nothing_left_to_train_are_refused():
     with pytest.raises(UserError, match=r"had 2 and 3\. That training is at its end.*name another folder"):
         check_same_data(OTHERS, DATA, CHECKPOINT, finished=True)
+    with pytest.raises(UserError, match=r"but others\. That training is at its end"):
+        check_same_data(AS_MANY, DATA, CHECKPOINT, finished=True)

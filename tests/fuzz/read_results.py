@@ -77,7 +77,10 @@ def read_file(facts: Facts) -> str:
     from sagemaker_ssd.channels.record_file import RecordFile
 
     file = RecordFile(
-        Path(facts["path"]), np.array(facts["offsets"]), facts["boxes"], (), 0, max_objects=facts["max_objects"]
+        *(Path(facts["path"]), np.array(facts["offsets"]), facts["boxes"], ()),
+        images_without_objects=0,
+        max_objects=facts["max_objects"],
+        checksum=0,
     )
     options = LoaderOptions(batch_size=16, image_shape=32, mean=(0, 0, 0), threads=1)
     labels = [label for batch in evaluation_batches(file, options) for label in batch.labels]

@@ -187,6 +187,10 @@ def test_a_job_at_its_end_puts_model_and_metrics_back(
     assert without_times(ended.metrics["epochs"]) == without_times(straight.metrics["epochs"])
     for key in ("best_epoch", "best_mAP", "ended_early", "data"):
         assert ended.metrics[key] == straight.metrics[key], key
+    # What a person watches is put back too: the kill may have come before it was written.
+    assert_curves(ended.base, ended.metrics, ["circle", "square", "triangle"])
+    copied = json.loads((ended.base / FOLDER / "progress.json").read_text())
+    assert copied["epochs"] == ended.metrics["epochs"]
 
 
 def test_more_epochs_go_on_and_a_broken_checkpoint_is_passed_over(
@@ -276,6 +280,34 @@ def test_a_training_at_its_end_is_not_taken_for_one_on_other_data(finished: Call
         r"the data are not those of .*: validation has 1 images and .*, and had 2 and ", ended.failure or ""
     )
     assert "nothing would be learned from these data" in (ended.failure or "")
+
+
+def test_with_other_validation_data_the_best_model_is_scored_again(finished: Callable[[str], Job]):
+    job = finished("sgd")
+    before = manifest(job.base, 1)
+    # As many boxes, elsewhere.
+    for path in (job.base / "input" / "data" / "validation_annotation").rglob("*.json"):
+        content = json.loads(path.read_text())
+        for box in content["annotations"]:
+            box["left"], box["top"] = 0, 0
+        path.write_text(json.dumps(content))
+    job.set(epochs="3")
+    ended = job.run()
+    assert ended.code == 0, ended.log
+    assert "validation has as many images and boxes as it had, but others; the training goes on" in ended.log
+    best = before["best_epoch"]
+    (line,) = (line for line in ended.log.splitlines() if "The best model so far, of epoch" in line)
+    told = re.search(r"of epoch (\d+), had an mAP of (\S+) on the validation data before and has (\S+) on those", line)
+    assert told is not None, line
+    assert (int(told[1]), float(told[2])) == (best, before["scores"][best])
+    after = manifest(job.base, 2)
+    rescored = float(told[3])
+    assert after["scores"][:2] == [rescored if epoch == best else 0.0 for epoch in range(2)]
+    assert after["best_epoch"] == (2 if after["scores"][2] > rescored else best)
+    # The model that is kept, evaluated once more at the end.
+    kept = after["scores"][after["best_epoch"]]
+    assert ended.metrics["best_mAP"] == kept
+    assert ended.metrics["best"]["mAP"] == pytest.approx(kept, abs=1e-3)
 
 
 def test_a_training_from_scratch_is_not_taken_for_one_from_a_model(finished: Callable[[str], Job]):

@@ -273,3 +273,28 @@ def test_a_frozen_worker_is_killed_in_time(make_job: Callable[..., Job], watch: 
     assert code == 2
     assert seconds < PATIENCE_SECONDS
     assert gone(worker)
+
+
+def test_what_an_earlier_job_made_of_its_model_goes_with_that_model(
+    make_job: Callable[..., Job], watch: Callable[..., Watched]
+):
+    job = small(make_job)
+    output = job.base / "output" / "data"
+    made = ["report.html", "model.onnx", "detections.json", "ground_truth.json"]
+    made += [f"deploy/deploy_model_algo_1-{part}" for part in ("symbol.json", "0000.params")]
+    (output / "deploy").mkdir(parents=True)
+    for name in [*made, "deploy/mine.txt"]:
+        (output / name).write_text("of another model")
+    running = watch(job)
+    running.until("Start training.")
+    # As long as the earlier job's model may be there.
+    assert all((output / name).exists() for name in made)
+    running.until("epoch=0, validation mAP")
+    running.process.send_signal(signal.SIGTERM)
+    code, _ = running.end()
+    ended = Ended(code, "".join(running.lines), job.base)
+    assert (code, ended.failure, ended.model_files) == (0, None, MODEL)
+    # The small report is this job's.
+    assert [name for name in made if (output / name).exists()] == ["report.html"]
+    assert "of another model" not in (output / "report.html").read_text()
+    assert (output / "deploy" / "mine.txt").exists()

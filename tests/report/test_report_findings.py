@@ -178,3 +178,10 @@ def test_a_steady_training_is_not_called_a_fall(tmp_path):
     found = sentences(tmp_path, detected(), {"epochs": epochs(scores), "best_epoch": 1, "ended_early": True})
     assert "fell to" not in found
     assert "Early stopping ended the job after 5 epochs." in found
+
+
+@pytest.mark.parametrize(("kept", "told"), [(1, "that of the best epoch;"), (3, "that of epoch 3, since that of")])
+def test_the_model_that_is_kept_is_named(tmp_path, kept, told):
+    course = epochs([0.1, 0.6, 0.4, 0.45, 0.4], [1.0, 0.8, 0.7, 0.6, 0.5])
+    found = sentences(tmp_path, detected(), {"epochs": course, "best_epoch": kept})
+    assert "overfitting. The model kept is " + told in found

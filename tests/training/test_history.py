@@ -1,5 +1,6 @@
 """Which epoch is the best one."""
 
+from sagemaker_ssd.training.loop import EarlyStopping
 from sagemaker_ssd.training.state import History
 
 
@@ -42,3 +43,16 @@ def test_where_the_best_model_was_lost_the_one_that_is_kept_counts():
     history = History([{}, {}], [0.6, 0.4], lowest_loss=1.0, best_epoch=1)
     assert history.add({}, 0.5, 9.0)
     assert history.best_epoch == 2
+
+
+def test_with_other_validation_data_only_the_best_model_counts_by_its_new_score():
+    history = History([{}, {}, {}], [0.3, 0.9, 0.8], lowest_loss=1.0, best_epoch=1)
+    history.rescore(0.2)
+    # The .3 of the first epoch is of other data, and neither it nor the .9 is compared with what comes.
+    assert history.scores == [0.0, 0.2, 0.0]
+    assert not history.add({}, 0.15, 9.0)
+    assert history.add({}, 0.25, 9.0)
+    assert history.best_epoch == 4
+    # Two epochs since the best one, and one since the gain.
+    assert EarlyStopping(1, 2, 0.0).ends(history.scores[:4])
+    assert not EarlyStopping(1, 2, 0.0).ends(history.scores)

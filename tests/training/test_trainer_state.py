@@ -136,3 +136,7 @@ def test_a_state_of_another_network_or_optimizer_does_not_fit(start: Parameters)
     assert not of_sgd.fits(TrainingState(start.arguments, without, good.optimizer))
     other = {**start.arguments, "bn0_gamma": mx.nd.zeros((1,))}
     assert not of_sgd.fits(TrainingState(other, start.states, good.optimizer))
+    # What the optimizer remembers is on the servers with dist_async.
+    nothing = OptimizerState({}, 1)
+    assert of_sgd.fits(TrainingState(start.arguments, start.states, nothing), optimizer=False)
+    assert not of_sgd.fits(TrainingState(other, start.states, nothing), optimizer=False)

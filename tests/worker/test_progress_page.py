@@ -44,7 +44,7 @@ def metrics(epochs: int) -> dict:
 def page(tmp_path: Path) -> ProgressPage:
     for name in ("output", "checkpoints"):
         (tmp_path / name).mkdir()
-    return ProgressPage(tmp_path / "output", tmp_path / "checkpoints", ["cat & dog", "owl"])
+    return ProgressPage(tmp_path / "output" / "report.html", tmp_path / "checkpoints", ["cat & dog", "owl"])
 
 
 def test_the_page_says_how_far_the_job_is_and_how_good(tmp_path: Path, page: ProgressPage):

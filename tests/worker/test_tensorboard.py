@@ -83,6 +83,13 @@ def test_an_optimizer_without_a_rate_and_classes_of_one_name(tmp_path: Path):
     assert found["average precision/dog (1)"] == [(0, 0.25)]
 
 
+def test_a_name_with_half_a_character_costs_no_curve(tmp_path: Path):
+    one = epoch(0)
+    board(tmp_path, ("cat \ud83d", "dog")).write([one], None)
+    found = curves(tmp_path / "output" / "tensorboard")
+    assert found["average precision/cat \ufffd"] == [(0, one["validation"]["classes"][0]["average_precision"])]
+
+
 @pytest.fixture
 def sample(tmp_path: Path) -> PictureSample:
     """Three images of one object each: one found, one taken for the other class, one missed."""

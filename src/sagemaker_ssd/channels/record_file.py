@@ -1,5 +1,6 @@
 """A checked channel: one RecordIO file with only records that can be trained on, how it comes about, what is in it."""
 
+import zlib
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.channels.recordio import Record, frame
+from sagemaker_ssd.channels.recordio import IMAGE_HEADER_BYTES, Record, frame
 from sagemaker_ssd.errors import in_words
 from sagemaker_ssd.files import ScratchFile
 
@@ -37,8 +38,9 @@ class RecordFile:
 
     `path` is the user's own file when nothing had to change, else one in scratch. `offsets` (images + 1,) holds
     the byte offset of each record's first frame, then the file's end. `max_objects` is the most boxes of one
-    image. `names` are the images' own where they were kept, else there are none. `class_names` are those that the
-    channel's annotations give to class ids, as far as they do. `checked` are the images that it was made of.
+    image. `checksum` is the sum of the CRC-32 of every label and image: the same for the same ones in any order.
+    `names` are the images' own where they were kept, else there are none. `class_names` are those that the channel's
+    annotations give to class ids, as far as they do. `checked` are the images that it was made of.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class RecordFile:
     boxes_per_class: tuple[int, ...]
     images_without_objects: int
     max_objects: int
+    checksum: int
     names: tuple[str, ...] = ()
     class_names: Mapping[int, str] = field(default_factory=dict)
     checked: CheckedImages = CheckedImages()
@@ -107,6 +110,7 @@ class RecordFileWriter:
         self._per_class = np.zeros(num_classes, np.int64)
         self._without_objects = 0
         self._max_objects = 0
+        self._checksum = 0
 
     @property
     def images(self) -> int:
@@ -120,18 +124,18 @@ class RecordFileWriter:
 
     def append(self, payload: bytes, label: NDArray[np.float32], class_ids: NDArray[np.float32], name: str) -> None:
         """Write a record with this label; class_ids: (boxes,), of its boxes that have an area. name: the image's."""
-        self._count(self._write(self._open_file(), payload), label, class_ids, name)
+        self._count(self._write(self._open_file(), payload), payload, label, class_ids, name)
 
     def keep(self, record: Record, label: NDArray[np.float32], class_ids: NDArray[np.float32]) -> None:
         """Keep a record of a source as it is, in place where that is possible."""
         offset = record.offset if self._file is None else self._write(self._file, record.payload)
-        self._count(offset, label, class_ids, record.brief)
+        self._count(offset, record.payload, label, class_ids, record.brief)
 
     def replace(
         self, record: Record, payload: bytes, label: NDArray[np.float32], class_ids: NDArray[np.float32]
     ) -> None:
         """Put another payload in place of a record of a source."""
-        self._count(self._write(self._open_file(record), payload), label, class_ids, record.brief)
+        self._count(self._write(self._open_file(record), payload), payload, label, class_ids, record.brief)
 
     def leave_out(self, record: Record) -> None:
         """Do without a record of a source."""
@@ -151,6 +155,7 @@ class RecordFileWriter:
             boxes_per_class=tuple(int(count) for count in self._per_class),
             images_without_objects=self._without_objects,
             max_objects=self._max_objects,
+            checksum=self._checksum,
             names=tuple(self._names or ()),
             class_names=dict(class_names),
             checked=checked,
@@ -172,7 +177,11 @@ class RecordFileWriter:
         file.write(frame(payload))
         return offset
 
-    def _count(self, offset: int, label: NDArray[np.float32], class_ids: NDArray[np.float32], name: str) -> None:
+    def _count(
+        self, offset: int, payload: bytes, label: NDArray[np.float32], class_ids: NDArray[np.float32], name: str
+    ) -> None:
+        # Without the header, in which images of a folder are numbered as this host finds them.
+        self._checksum += zlib.crc32(memoryview(payload)[IMAGE_HEADER_BYTES:])
         if self._names is not None:
             self._names.append(name)
         self._offsets.append(offset)

@@ -28,6 +28,7 @@ _FRAME_HEAD = struct.Struct("<4sI")
 _BUFFER = 1 << 20
 # MXNet's IRHeader: the number of label floats, a label of one number, id and id2.
 _IMAGE_HEADER = struct.Struct("<IfQQ")
+IMAGE_HEADER_BYTES: Final = _IMAGE_HEADER.size
 # The label of an image without objects in files for others: MXNet's own reader aborts on a label without a box, but
 # drops a box without area.
 NO_OBJECT: NDArray[np.float32] = np.array([2, 5, 0, 0.5, 0.5, 0.5, 0.5], np.float32)

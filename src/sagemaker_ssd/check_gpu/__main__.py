@@ -38,7 +38,7 @@ _LOCAL: Final = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_000)
 # What a dead process may leave of a card's memory: another process's context and the driver's own bookkeeping vary.
 _FREE_BYTES_APART: Final = 256 << 20
-# What a measurement leaves of the ten minutes for the end of its process.
+# What a measurement leaves of its time for the end of its process.
 _BEFORE_THE_DEADLINE_SECONDS: Final = 30.0
 # Between the last step that was seen and the kill: in the middle of the next one.
 _INTO_THE_STEP_SECONDS: Final = 0.05
@@ -243,7 +243,8 @@ class Checker:
             for network in _NETWORKS:
                 plan = Plan("speed", self._devices[:1], network, size, batches=batches, seconds=seconds)
                 # It says itself what it has left out; to end a process takes a moment.
-                plan = replace(plan, within=max(0.0, self._left() - _BEFORE_THE_DEADLINE_SECONDS))
+                within = min(self._left(), _PART_SECONDS) - _BEFORE_THE_DEADLINE_SECONDS
+                plan = replace(plan, within=max(0.0, within))
                 found = self._part(plan, f"speed of {network} at {size} px", measures=True)
                 speeds = [float(one.found.split()[0]) for one in found if "images/s" in one.found]
                 if not speeds or size not in made:

@@ -17,13 +17,15 @@ from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.check_gpu.checks import CLASSES, SGD, drawn_batch
 from sagemaker_ssd.check_gpu.findings import Finding
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import exhausted_memory
 from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas, initial_parameters
 from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.trainer import Trainer
 
 _GIB: Final = 1 << 30
-_WARMING_STEPS: Final = 2
+_WARMING_STEPS, _MEASURED_STEPS = 2, 2
+_LEAST_STEPS: Final = _WARMING_STEPS + _MEASURED_STEPS
 _MOST_STEPS: Final = 30
 # The largest batches at 300 pixels on a card of 16 GB (ml.p3.2xlarge), by the algorithm's documentation.
 DOCUMENTED: Final = {"resnet-50": 32, "vgg-16": 64}
@@ -39,25 +41,26 @@ def training_speed(
 ) -> Iterator[Finding]:
     """Measure images/s and memory of training with each batch size, the smallest first, until one does not fit.
 
-    seconds: for each. within: after so many none begins. Where the card is one that the documentation speaks of, its
-    batch has to fit.
+    seconds: for each. within: none begins that would not be done in so many seconds, by the speed of the one before.
+    Where the card is one that the documentation speaks of, its batch has to fit.
     """
     where = f"{network.base_network} at {network.image_shape} px on {device}"
     largest, begin, complete = 0, time.monotonic(), True
+    seconds_of_an_image = 0.0
     for batch in sorted(batches):
-        if time.monotonic() - begin > within:
+        if time.monotonic() - begin + _LEAST_STEPS * batch * seconds_of_an_image > within:
             complete = False
             yield Finding(f"batch {batch}", where, "left out: the time was over")
             continue
         try:
             speed = _speed(network, device, batch, seconds)
         # MXNetError is a RuntimeError, and binding makes one of it.
-        except RuntimeError as error:
-            if "out of memory" not in str(error) and "ALLOC_FAILED" not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if exhausted_memory(error) is None:
                 raise
-            yield Finding(f"batch {batch}", where, "does not fit into the card's memory")
+            yield Finding(f"batch {batch}", where, "does not fit into the memory")
             break
-        largest = batch
+        largest, seconds_of_an_image = batch, 1 / speed
         yield Finding(f"batch {batch}", where, f"{speed:.1f} images/s, {_memory(device) / _GIB:.2f} GiB")
     documented = DOCUMENTED[network.base_network]
     if complete and device.device_type == "gpu" and network.image_shape == 300 and max(batches) >= documented:
@@ -90,7 +93,7 @@ def _speed(network: Network, device: mx.Context, batch: int, seconds: float) -> 
         trainer.step(data, label, rate).read()
     mx.nd.waitall()
     begin, steps = time.monotonic(), 0
-    while steps < 2 or (steps < _MOST_STEPS and time.monotonic() - begin < seconds):
+    while steps < _MEASURED_STEPS or (steps < _MOST_STEPS and time.monotonic() - begin < seconds):
         losses = trainer.step(data, label, rate)
         steps += 1
         # As in a job: the losses of a step are read while the next one is computed; here every second one.

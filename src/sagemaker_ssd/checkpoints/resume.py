@@ -11,7 +11,7 @@ from typing import Any, Final
 import mxnet as mx
 
 from sagemaker_ssd.artifacts.model_files import save_model
-from sagemaker_ssd.checkpoints.format import FileFacts, Manifest, manifest_name, read_parameters
+from sagemaker_ssd.checkpoints.format import CheckpointArrays, FileFacts, Manifest, manifest_name, read_parameters
 from sagemaker_ssd.checkpoints.retention import remove_partial_files
 from sagemaker_ssd.checkpoints.search import FoundCheckpoint, newest_checkpoint
 from sagemaker_ssd.collectives import ProcessGroup
@@ -85,9 +85,12 @@ class Checkpoint:
         """Put the best model into the model folder, which is empty in a new container."""
         best, score = self.manifest.best_epoch, self.manifest.scores[self.manifest.best_epoch]
         _log.info("Putting the best model so far back, of epoch %d with validation-mAP=%s", best, score)
-        arrays = read_parameters(self.folder / self.manifest.best_parameters)
         configuration = job.hyperparameters.artifact_configuration()
-        save_model(job.paths.model, graph, arrays, configuration)
+        save_model(job.paths.model, graph, self.best_arrays(), configuration)
+
+    def best_arrays(self) -> CheckpointArrays:
+        """Read the best epoch's."""
+        return read_parameters(self.folder / self.manifest.best_parameters)
 
 
 def find_checkpoint(job: Job, group: ProcessGroup) -> Checkpoint | None:
@@ -208,19 +211,28 @@ def check_same_start(job: Job, start: Mapping[str, Any], checkpoint: Path) -> No
 
 def check_same_data(
     here: Mapping[str, Mapping[str, Any]], there: Mapping[str, Any], checkpoint: Path, *, finished: bool
-) -> None:
-    """Compare the channels' figures with those of a checkpoint; raises UserError when nothing is left to train."""
-    different = [
-        f"{channel} has {figures['images']} images and {figures['boxes']} boxes, and had "
-        f"{there.get(channel, {}).get('images')} and {there.get(channel, {}).get('boxes')}"
-        for channel, figures in here.items()
-        if dict(figures) != there.get(channel)
-    ]
-    if not different:
-        return
-    text = f"the data are not those of {checkpoint}: {'; '.join(different)}"
+) -> list[str]:
+    """Compare the channels' figures with those of a checkpoint; return the channels that have changed.
+
+    Raises UserError when one has and nothing is left to train.
+    """
+    # A checkpoint of an older version lacks the checksums.
+    before = {channel: {**figures, **there.get(channel, {})} for channel, figures in here.items()}
+    changed = [channel for channel, figures in here.items() if dict(figures) != before[channel]]
+    if not changed:
+        return changed
+    different = "; ".join(_difference(channel, here[channel], before[channel]) for channel in changed)
+    text = f"the data are not those of {checkpoint}: {different}"
     if finished:
         raise UserError(
             f"{text}. That training is at its end, so nothing would be learned from these data: {_START_ANEW}"
         )
     _log.warning("%s; the training goes on with those of now", text)
+    return changed
+
+
+def _difference(channel: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    counts = [(figures["images"], figures["boxes"]) for figures in (now, before)]
+    if counts[0] == counts[1]:
+        return f"{channel} has as many images and boxes as it had, but others"
+    return f"{channel} has {counts[0][0]} images and {counts[0][1]} boxes, and had {counts[1][0]} and {counts[1][1]}"

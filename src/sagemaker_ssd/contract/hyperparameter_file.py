@@ -143,10 +143,16 @@ def _without_effect(values: dict[str, str], hyperparameters: Hyperparameters) ->
         for name, optimizers in _IGNORED_BY.items()
         if name in values and optimizer in optimizers
     ]
-    late = [str(step) for step in hyperparameters.lr_scheduler_step if step > hyperparameters.epochs]
+    late = [str(step) for step in hyperparameters.lr_scheduler_step if step >= hyperparameters.epochs]
     if late and "lr_scheduler_step" in values:
         epochs = f"the job ends after epoch {hyperparameters.epochs}"
         notices.append(f"lr_scheduler_step has {listed(late, 'and')}, but {epochs}: no effect")
+    if hyperparameters.warmup_epochs >= hyperparameters.epochs:
+        reached = hyperparameters.epochs / hyperparameters.warmup_epochs
+        notices.append(
+            f"warmup_epochs is {hyperparameters.warmup_epochs} and epochs {hyperparameters.epochs}: the job ends "
+            f"with its warm-up, at {reached:.0%} of learning_rate"
+        )
     defaults = Hyperparameters.default_configuration()
     for name in ("_kvstore", "_num_kv_servers", "_begin_epoch"):
         if values.get(name, defaults[name]) != defaults[name]:

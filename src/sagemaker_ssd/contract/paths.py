@@ -70,6 +70,26 @@ class Paths:
         return self.output / "data"
 
     @property
+    def metrics(self) -> Path:
+        """The figures of the job."""
+        return self.output_data / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people: a small one while the training goes on, the whole one after its end."""
+        return self.output_data / "report.html"
+
+    @property
+    def deploy(self) -> Path:
+        """The folder of the model in mxnet-ssd's deploy form."""
+        return self.output_data / "deploy"
+
+    @property
+    def onnx_model(self) -> Path:
+        """The model as ONNX."""
+        return self.output_data / "model.onnx"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files: the default LocalPath of SageMaker's TensorBoardOutputConfig."""
         return self.output / "tensorboard"

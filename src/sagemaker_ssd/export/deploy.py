@@ -12,6 +12,8 @@ from sagemaker_ssd.ssd.graphs import deploy_graph
 from sagemaker_ssd.ssd.network import Network
 
 PREFIX: Final = "deploy_model_algo_1"
+_PARAMETERS, _SYMBOL = f"{PREFIX}-0000.params", f"{PREFIX}-symbol.json"
+DEPLOY_FILES: Final = (_PARAMETERS, _SYMBOL)
 
 
 def write_deploy(
@@ -24,8 +26,8 @@ def write_deploy(
     folder.mkdir(parents=True, exist_ok=True)
     named = named_parameters(arguments, states)
     for name, write in (
-        (f"{PREFIX}-0000.params", lambda path: save_arrays(path, named)),
-        (f"{PREFIX}-symbol.json", lambda path: path.write_text(deploy_graph(network).tojson())),
+        (_PARAMETERS, lambda path: save_arrays(path, named)),
+        (_SYMBOL, lambda path: path.write_text(deploy_graph(network).tojson())),
     ):
         with atomic_write(folder / name) as part:
             write(part)

@@ -86,13 +86,21 @@ def _fall(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], best: int,
     before, after = epochs[best].cross_entropy, epochs[-1].cross_entropy
     if before is not None and after is not None and after < before:
         return (
-            f"{said}, while the training loss went on falling: overfitting. The model kept is that of the best epoch; "
-            "more or more varied training images help, more epochs do not."
+            f"{said}, while the training loss went on falling: overfitting. {_kept(metrics, epochs, best)}; more or "
+            "more varied training images help, more epochs do not."
         )
     # The rate says nothing to adadelta.
     adadelta = nested(metrics, "hyperparameters").get("optimizer") == "adadelta"
     remedy = "Another optimizer, such as sgd," if adadelta else "A lower learning_rate, or lr_scheduler_step,"
     return f"{said}: training became unstable. {remedy} may help."
+
+
+def _kept(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], best: int) -> str:
+    kept = metrics.get("best_epoch")
+    if kept in (None, epochs[best].epoch):
+        return "The model kept is that of the best epoch"
+    # A job that was interrupted while the best epoch's file was written, or whose validation data changed.
+    return f"The model kept is that of epoch {kept}, since that of the best one was lost or scored on other data"
 
 
 def data_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], analysis: Analysis) -> Iterator[str]:

@@ -20,6 +20,7 @@ from sagemaker_ssd.contract.environment import (
 from sagemaker_ssd.coordination.link import GatherCallback, Link
 from sagemaker_ssd.coordination.protocol import Handshake, Kind, Outcome
 from sagemaker_ssd.errors import JobError, ProgramError, UserError
+from sagemaker_ssd.progress import phase
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer
 from sagemaker_ssd.supervisor.stop_flag import StopFlag, StoppedEarlyError
 
@@ -73,12 +74,13 @@ class HostGroup:
         """Wait for the other hosts; None on one host, and where the job is to stop. Raises JobError."""
         if self._link is None:
             return None
-        while (met := self._link.rendezvous) is None:
-            self.check_verdict()
-            if self.stop_requested:
-                self.relay_stop()
-                return None
-            self._link.wait(_POLL_SECONDS)
+        with phase("The other hosts of the job are being waited for"):
+            while (met := self._link.rendezvous) is None:
+                self.check_verdict()
+                if self.stop_requested:
+                    self.relay_stop()
+                    return None
+                self._link.wait(_POLL_SECONDS)
         _log.info("All %d hosts are there: %s", len(self._cluster.hosts), ", ".join(self._cluster.hosts))
         return ParameterServer(len(self._cluster.hosts), met.address, met.scheduler)
 
@@ -122,12 +124,13 @@ class HostGroup:
         # Where this host's part is done, the first host may still be at what follows the training.
         seconds = _LAST_SECONDS + (FINALIZE_SECONDS if outcome.kind == "done" else 0)
         deadline = time.monotonic() + seconds
-        while (verdict := self._link.verdict) is None:
-            self.relay_stop()
-            self._link.wait(_POLL_SECONDS)
-            if time.monotonic() > deadline:
-                text = f"the hosts did not agree in {seconds:g} seconds on how the job ended; this is a bug"
-                return Outcome("failed", self._cluster.current_host, ProgramError.exit_code, text)
+        with phase("This host's part has ended, and those of the others are being waited for"):
+            while (verdict := self._link.verdict) is None:
+                self.relay_stop()
+                self._link.wait(_POLL_SECONDS)
+                if time.monotonic() > deadline:
+                    text = f"the hosts did not agree in {seconds:g} seconds on how the job ended; this is a bug"
+                    return Outcome("failed", self._cluster.current_host, ProgramError.exit_code, text)
         return verdict
 
     def report_failure(self, error: JobError) -> None:

@@ -20,6 +20,7 @@ from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, shorten, unexpected_error
 from sagemaker_ssd.gpu import check_driver
 from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
+from sagemaker_ssd.progress import READING_FILES, phase
 from sagemaker_ssd.supervisor.host_group import HostGroup
 from sagemaker_ssd.supervisor.host_run import is_unevaluated, run_host
 from sagemaker_ssd.supervisor.stop_flag import STOP_SIGNALS, StopFlag, StoppedEarlyError
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         _check_arguments(arguments)
         if is_gpu_build():
             check_driver()
-        job = _read_job(paths.base, stop)
+        with phase(READING_FILES):
+            job = _read_job(paths.base, stop)
         host_group = HostGroup(job.cluster, version(), job.hyperparameters.final_configuration(), stop)
         _run(job, host_group)
     except Exception as error:
@@ -126,10 +128,12 @@ def _run(job: Job, host_group: HostGroup) -> None:
     if job.cluster.is_first:
         if stopped and is_unevaluated(job):
             message = "Stopped on request before the first evaluation, a model of unknown mAP is in place"
-        metrics, report = (job.paths.output_data / name for name in ("metrics.json", "report.html"))
-        _log.info("%s. Model: %s; metrics: %s", message, job.paths.model, metrics)
+        metrics, report = job.paths.metrics, job.paths.report
+        # A resumed job that is stopped before its data are checked has put a model back, and has no figures yet.
+        figures = f"; metrics: {metrics}" if metrics.is_file() else ""
+        _log.info("%s. Model: %s%s", message, job.paths.model, figures)
         # One of an earlier job in the same folder is older than this job's metrics.
-        if report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime:
+        if figures and report.is_file() and report.stat().st_mtime >= metrics.stat().st_mtime:
             _log.info("Report: %s", report)
     else:
         _log.info("%s. The model and the metrics are on %s", message, job.cluster.hosts[0])

@@ -228,13 +228,17 @@ class Trainer:
         arguments, states = self.parameters()
         return TrainingState(arguments, states, self._updates.state())
 
-    def fits(self, state: TrainingState) -> bool:
-        """Say whether a state has all that this network and its optimizer need, in the same shapes."""
+    def fits(self, state: TrainingState, *, optimizer: bool = True) -> bool:
+        """Say whether a state has all that this network and its optimizer need, in the same shapes.
+
+        optimizer: whether what the optimizer remembers is asked for.
+        """
         arguments, states = self.parameters()
         shapes = {name: array.shape for name, array in arguments.items()}
         pairs = [(state.arguments.get(name), shape) for name, shape in shapes.items()]
         pairs += [(state.states.get(name), array.shape) for name, array in states.items()]
-        pairs += [(state.optimizer.arrays.get(name), shapes[of]) for name, of in self._updates.array_names()]
+        if optimizer:
+            pairs += [(state.optimizer.arrays.get(name), shapes[of]) for name, of in self._updates.array_names()]
         return all(array is not None and array.shape == shape for array, shape in pairs)
 
     def restore(self, state: TrainingState) -> None:

@@ -11,6 +11,7 @@ from sagemaker_ssd.contract.environment import stop_budget
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
 from sagemaker_ssd.processes.child_end import end_with_supervisor, leave
+from sagemaker_ssd.progress import READING_FILES, phase
 from sagemaker_ssd.worker.failures import explain
 from sagemaker_ssd.worker.stopping import SigtermListener
 
@@ -30,7 +31,8 @@ def _arguments() -> argparse.Namespace:
 def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: SigtermListener) -> JobError | None:
     workload, mini_batch_size = "this job", 1
     try:
-        job = read_job(arguments.base)
+        with phase(READING_FILES):
+            job = read_job(arguments.base)
         hyperparameters = job.hyperparameters
         devices = f"{arguments.gpus} GPU(s)" if arguments.gpus else "CPU"
         mini_batch_size = hyperparameters.mini_batch_size

@@ -21,12 +21,15 @@ from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import model_state
+from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.export.deploy import DEPLOY_FILES
 from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.progress import images_line, phase, progress_lines
 from sagemaker_ssd.scoring.average_precision import Scores
-from sagemaker_ssd.scoring.detector import Detector
+from sagemaker_ssd.scoring.coco import GROUND_TRUTH_FILE, RESULTS_FILE
+from sagemaker_ssd.scoring.detector import Detector, NetworkReplica, Weights
 from sagemaker_ssd.scoring.evaluate import evaluate
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, with_fixed_gammas
@@ -93,6 +96,7 @@ class EpochRunner:
         )
         # What the last evaluation took, for the time that is left.
         self._evaluation_seconds = 0.0
+        self._model_saved = False
         # While the network is bound and its parameters are loaded.
         self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
@@ -120,7 +124,13 @@ class EpochRunner:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; raises UserError when its arrays are not those of this network."""
         state = checkpoint.state()
-        if checkpoint.lacks_optimizer or self._job.hyperparameters.kv_store == "dist_async":
+        without_optimizer = checkpoint.lacks_optimizer or self._job.hyperparameters.kv_store == "dist_async"
+        if not self.trainer.fits(state, optimizer=not without_optimizer):
+            raise UserError(
+                f"{checkpoint.path}: its arrays do not fit the network. Version {checkpoint.manifest.program} of this "
+                f"program wrote it, this is {version()}: go on with that version's image, or {ANOTHER_FOLDER}"
+            )
+        if without_optimizer:
             _log.warning(
                 "With dist_async what the optimizer remembers, such as sgd's momentum, is on the servers and in no "
                 "checkpoint: it starts anew, from the weights of %s",
@@ -128,11 +138,6 @@ class EpochRunner:
             )
             self.trainer.load(state.arguments, state.states, updates_before=self._updates_before)
             return
-        if not self.trainer.fits(state):
-            raise UserError(
-                f"{checkpoint.path}: its arrays do not fit the network. Version {checkpoint.manifest.program} of this "
-                f"program wrote it, this is {version()}: go on with that version's image, or {ANOTHER_FOLDER}"
-            )
         self.trainer.restore(state)
 
     def learning_rate(self, epoch: int) -> float:
@@ -184,20 +189,35 @@ class EpochRunner:
         return losses
 
     def evaluate(
-        self, epoch: int, *, each_batch: Callable[[], object] = lambda: None, sample: PictureSample | None = None
+        self,
+        epoch: int,
+        *,
+        each_batch: Callable[[], object] = lambda: None,
+        sample: PictureSample | None = None,
+        arrays: Parameters | None = None,
     ) -> Scores:
         """Score the network as it is after an epoch; raises UserError when its predictions are not finite.
 
-        each_batch: is called before each one. sample: is given the detections of every image.
+        each_batch: is called before each one. sample: is given the detections of every image. arrays: those of the
+        network after the epoch, where the training is at another one.
         """
         hyperparameters, validation = self._job.hyperparameters, self._channels.validation
         assert validation is not None
         # Detection needs memory of its own besides the trainer's.
         trim_malloc()
         batch_size = min(self._shares.batch_size, validation.images)
+        replicas: Sequence[NetworkReplica] = self.trainer.replicas
+        if arrays is not None:
+            # In main memory, where they were read to, unless the trainer's device is another.
+            device = self.trainer.replicas[0].device
+            moved = [
+                {name: array.as_in_context(device) for name, array in of.items()}
+                for of in (arrays.arguments, arrays.states)
+            ]
+            replicas = [Weights(device, *moved)]
         detector = Detector(
             detection_graph(self._network),
-            self.trainer.replicas,
+            replicas,
             batch_size=batch_size,
             image_shape=hyperparameters.image_shape,
         )
@@ -239,7 +259,21 @@ class EpochRunner:
     def save_model(self, state: TrainingState) -> None:
         """Put the network, as it was at some moment of this training, into the model folder."""
         configuration = self._job.hyperparameters.artifact_configuration()
+        if not self._model_saved:
+            remove_outputs(self._job.paths)
         save_model(self._job.paths.model, self._graph, state, configuration)
+        self._model_saved = True
+
+
+def remove_outputs(paths: Paths) -> None:
+    """Remove what an earlier job in the same folders made of its model, before another model takes that one's place."""
+    deploy = [paths.deploy / name for name in DEPLOY_FILES]
+    coco = [paths.output_data / name for name in (GROUND_TRUTH_FILE, RESULTS_FILE)]
+    for path in (paths.report, paths.onnx_model, *deploy, *coco):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s is of an earlier job's model and cannot be removed: %s", path, error.strerror)
 
 
 class BackgroundTask:
@@ -267,13 +301,17 @@ class BackgroundTask:
 
 
 def ends_early(job: Job, history: History) -> bool:
-    """Say whether early stopping ends the job after the epochs so far."""
+    """Say whether early stopping ends the job after the epochs so far, before it has made all that it asks for."""
     hyperparameters = job.hyperparameters
-    return hyperparameters.early_stopping and EarlyStopping(
-        hyperparameters.early_stopping_min_epochs,
-        hyperparameters.early_stopping_patience,
-        hyperparameters.early_stopping_tolerance,
-    ).ends(history.scores)
+    return (
+        hyperparameters.early_stopping
+        and len(history.epochs) < hyperparameters.epochs
+        and EarlyStopping(
+            hyperparameters.early_stopping_min_epochs,
+            hyperparameters.early_stopping_patience,
+            hyperparameters.early_stopping_tolerance,
+        ).ends(history.scores)
+    )
 
 
 @dataclass(frozen=True)
@@ -402,7 +440,7 @@ def run_epochs(
             _log.info("%s", log_lines.progress(host, epoch + 1, epochs))
             if ends:
                 patience = job.hyperparameters.early_stopping_patience
-                _log.info("Early stopping after epoch %d: no improvement for %d epochs", epoch, patience)
+                _log.info("Early stopping after epoch %d: no improvement for %d epochs or more", epoch, patience)
                 break
     except BaseException:
         # What belongs to an epoch before is kept, and what went wrong first is what is reported.

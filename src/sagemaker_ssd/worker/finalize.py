@@ -16,12 +16,13 @@ import mxnet as mx
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.environment import FINALIZE_SECONDS
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.export.deploy import write_deploy
 from sagemaker_ssd.export.onnx import write_onnx
 from sagemaker_ssd.progress import phase
 from sagemaker_ssd.report.write import write_report
-from sagemaker_ssd.scoring.coco import DEFINITIONS
+from sagemaker_ssd.scoring.coco import DEFINITIONS, GROUND_TRUTH_FILE, RESULTS_FILE
 from sagemaker_ssd.scoring.evaluate import Evaluation, evaluate_model
 from sagemaker_ssd.scoring.saved_model import LoadedModel, load_model, read_picture
 from sagemaker_ssd.worker.metrics import Metrics
@@ -36,11 +37,10 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
     device: what the model detects on.
     """
     # A part that hangs must not keep an instance for ever.
-    deadline = threading.Timer(FINALIZE_SECONDS, _give_up)
+    deadline = threading.Timer(FINALIZE_SECONDS, _give_up, [job.paths])
     deadline.daemon = True
     deadline.start()
     names = validation.name_of_each_class()
-    output = job.paths.output_data
     model = _attempt(
         "the model could not be read back",
         "The model is being read back",
@@ -48,6 +48,17 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
     )
     if model is not None:
         network, weights = model.network, model.weights
+        # What takes seconds comes before what can take an hour.
+        _attempt(
+            "the deploy form is missing",
+            "The deploy form is being written",
+            lambda: write_deploy(job.paths.deploy, network, weights.arguments, weights.states),
+        )
+        _attempt(
+            "model.onnx is missing",
+            "The ONNX model is being written",
+            lambda: _write_onnx(job.paths.onnx_model, model, names),
+        )
         found = _attempt(
             "the final figures are missing",
             "The model is being evaluated",
@@ -58,23 +69,13 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
                 "report.html is missing",
                 "The report is being written",
                 lambda: write_report(
-                    output / "report.html",
+                    job.paths.report,
                     metrics.document(),
                     found.ground_truth,
                     found.results,
                     lambda number: read_picture(validation, number),
                 ),
             )
-        _attempt(
-            "the deploy form is missing",
-            "The deploy form is being written",
-            lambda: write_deploy(output / "deploy", network, weights.arguments, weights.states),
-        )
-        _attempt(
-            "model.onnx is missing",
-            "The ONNX model is being written",
-            lambda: _write_onnx(output / "model.onnx", model, names),
-        )
     deadline.cancel()
 
 
@@ -109,6 +110,14 @@ def _write_onnx(path: Path, model: LoadedModel, names: list[str]) -> None:
     _log.info("The model as ONNX: %s", path)
 
 
-def _give_up() -> None:
-    _log.warning("What follows the training took more than %d minutes and is given up", FINALIZE_SECONDS / 60)
+def _give_up(paths: Paths) -> None:
+    coco = (paths.output_data / name for name in (GROUND_TRUTH_FILE, RESULTS_FILE))
+    files = (paths.deploy, paths.onnx_model, *coco)
+    missing = [path.name for path in files if not path.exists()] + ["the whole report"]
+    _log.warning(
+        "The training is done and its model is whole, but what follows it took more than %d minutes and is given up; "
+        "missing: %s. `python -m sagemaker_ssd.evaluate` makes figures and report of the model",
+        FINALIZE_SECONDS / 60,
+        ", ".join(missing),
+    )
     os._exit(0)

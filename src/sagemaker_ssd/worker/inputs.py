@@ -240,12 +240,16 @@ def _differences(hosts: tuple[str, ...], channels: list[dict[str, Any]]) -> str:
         + (" (ShardedByS3Key)" if channel["sharded"] else "")
         for host, channel in zip(hosts, channels, strict=True)
     )
-    if all(channel["figures"] == channels[0]["figures"] for channel in channels):
+    if all(_counts(channel) == _counts(channels[0]) for channel in channels):
         there += ": as many, but not the same files"
     return (
         f"the hosts were given different train channels: {there}. With S3DistributionType FullyReplicated every host "
         "must have the same files; set it to ShardedByS3Key on all hosts where each is to train on a part of its own"
     )
+
+
+def _counts(channel: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in channel["figures"].items() if name != "checksum"}
 
 
 def _log_plan(shares: Shares, total: int, group: ProcessGroup) -> None:

@@ -28,7 +28,7 @@ class Metrics:
     """
 
     def __init__(self, job: Job, start: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        self._path = job.paths.output_data / "metrics.json"
+        self._path = job.paths.metrics
         self._document: dict[str, Any] = {
             "versions": {
                 "sagemaker-ssd": version(),
@@ -104,6 +104,7 @@ def channel_figures(file: RecordFile) -> dict[str, Any]:
         "boxes": file.boxes,
         "boxes_per_class": list(file.boxes_per_class),
         "images_without_objects": file.images_without_objects,
+        "checksum": file.checksum,
     }
 
 
@@ -112,12 +113,13 @@ class _Part(BaseModel):
 
 
 class ChannelFigures(_Part):
-    """A channel's counts after its check, over all hosts."""
+    """A channel's counts after its check, over all hosts; checksum: the sum of the CRC-32 of all images and labels."""
 
     images: int
     boxes: int
     boxes_per_class: list[int]
     images_without_objects: int
+    checksum: int
 
 
 class TrainFigures(_Part):

@@ -16,13 +16,13 @@ FIGURES: Final = "progress.json"
 
 
 class ProgressPage:
-    """Renews report.html in output/data, and copies of it and of metrics.json in the folder for checkpoints, if any.
+    """Renews `report`, report.html in output/data, and copies of it and of metrics.json in the folder for checkpoints.
 
     SageMaker uploads that folder while the job runs, and output/data only at its end. What goes wrong is a warning.
     """
 
-    def __init__(self, output: Path, checkpoints: Path | None, class_names: Sequence[str]) -> None:
-        self._report, self._checkpoints, self._class_names = output / "report.html", checkpoints, class_names
+    def __init__(self, report: Path, checkpoints: Path | None, class_names: Sequence[str]) -> None:
+        self._report, self._checkpoints, self._class_names = report, checkpoints, class_names
         self._page = ""
         # What it is known that it cannot be written at present.
         self._failing: set[Path] = set()

@@ -21,6 +21,7 @@ from PIL import Image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.report.analysis import analyse
 from sagemaker_ssd.report.pictures import best_images, captioned_picture, false_detections, missed_objects
+from sagemaker_ssd.report.wording import plain
 from sagemaker_ssd.scoring.coco import coco_ground_truth, coco_results, to_coco_rows
 from sagemaker_ssd.scoring.saved_model import read_picture
 
@@ -179,6 +180,8 @@ def _event(step: int, values: Sequence[tuple[str, Any]]) -> "Event":
 def _figures(epoch: Mapping[str, Any], class_names: Sequence[str]) -> Iterator[tuple[str, float]]:
     """Yield the figures of an epoch of metrics.json with their tags; those that are unknown are left out."""
     train, validation = epoch["train"], epoch["validation"]
+    # A tag is UTF-8, which a name with half a character is not.
+    shown = [plain(name) for name in class_names]
     named = {
         "train/cross_entropy": train["cross_entropy"],
         "train/smooth_l1": train["smooth_l1"],
@@ -192,9 +195,9 @@ def _figures(epoch: Mapping[str, Any], class_names: Sequence[str]) -> Iterator[t
     }
     for of_class in validation["classes"]:
         number = of_class["class_id"]
-        name = class_names[number]
+        name = shown[number]
         # Two classes may have one name.
-        unique = name if class_names.count(name) == 1 else f"{name} ({number})"
+        unique = name if shown.count(name) == 1 else f"{name} ({number})"
         named[f"average precision/{unique}"] = of_class["average_precision"]
     for tag, value in named.items():
         if value is not None:

@@ -3,7 +3,6 @@
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import mxnet as mx
 
@@ -20,7 +19,7 @@ from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
-from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
+from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, remove_outputs, run_epochs
 from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import (
     agree_on_shares,
@@ -69,6 +68,7 @@ def train_job(
         else:
             if group.is_first:
                 with sigterm.saving:
+                    remove_outputs(job.paths)
                     checkpoint.restore_model(job, saved_graph(network))
             start, history = checkpoint.manifest.start, checkpoint.history()
     # What it trains on.
@@ -83,9 +83,35 @@ def train_job(
         warn_of_differing_names(channels.train.class_names, channels.validation.class_names)
     metrics = Metrics(job, start if checkpoint is None else checkpoint.start, data)
     metrics.add_seconds("checking the data", time.monotonic() - begin)
+    # Of the host that evaluates.
+    progress, tensorboard = None, None
+    if channels.validation is not None:
+        names = channels.validation.name_of_each_class()
+        progress = ProgressPage(job.paths.report, job.checkpoints, names)
+        tensorboard = TensorBoard(job.paths.tensorboard, names, hyperparameters.overlap_threshold)
+
+    def write_history() -> None:
+        """Write what a person watches, as it was when the job before this one ended."""
+        if progress is None or tensorboard is None:
+            return
+        metrics.write(history, ended_early=ends_early(job, history))
+        progress.write_report(metrics.document())
+        progress.write_copies(metrics.document())
+        tensorboard.write(history.epochs, None)
+
     devices = training_devices(gpus, hyperparameters.mini_batch_size)
     # The training.
-    if checkpoint is None or not _is_finished(job, group, checkpoint, history, metrics, data):
+    end, changed = None, []
+    if checkpoint is not None:
+        end = _reason_to_end(job, history)
+        if group.is_first:
+            changed = check_same_data(data, checkpoint.manifest.data, checkpoint.path, finished=end is not None)
+        write_history()
+        # So that no host ends before the first one has written.
+        group.all_gather("whether anything is left to train", end)
+    if checkpoint is not None and end is not None:
+        _log.warning("%s: no training was done. To train anew, empty %s or name another folder", end, checkpoint.folder)
+    else:
         first_epoch = len(history.epochs)
         with phase("The network and the first epoch's images are being made ready"):
             before = "" if checkpoint is None else checkpoint.manifest.precision_dtype
@@ -101,8 +127,11 @@ def train_job(
                 runner.load(parameters)
         # The network has its own copy.
         parameters = None
+        if checkpoint is not None and "validation" in changed:
+            _rescore(checkpoint, runner, history)
+            write_history()
         recorder = None
-        if channels.validation is not None:
+        if progress is not None and tensorboard is not None:
             writer = None
             if job.checkpoints is not None:
                 best = None if checkpoint is None else checkpoint.best
@@ -115,9 +144,6 @@ def train_job(
                     best=best,
                     precision_dtype=runner.precision_dtype,
                 )
-            names = channels.validation.name_of_each_class()
-            progress = ProgressPage(job.paths.output_data, job.checkpoints, names)
-            tensorboard = TensorBoard(job.paths.tensorboard, names, hyperparameters.overlap_threshold)
             recorder = EpochRecorder(job, runner, history, metrics, writer, progress, tensorboard, sigterm)
         with phase("The hosts are comparing the weights that they start from"):
             check_starting_weights(group, runner.trainer.digest)
@@ -134,31 +160,29 @@ def train_job(
         _finalize(job, channels.validation, metrics, devices[0], scratch)
 
 
-def _is_finished(
-    job: Job,
-    group: ProcessGroup,
-    checkpoint: Checkpoint,
-    history: History,
-    metrics: Metrics,
-    data: dict[str, dict[str, Any]],
-) -> bool:
-    """Say whether a resumed job is at its end; the first host compares the data and writes the figures so far."""
+def _reason_to_end(job: Job, history: History) -> str | None:
+    """Say why nothing is left to train in a resumed job; None where something is."""
     done, epochs = len(history.epochs), job.hyperparameters.epochs
-    reason = None
     if done >= epochs:
-        reason = f"Nothing is left to train: {done} epochs are done, and the job asks for {epochs}"
-    elif ends_early(job, history):
-        reason = f"Nothing is left to train: early stopping ends the job after epoch {done - 1}"
-    if group.is_first:
-        check_same_data(data, checkpoint.manifest.data, checkpoint.path, finished=reason is not None)
-        metrics.write(history, ended_early=ends_early(job, history))
-    # So that no host ends before the first one has written.
-    group.all_gather("whether anything is left to train", reason)
-    if reason:
-        _log.warning(
-            "%s: no training was done. To train anew, empty %s or name another folder", reason, checkpoint.folder
-        )
-    return reason is not None
+        return f"Nothing is left to train: {done} epochs are done, and the job asks for {epochs}"
+    if ends_early(job, history):
+        return f"Nothing is left to train: early stopping ends the job after epoch {done - 1}"
+    return None
+
+
+def _rescore(checkpoint: Checkpoint, runner: EpochRunner, history: History) -> None:
+    """Evaluate the best model so far on the validation data of now, so that later epochs are compared with that."""
+    epoch, before = history.best_epoch, history.scores[history.best_epoch]
+    best = checkpoint.best_arrays()
+    scores = runner.evaluate(epoch, arrays=Parameters(best.arguments, best.states))
+    history.rescore(scores.mean)
+    _log.warning(
+        "The best model so far, of epoch %d, had an mAP of %s on the validation data before and has %s on those of "
+        "now, with which later epochs are compared",
+        epoch,
+        before,
+        scores.mean,
+    )
 
 
 def _finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
