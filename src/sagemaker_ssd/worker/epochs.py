@@ -210,11 +210,11 @@ class EpochRunner:
         if arrays is not None:
             # In main memory, where they were read to, unless the trainer's device is another.
             device = self.trainer.replicas[0].device
-            moved = [
+            arguments, states = (
                 {name: array.as_in_context(device) for name, array in of.items()}
                 for of in (arrays.arguments, arrays.states)
-            ]
-            replicas = [Weights(device, *moved)]
+            )
+            replicas = [Weights(device, arguments, states)]
         detector = Detector(
             detection_graph(self._network),
             replicas,
