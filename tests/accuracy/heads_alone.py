@@ -1,14 +1,16 @@
 """What a change of the recipe gives where only fc6, fc7, extra layers and heads learn, on features computed once.
 
-`python tests/accuracy/heads_alone.py CHANNELS --work FOLDER [--recipe NAME ...] [--seeds 0 1] [--epochs 8]`, for vgg-16
+`python tests/accuracy/heads_alone.py CHANNELS --work FOLDER [--recipe NAME ...] [--views 8] [--epochs 8]`, for vgg-16
 at 300 pixels. CHANNELS: what `convert --as recordio` wrote. The frozen trunk's features of the views that a training
-sees in each epoch are kept in --work, 2 MB a view: an epoch of a recipe then takes a fifth of a training's time or
-less, and is the same training. What has been run is kept there too, and not run again. Prints a table in Markdown.
+sees in its first --views epochs are kept in --work, 2 MB a view, and used again in later ones: an epoch of a recipe
+takes a fifth of a training's time or less, and is the same training where every epoch has its views. What has been run
+is kept there too, figures and model, and not run again. Prints a table in Markdown.
 """
 
 import argparse
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 from accuracy_sides import Run, scored
 from numpy.typing import NDArray
 
+from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
 from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.batches.reader import Batch, TrainingLoader, evaluation_batches
 from sagemaker_ssd.batches.shares import epoch_order
@@ -78,9 +81,8 @@ def without_trunk(graph: mx.sym.Symbol) -> mx.sym.Symbol:
 class Features:
     """Files of the trunk's features (float16) and the labels (float32) of a channel's views, by epoch and image."""
 
-    def __init__(self, folder: Path, epochs: int, images: int, objects: int) -> None:
-        self.folder, self._images = folder, images
-        self._there = folder / "whole"
+    def __init__(self, folder: Path, views: int, images: int, objects: int) -> None:
+        self._views, self._there = views, folder / "whole"
         folder.mkdir(parents=True, exist_ok=True)
         shapes = {"relu4_3": (512, 38, 38), "pool5": (512, 19, 19), "labels": (objects, 6)}
         mode = "r+" if self._there.exists() else "w+"
@@ -89,21 +91,21 @@ class Features:
                 folder / f"{name}.npy",
                 mode=mode,
                 dtype=np.float32 if name == "labels" else np.float16,
-                shape=(epochs, images, *shape),
+                shape=(views, images, *shape),
             )
             for name, shape in shapes.items()
         }
         self.found = self._there.exists()
 
-    def write(self, epoch: int, batches: Iterator[Batch], trunk: mx.executor.Executor) -> None:
-        """Compute the features of an epoch's batches."""
+    def write(self, view: int, batches: Iterator[Batch], trunk: mx.executor.Executor) -> None:
+        """Compute the features of the batches of an epoch."""
         begin = 0
         for batch in batches:
             end = begin + len(batch.labels)
             trunk.arg_dict["data"][: end - begin] = batch.data
             for name, values in zip(FEATURES, trunk.forward(is_train=False), strict=True):
-                self._arrays[name][epoch, begin:end] = values[: end - begin].asnumpy()
-            labels = self._arrays["labels"][epoch, begin:end]
+                self._arrays[name][view, begin:end] = values[: end - begin].asnumpy()
+            labels = self._arrays["labels"][view, begin:end]
             labels[:] = (-1, -1, -1, -1, -1, 0)
             for row, objects in zip(labels, batch.labels, strict=True):
                 row[: len(objects), : objects.shape[1]] = objects
@@ -115,29 +117,35 @@ class Features:
 
     def read(self, epoch: int, images: NDArray[np.int64]) -> tuple[dict[str, mx.nd.NDArray], NDArray[np.float32]]:
         """Return the features of some images and their labels (n, objects, 6)."""
-        read = {name: mx.nd.array(self._arrays[name][epoch][images].astype(np.float32)) for name in FEATURES}
-        return read, np.asarray(self._arrays["labels"][epoch][images])
+        view = epoch % self._views
+        read = {name: mx.nd.array(self._arrays[name][view][images].astype(np.float32)) for name in FEATURES}
+        return read, np.asarray(self._arrays["labels"][view][images])
 
 
-def features_of(run: Run, work: Path) -> tuple[Features, Features, int]:
+def trunk_weights() -> dict[str, mx.nd.NDArray]:
+    """Return the installed weights of the convolutions before fc6."""
+    path = required_weights("vgg-16").parameters
+    given, _ = arguments_and_states(read_parameter_file(path, str(path)))
+    return {name: array for name, array in given.items() if re.match(FROZEN, name)}
+
+
+def features_of(run: Run, work: Path, views: int) -> tuple[Features, Features, int]:
     """Return the features of both channels, computed unless they are there, and the training images without objects."""
     train, validation = (run.channel(name, work) for name in ("train", "validation"))
-    kept = Features(work / "train", run.epochs, train.images, train.max_objects)
+    kept = Features(work / "train", views, train.images, train.max_objects)
     held_out = Features(work / "validation", 1, validation.images, validation.max_objects)
     if not (kept.found and held_out.found):
         network = run.network
         internals = saved_graph(network).get_internals()
         graph = mx.sym.Group([internals[f"{name}_output"] for name in FEATURES])
-        weights = required_weights("vgg-16").parameters
-        given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
         trunk = graph.simple_bind(mx.cpu(), grad_req="null", data=(run.batch, 3, 300, 300))
-        trunk.copy_params_from({name: given[name] for name in trunk.arg_dict if name != "data"})
+        trunk.copy_params_from(trunk_weights())
         loader = TrainingLoader(
-            train, run.loading(), seed=run.seed, order=lambda _: np.arange(train.images), epochs=range(run.epochs)
+            train, run.loading(), seed=run.seed, order=lambda _: np.arange(train.images), epochs=range(views)
         )
-        for epoch in range(run.epochs):
-            kept.write(epoch, loader.batches(epoch), trunk)
-            print(f"features of epoch {epoch + 1} of {run.epochs}", flush=True)
+        for view in range(views):
+            kept.write(view, loader.batches(view), trunk)
+            print(f"features of epoch {view + 1} of {views}", flush=True)
         held_out.write(0, evaluation_batches(validation, run.loading()), trunk)
         kept.complete()
         held_out.complete()
@@ -146,8 +154,11 @@ def features_of(run: Run, work: Path) -> tuple[Features, Features, int]:
 
 def train(
     run: Run, recipe: Recipe, seed: int, kept: Features, held_out: Features, images: tuple[int, int, int]
-) -> list[dict[str, float]]:
-    """Train by a recipe and return each epoch's figures; images: to train on, held out, and without objects."""
+) -> tuple[list[dict[str, float]], dict[str, mx.nd.NDArray]]:
+    """Train by a recipe and return each epoch's figures and the whole network's parameters.
+
+    images: how many to train on, held out, and without objects.
+    """
     schedule.RATE_OF_FRESH_LAYERS, schedule.UPDATES_TO_THAT_RATE = recipe.rate, recipe.climb
     loss.NEGATIVES_OF_AN_EMPTY_IMAGE = recipe.empty
     network = run.network
@@ -197,7 +208,7 @@ def train(
                 update(index, gradient, executor.arg_dict[name])
         score = scored(detections(detecting, executor, held_out, images[1], run.batch), run.classes)
         figures.append({**score, "cross_entropy": round(float(sums[0] / sums[2]), 4)})
-    return figures
+    return figures, {**parameters, **trunk_weights(), **{name: executor.arg_dict[name] for name in names}}
 
 
 def detections(
@@ -224,14 +235,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=["defaults"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--epochs", type=int, default=8, help="the views of so many epochs are computed")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--views", type=int, default=8, help="the views of so many epochs are computed")
     parser.add_argument("--batch", type=int, default=8)
     options = parser.parse_args()
     files = [options.channels / name / f"{name}.rec" for name in ("train", "validation")]
     classes = len((options.channels / "classes.txt").read_text(encoding="utf-8").splitlines())
     run = Run(*files, classes, options.epochs, options.batch, 0, FROZEN, "float32")
     options.work.mkdir(parents=True, exist_ok=True)
-    kept, held_out, empty = features_of(run, options.work)
+    kept, held_out, empty = features_of(run, options.work, options.views)
     images = (run.channel("train", options.work).images, run.channel("validation", options.work).images, empty)
     print(f"{images[0]} images to train on, {empty} of them without objects, {images[1]} held out")
     print(f"| recipe | seed | {' | '.join(str(epoch + 1) for epoch in range(options.epochs))} | cross entropy |")
@@ -240,7 +252,9 @@ def main() -> None:
         for seed in options.seeds:
             result = options.work / f"{name.replace(' ', '-')}-{seed}.json"
             if not result.exists():
-                result.write_text(json.dumps(train(run, RECIPES[name], seed, kept, held_out, images)))
+                figures, parameters = train(run, RECIPES[name], seed, kept, held_out, images)
+                save_arrays(result.with_suffix(".params"), named_parameters(parameters, {}))
+                result.write_text(json.dumps(figures))
             found = json.loads(result.read_text())
             scores = " | ".join(f"{epoch['voc07']:.3f}" for epoch in found)
             print(f"| {name} | {seed} | {scores} | {found[-1]['cross_entropy']:.3f} |", flush=True)
