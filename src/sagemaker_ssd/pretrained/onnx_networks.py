@@ -14,7 +14,8 @@ import mxnet as mx
 import onnx
 
 from sagemaker_ssd.artifacts.onnx_file import tensor_values
-from sagemaker_ssd.errors import UserError, listed, shown
+from sagemaker_ssd.artifacts.params_file import fault_of_name
+from sagemaker_ssd.errors import listed, shown
 from sagemaker_ssd.pretrained.trunk import (
     FULL_SHAPES,
     IMAGENET_DEVIATION,
@@ -29,7 +30,8 @@ from sagemaker_ssd.pretrained.trunk import (
     trunk_shapes,
 )
 
-# Their inputs are RGB of [0, 1] minus IMAGENET_MEAN over IMAGENET_DEVIATION, both in 0-255 (the zoo's own pages).
+# The zoo's read RGB of 0-255 minus IMAGENET_MEAN over IMAGENET_DEVIATION (its own pages). Others of the same structure
+# may read other pixels, as MXNet's own resnet-50 does, exported to ONNX: there bn_data tells, in a VGG-16 nothing does.
 ZOO_NAMES: Final = {"vgg-16": "vgg16", "resnet-50": "resnet50_v2"}
 # What gives its input on while nothing is trained.
 _PASSING: Final = frozenset({"Identity", "Dropout"})
@@ -86,12 +88,7 @@ def from_onnx(model: onnx.ModelProto, base_network: str, shown_as: str) -> tuple
         shapes |= FULL_SHAPES
     values = take(arrays, trunk.file_names, shapes, shown_as)
     if base_network == "resnet-50":
-        if (values["bn_data_gamma"].asnumpy() <= 0).any():
-            raise UserError(
-                f"{shown_as}: {trunk.file_names['bn_data_gamma']} has values of 0 or less, which this program's "
-                "resnet-50 cannot have there"
-            )
-        notes = fit_resnet(values, IMAGENET_MEAN, IMAGENET_DEVIATION, trunk.eps)
+        notes = fit_resnet(values, trunk.eps, trunk.file_names, shown_as)
     else:
         notes = fit_vgg(values, IMAGENET_MEAN, IMAGENET_DEVIATION)
         if reduced := sub_sampled(values):
@@ -131,6 +128,9 @@ class _Walk:
         if len(inputs) != 1:
             raise OtherStructureError(f"it has {len(inputs)} inputs instead of one, the pixels")
         self.found = OnnxTrunk(inputs[0])
+        for name in self._stored:
+            if fault := fault_of_name(name):
+                raise OtherStructureError(f"the name of an array {fault}")
         there = {"", inputs[0], *self._stored}
         for node in graph.node:
             if node.domain not in ("", "ai.onnx"):
