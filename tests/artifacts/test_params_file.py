@@ -211,6 +211,22 @@ def test_names_that_are_too_long(tmp_path: Path):
     )
 
 
+def test_more_arrays_than_a_network_has(tmp_path: Path):
+    """To look for a network among a million names took a quarter of an hour."""
+    path = saved(tmp_path, {str(number): mx.nd.ones((1,)) for number in range(10_001)})
+    assert fault(path) == (
+        "it is damaged, or of no network: it says that it holds 10,001 arrays; 10,000 are allowed; copy or upload it "
+        "again"
+    )
+
+
+def test_more_names_than_arrays(tmp_path: Path):
+    path = saved(tmp_path, {"x": mx.nd.ones((2,))})
+    # Header (24), head of the array (32) and its values (8) stand before the number of names.
+    path.write_bytes(path.read_bytes()[:64] + struct.pack("<Q", 1 << 40) + path.read_bytes()[72:])
+    assert fault(path) == ("it is damaged: it holds 1 arrays and 1,099,511,627,776 names; copy or upload it again")
+
+
 def test_more_dimensions_than_arrays_have(tmp_path: Path):
     path = tmp_path / "x.params"
     array = struct.pack("<Iii", 0xF993FAC9, 0, 40) + struct.pack("<40q", *[1] * 40) + struct.pack("<iiif", 1, 0, 0, 1)

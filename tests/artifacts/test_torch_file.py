@@ -277,6 +277,13 @@ def test_a_storage_is_read_once_for_all_of_its_tensors(tmp_path: Path, old: bool
     np.testing.assert_array_equal(found["other"], VALUE)
 
 
+def test_more_tensors_than_a_network_has(tmp_path: Path):
+    entries = dict.fromkeys(map(str, range(10_001)), tensor("0", VALUE[:1]))
+    assert fault(zip_file(tmp_path / "x", dictionary(entries), {"0": VALUE[:1].tobytes()})) == (
+        f"it holds 10,001 tensors; 10,000 are allowed; {SAVE}"
+    )
+
+
 def test_storages_at_one_place_of_the_file_are_not_read(tmp_path: Path):
     """Each with the whole of what the file holds: many of them took hours."""
     stored = np.zeros(30_000, np.float32)

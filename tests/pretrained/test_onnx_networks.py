@@ -238,6 +238,11 @@ def change_scale(model: onnx.ModelProto) -> None:
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32([1, 1e-30, 1]), "w0"))
 
 
+def change_number(model: onnx.ModelProto) -> None:
+    more = 10_001 - len(model.graph.node)
+    model.graph.node.extend(helper.make_node("Relu", ["pixels"], [f"r{number}"]) for number in range(more))
+
+
 def change_name(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.float32([1]), "x" * 1_000_000))
 
@@ -275,6 +280,7 @@ def change_order(model: onnx.ModelProto) -> None:
         (change_activation, "^behind 't.+' there must be one Relu, and there is Sigmoid$"),
         (change_sum, "^Add 'n.+' does not add the shortcut of its residual unit$"),
         (change_domain, "^Conv 'n7' is no standard operator$"),
+        (change_number, "^it has 10,001 nodes; 10,000 are allowed$"),
         (change_name, "^the name of an array has 1,000,000 characters; 1,000 are allowed$"),
     ],
 )
@@ -321,6 +327,31 @@ def test_a_file_that_begins_with_a_description(tmp_path: Path):
     path = saved(model, tmp_path)
     assert path.read_bytes()[:3] == b"\x08\x03\x32"
     assert converted_file(path, "vgg-16", "given", tmp_path).layout == "ONNX vgg16"
+
+
+@pytest.mark.timeout(60)
+def test_a_node_that_reads_what_it_makes_is_refused():
+    """As the last one of a VGG-16: the walk to its dense layers had no end."""
+    model = Zoo().vgg16((4096,)).model()
+    place = [node.op_type for node in model.graph.node].index("Flatten")
+    del model.graph.node[place + 1 :]
+    model.graph.node[place].output[0] = model.graph.node[place].input[0]
+    with pytest.raises(OtherStructureError, match=r"^Flatten 'n.+' makes what is there before it$"):
+        find_trunk(model, "vgg-16")
+
+
+def test_values_of_constants(tmp_path: Path):
+    """What is stored may stand in a node in place of the list of stored tensors."""
+    model = onnx.ModelProto()
+    model.CopyFrom(vgg16()[0])
+    tensor = model.graph.initializer.pop(3)
+    model.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+    del model.graph.input[[entry.name for entry in model.graph.input].index(tensor.name)]
+    found, whole = (
+        converted_file(saved(network, tmp_path), "vgg-16", "given", tmp_path).parameters.arguments["conv1_2_bias"]
+        for network in (model, vgg16()[0])
+    )
+    np.testing.assert_array_equal(found.asnumpy(), whole.asnumpy())
 
 
 def test_the_other_network_is_called_by_its_name(tmp_path: Path):

@@ -32,6 +32,8 @@ _STATE_ENDINGS: Final = ("_moving_mean", "_moving_var", "_running_mean", "_runni
 _NAMED: Final = 3
 # Characters. Networks have names of less than a hundred; looking for theirs in longer ones would only take time.
 _LONGEST_NAME: Final = 1000
+# Of a network of hundreds of layers, several times over; looking for a network among more would only take time.
+MOST_ARRAYS: Final = 10_000
 # What people put where parameters belong, by its first bytes. What has to be done with it first stands behind a colon;
 # behind the others it is said what the file must be.
 _KNOWN: Final = (
@@ -164,11 +166,16 @@ def _stored_arrays(file: BufferedReader, size: int) -> tuple[list[npt.NDArray[np
     head = data.take(min(16, size))
     if len(head) < 16 or struct.unpack("<Q", head[:8])[0] != _LIST:
         raise _OtherKindError("it is not an MXNet parameter file")
-    arrays = [_array(data, number) for number in range(1, data.numbers("Q")[0] + 1)]
-    names = [_name(data) for _ in range(data.numbers("Q")[0])]
-    if names and len(names) != len(arrays):
-        raise BadParamsFileError(f"it is damaged: it holds {len(arrays)} arrays and {len(names)} names")
-    return arrays, names
+    (count,) = data.numbers("Q")
+    if count > MOST_ARRAYS:
+        raise BadParamsFileError(
+            f"it is damaged, or of no network: it says that it holds {count:,} arrays; {MOST_ARRAYS:,} are allowed"
+        )
+    arrays = [_array(data, number) for number in range(1, count + 1)]
+    (named,) = data.numbers("Q")
+    if named not in (0, count):
+        raise BadParamsFileError(f"it is damaged: it holds {count:,} arrays and {named:,} names")
+    return arrays, [_name(data) for _ in range(named)]
 
 
 class _BoundedReader:

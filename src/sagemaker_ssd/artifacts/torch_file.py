@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sagemaker_ssd.artifacts.params_file import fault_of_name
+from sagemaker_ssd.artifacts.params_file import MOST_ARRAYS, fault_of_name
 from sagemaker_ssd.errors import UserError, shown, some
 
 Array = npt.NDArray[np.generic]
@@ -311,6 +311,8 @@ def _state_dictionary(value: Any) -> dict[str, _Tensor]:
         raise _BadTorchFileError(f"beside tensors its dictionary holds {some(other, _NAMED)}; {_SAVE}")
     if not value:
         raise _BadTorchFileError(f"its dictionary holds no tensors; {_SAVE}")
+    if len(value) > MOST_ARRAYS:
+        raise _BadTorchFileError(f"it holds {len(value):,} tensors; {MOST_ARRAYS:,} are allowed; {_SAVE}")
     if faults := [fault for name in value if (fault := fault_of_name(name))]:
         raise _damaged(f"the name of an array {faults[0]}")
     return value

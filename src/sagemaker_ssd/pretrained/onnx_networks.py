@@ -38,6 +38,8 @@ _PASSING: Final = frozenset({"Identity", "Dropout"})
 # What only arranges the last feature map for the dense layers.
 _FLATTENING: Final = frozenset({"Flatten", "Reshape"})
 _FIRST_EPS: Final = 1e-5
+# Of the networks that are looked for, many times over; a walk through more would only take time.
+_MOST_NODES: Final = 10_000
 _VGG_LAYER: Final = re.compile(r"(conv([1-5])_\d)_weight")
 
 
@@ -128,6 +130,8 @@ class _Walk:
         if len(inputs) != 1:
             raise OtherStructureError(f"it has {len(inputs)} inputs instead of one, the pixels")
         self.found = OnnxTrunk(inputs[0])
+        if len(graph.node) > _MOST_NODES:
+            raise OtherStructureError(f"it has {len(graph.node):,} nodes; {_MOST_NODES:,} are allowed")
         for name in self._stored:
             if fault := fault_of_name(name):
                 raise OtherStructureError(f"the name of an array {fault}")
@@ -135,10 +139,14 @@ class _Walk:
         for node in graph.node:
             if node.domain not in ("", "ai.onnx"):
                 raise OtherStructureError(f"{_name(node)} is no standard operator")
-            # As the format wants it; so no walk goes in a circle.
+            # As the format wants both; so no walk goes in a circle.
             if not there.issuperset(node.input):
                 raise OtherStructureError(f"{_name(node)} reads what no node before it makes")
-            there.update(node.output)
+            made = [name for name in node.output if name]
+            # What nodes of kind Constant make is there from the start.
+            if node.op_type != "Constant" and (len(made) > len(set(made)) or not there.isdisjoint(made)):
+                raise OtherStructureError(f"{_name(node)} makes what is there before it")
+            there.update(made)
             for name in dict.fromkeys(node.input):
                 self._readers[name].append(node)
             self._makers |= dict.fromkeys(node.output, node)
@@ -193,7 +201,7 @@ class _Walk:
         body = self._relu(self._batch_norm(body, f"{name}_bn3"))
         body = self._convolution(body, f"{name}_conv3", kernel=1, pad=0)
         node = self._next(body, "Add")
-        if sorted(map(self._origin, node.input)) != sorted((body, self._origin(shortcut))):
+        if len(node.input) != 2 or sorted(map(self._origin, node.input)) != sorted((body, self._origin(shortcut))):
             raise OtherStructureError(f"{_name(node)} does not add the shortcut of its residual unit")
         return str(node.output[0])
 
