@@ -11,6 +11,7 @@ from sagemaker_ssd.errors import (
     problems,
     reported_error,
     shorten,
+    some,
     unexpected_error,
 )
 
@@ -18,6 +19,11 @@ from sagemaker_ssd.errors import (
 def test_one_fault_is_told_as_it_is_and_several_as_a_list():
     assert problems(["a is wrong"]) == "a is wrong"
     assert problems(["a is wrong", "b too"]) == "2 problems:\n- a is wrong\n- b too"
+
+
+def test_of_many_words_the_first_ones_are_told():
+    assert (some([]), some(["a"]), some(["a", "b"], 2)) == ("", "a", "a, b")
+    assert some([f"w{number}" for number in range(2005)]) == "w0, w1, w2, w3, w4 and 2,000 more"
 
 
 def test_exit_codes_say_who_can_mend_it():

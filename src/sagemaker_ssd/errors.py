@@ -135,6 +135,12 @@ def listed(words: list[str], joint: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {joint} {words[-1]}"
 
 
+def some(words: Sequence[str], most: int = 5) -> str:
+    """Join the first `most` words for a sentence, and say how many more there are."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
+
+
 def in_words(count: int, singular: str, plural: str) -> str:
     """Write a number and its noun: 1 box, 2,110 boxes."""
     return f"{count:,} {singular if count == 1 else plural}"

@@ -1,5 +1,6 @@
 """Parameter files: MXNet's own of every version, and what else people put in their place."""
 
+import json
 import struct
 import subprocess
 import sys
@@ -81,17 +82,28 @@ def test_files_of_old_versions(tmp_path: Path, version: int):
     np.testing.assert_array_equal(read_parameter_file(path, SHOWN)["arg:w"].asnumpy(), values.reshape(3, 2))
 
 
+def safetensors(length: int) -> bytes:
+    """Return a file with one number, whose JSON has `length` bytes."""
+    names = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    return struct.pack("<Q", length) + names.ljust(length) + bytes(4)
+
+
 OTHER_FILES = [
     (b"", "it is empty; the file must be one that MXNet wrote"),
     (b"\n <!DOCTYPE html><html><body>Sign in</body></html>", "it is a web page or an XML message"),
     (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "it is a web page or an XML message"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "fetch it by `git lfs pull`"),
-    (b"PK\x03\x04" + bytes(40), "it is a zip file, such as NumPy and PyTorch write"),
-    (b"\x1f\x8b\x08" + bytes(40), "it is a gzip file, not an MXNet parameter file: unpack it first"),
-    (b'{"nodes": []}', "it is JSON"),
-    (b"some text that goes on for a while", "it is not an MXNet parameter file; the file must be one that MXNet wrote"),
-    (b"\x12\x01", "it is not an MXNet parameter file"),
-    (bytes(64), "it is not an MXNet parameter file"),
+    (
+        b"PK\x03\x04" + bytes(40),
+        "it is a zip file, such as NumPy and PyTorch write; the file must be one",
+    ),
+    (b"\x1f\x8b\x08" + bytes(40), "it is a gzip file, not parameters: unpack it first"),
+    (b'{"nodes": []}', "it is JSON, such as a network's symbol, not parameters; the file must be one that MXNet wrote"),
+    (b"some text that goes on for a while", "it is of an unknown kind; the file must be one that MXNet wrote"),
+    (b"\x12\x01", "it is of an unknown kind; the file must be one that MXNet wrote"),
+    (bytes(64), "it is of an unknown kind; the file must be one that MXNet wrote"),
+    # The length of its JSON begins like JSON itself.
+    (safetensors(ord("{")), "it is a safetensors file, such as Hugging Face's; the file must be one that MXNet wrote"),
 ]
 
 
@@ -189,6 +201,30 @@ def test_names_that_are_no_text(tmp_path: Path, name: bytes):
     # Header (24), head of the array (32) and its values (8) stand before the names.
     path.write_bytes(path.read_bytes()[:64] + struct.pack("<QQ", 1, len(name)) + name)
     assert fault(path) == "it is damaged: the name of an array is not text; copy or upload it again"
+
+
+def test_names_that_are_too_long(tmp_path: Path):
+    """A name of a megabyte of dots took half a terabyte of copies to look into."""
+    assert list(read_parameter_file(saved(tmp_path, {"." * 1000: mx.nd.ones((2,))}), SHOWN)) == ["." * 1000]
+    assert fault(saved(tmp_path, {"." * 1_000_000: mx.nd.ones((2,))})) == (
+        "it is damaged: the name of an array has 1,000,000 characters; 1,000 are allowed; copy or upload it again"
+    )
+
+
+def test_more_arrays_than_a_network_has(tmp_path: Path):
+    """To look for a network among a million names took a quarter of an hour."""
+    path = saved(tmp_path, {str(number): mx.nd.ones((1,)) for number in range(10_001)})
+    assert fault(path) == (
+        "it is damaged, or of no network: it says that it holds 10,001 arrays; 10,000 are allowed; copy or upload it "
+        "again"
+    )
+
+
+def test_more_names_than_arrays(tmp_path: Path):
+    path = saved(tmp_path, {"x": mx.nd.ones((2,))})
+    # Header (24), head of the array (32) and its values (8) stand before the number of names.
+    path.write_bytes(path.read_bytes()[:64] + struct.pack("<Q", 1 << 40) + path.read_bytes()[72:])
+    assert fault(path) == ("it is damaged: it holds 1 arrays and 1,099,511,627,776 names; copy or upload it again")
 
 
 def test_more_dimensions_than_arrays_have(tmp_path: Path):

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pickle
+import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -114,6 +116,13 @@ VALUE = np.arange(6, dtype=np.float32)
 WHOLE = dictionary({"a": tensor("0", VALUE)})
 SHAPE, STRIDES, OFFSET = numbers((6,)), numbers((1,)), number(0)
 HUGE = b"\x8a\x08" + (1 << 62).to_bytes(8, "little")
+# A whole number of 300,000 bytes; Python writes none of more than 4,300 digits.
+DIGITS = b"\x8b" + struct.pack("<i", 300_000) + b"\x01" * 300_000
+NAMES = [
+    ("", "is not text"),
+    ("a\nb", "is not text"),
+    ("x" * 1001, "has 1,001 characters; 1,000 are allowed"),
+]
 
 
 def changed(old: bytes, new: bytes) -> bytes:
@@ -121,6 +130,23 @@ def changed(old: bytes, new: bytes) -> bytes:
     return WHOLE.replace(old, new)
 
 
+def short(value: object) -> str:
+    """Name a case by its sentence: a pickle may have a hundred thousand bytes."""
+    return value if isinstance(value, str) else "pickle"
+
+
+def with_pickle(path: Path, pickled: bytes, *, old: bool = False) -> Path:
+    """Write a file of either format with this pickle and the numbers of VALUE."""
+    if not old:
+        return zip_file(path, pickled, {"0": VALUE.tobytes()})
+    old_file(path, pickled, ["0"], [(VALUE.size, VALUE.tobytes())])
+    if not pickled.endswith(b"."):
+        # Else what is behind it would be read as its end.
+        path.write_bytes(path.read_bytes().partition(pickled)[0] + pickled)
+    return path
+
+
+@pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize(
     ("pickled", "told"),
     [
@@ -130,8 +156,12 @@ def changed(old: bytes, new: bytes) -> bytes:
         (changed(SHAPE + STRIDES, numbers((6, 9)) + numbers((1, 0))), "a tensor of it is larger than its storage"),
         (changed(SHAPE + STRIDES, numbers((6, 1)) + STRIDES), "a tensor of it has no shape that PyTorch knows"),
         (changed(SHAPE + STRIDES, numbers((-6,)) + STRIDES), "a tensor of it has no shape that PyTorch knows"),
+        (changed(SHAPE + STRIDES, SHAPE + numbers((-1,))), "a tensor of it has no shape that PyTorch knows"),
+        (changed(OFFSET + SHAPE, number(-1) + SHAPE), "a tensor of it has no shape that PyTorch knows"),
+        (changed(OFFSET + SHAPE, b"\x88" + SHAPE), "a tensor of it has no shape that PyTorch knows"),
+        (changed(text("cpu") + number(6), text("cpu") + number(-6)), "a storage of it has a length that PyTorch does"),
+        (changed(text("cpu") + number(6), text("cpu") + DIGITS), "a storage of it has a length that PyTorch does"),
         (changed(text("cpu") + number(6), text("cpu") + number(5)), "a tensor of it is larger than its storage"),
-        (changed(text("0"), text("1")), "There is no item named 'weights/data/1' in the archive"),
         (changed(text("storage"), text("module")), "its pickle names no storage where one must be"),
         (changed(b"tRu", b"t)Ru"), "its pickle makes something else than tensors and dictionaries"),
         (WHOLE[:-1], "its pickle cannot be read"),
@@ -152,27 +182,64 @@ def changed(old: bytes, new: bytes) -> bytes:
         ),
         # Tuples within a tuple as a name: a hash of them ended the process.
         (b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.", "its pickle cannot be read (a name in a dictionary of it is a"),
+        # The same as the name of what is to be imported: as text it ended in a traceback.
+        (
+            b"\x80\x02)" + b"\x85" * 200_000 + text("a") + b"\x93.",
+            "its pickle cannot be read (a name of it is no",
+        ),
+        (b"\x80\x02" + text("a") + b"K\x01\x93.", "its pickle cannot be read (a name of it is no"),
+        # A reason of Python's that holds what it is about.
+        (b"\x80\x02S" + b"x" * 100_000 + b"\n.", "its pickle cannot be read (no string quotes around b'xxx"),
+        (b"\x80\x02L" + b"1" * 5000 + b"L\n.", "its pickle cannot be read (Exceeds the limit"),
+        *((dictionary({name: tensor("0", VALUE)}), f"the name of an array {end}") for name, end in NAMES),
+        # Half of a pair of UTF-16, which cannot be written to a log.
+        (changed(text("a"), b"X" + struct.pack("<I", 4) + b"a\xed\xa0\x80"), "the name of an array is not text"),
+        # Sides whose product takes minutes.
+        (
+            changed(SHAPE + STRIDES, b"(" + DIGITS + b"q\x07" + b"h\x07" * 31 + b"t" + numbers((1,) * 32)),
+            "a tensor of it has no shape that PyTorch knows",
+        ),
     ],
+    ids=short,
 )
-def test_damaged_pickles(tmp_path: Path, pickled: bytes, told: str):
-    found = fault(zip_file(tmp_path / "x", pickled, {"0": VALUE.tobytes()}))
+def test_damaged_pickles(tmp_path: Path, pickled: bytes, told: str, old: bool):
+    found = fault(with_pickle(tmp_path / "x", pickled, old=old))
     assert found.startswith(f"it is damaged: {told}")
     assert found.endswith("; copy or upload it again")
+    assert len(found) < 400
 
 
+def test_a_storage_that_is_not_there(tmp_path: Path):
+    pickled = changed(text("0"), text("1"))
+    assert fault(with_pickle(tmp_path / "x", pickled)) == (
+        "it is damaged: There is no item named 'weights/data/1' in the archive; copy or upload it again"
+    )
+    assert fault(with_pickle(tmp_path / "x", pickled, old=True)) == (
+        "it is damaged: its storages are not those that its pickle names; copy or upload it again"
+    )
+
+
+@pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize(
     ("pickled", "told"),
     [
         (pickle.dumps([1], 2), "it holds a value of type list, not a dictionary of tensors"),
         (pickle.dumps({"epoch": 3, "model": {"a": 1}}, 2), "beside tensors its dictionary holds 'epoch': a value of"),
+        (
+            pickle.dumps({7: 1, "a": 2}, 2),
+            "beside tensors its dictionary holds 'a': a value of type int, a name",
+        ),
+        (pickle.dumps({10**5000: 1}, 2), "beside tensors its dictionary holds a name that is a value of type int; "),
+        (pickle.dumps({None: 1, 0.5: 1}, 2), "beside tensors its dictionary holds a name that is a value of type None"),
         (pickle.dumps({}, 2), "its dictionary holds no tensors"),
         (pickle.dumps({"a"}, 4), "its pickle holds the instruction EMPTY_SET, which a dictionary of tensors does not"),
         (pickle.dumps(bytearray(b"x" * 300), 5), "its pickle holds the instruction BYTEARRAY8"),
         (b"\x80\x02c__main__\nDetector\n)\x81.", "its pickle names '__main__.Detector', which"),
     ],
+    ids=short,
 )
-def test_other_contents(tmp_path: Path, pickled: bytes, told: str):
-    found = fault(zip_file(tmp_path / "x", pickled, {}))
+def test_other_contents(tmp_path: Path, pickled: bytes, told: str, old: bool):
+    found = fault(with_pickle(tmp_path / "x", pickled, old=old))
     assert found.startswith(told)
     assert found.endswith(SAVE)
 
@@ -182,6 +249,50 @@ def test_many_tensors_of_one_storage_take_no_more_memory_than_the_file(tmp_path:
     assert fault(zip_file(tmp_path / "x", dictionary(entries), {"0": bytes(40_000)})) == (
         "it is damaged: its tensors are larger than the file; copy or upload it again"
     )
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_storage_is_read_once_for_all_of_its_tensors(tmp_path: Path, old: bool):
+    """Reading it for each took a minute here, and hours for a file of 100 MB; its tensors stay in their order."""
+    stored = np.arange(4_000_000, dtype=np.float32)
+    entries = {}
+    for place in range(2000):
+        whole = tensor("0", stored, old=old)
+        entries[str(place)] = whole.replace(
+            number(0) + numbers(stored.shape) + numbers((1,)), number(1999 * place) + numbers((1,)) + numbers((1,))
+        )
+    entries["other"] = tensor("1", VALUE, old=old)
+    entries["last"] = entries["7"]
+    pickled, numbers_of = dictionary(entries), {"0": stored, "1": VALUE}
+    if old:
+        path = old_file(tmp_path / "x", pickled, ["0", "1"], [(a.size, a.tobytes()) for a in numbers_of.values()])
+    else:
+        path = zip_file(tmp_path / "x", pickled, {key: a.tobytes() for key, a in numbers_of.items()})
+    before = time.process_time()
+    found = read_torch_file(path, "x")
+    assert time.process_time() - before < 10
+    assert list(found) == list(entries)
+    assert [found[str(place)].tolist() for place in (0, 1, 1999)] == [[0], [1999], [1999 * 1999]]
+    assert found["last"].tolist() == [7 * 1999]
+    np.testing.assert_array_equal(found["other"], VALUE)
+
+
+def test_more_tensors_than_a_network_has(tmp_path: Path):
+    entries = dict.fromkeys(map(str, range(10_001)), tensor("0", VALUE[:1]))
+    assert fault(zip_file(tmp_path / "x", dictionary(entries), {"0": VALUE[:1].tobytes()})) == (
+        f"it holds 10,001 tensors; 10,000 are allowed; {SAVE}"
+    )
+
+
+def test_storages_at_one_place_of_the_file_are_not_read(tmp_path: Path):
+    """Each with the whole of what the file holds: many of them took hours."""
+    stored = np.zeros(30_000, np.float32)
+    one = number(0) + numbers((1,)) + numbers((1,))
+    entries = {
+        str(k): tensor(str(k), stored).replace(number(0) + numbers(stored.shape) + numbers((1,)), one) for k in range(9)
+    }
+    path = zip_file(tmp_path / "x", dictionary(entries), {"0": stored.tobytes()})
+    assert fault(path) == "it is damaged: its storages are larger than the file; copy or upload it again"
 
 
 def described_twice(first: np.ndarray, second: np.ndarray, *, old: bool) -> bytes:

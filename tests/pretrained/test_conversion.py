@@ -1,11 +1,16 @@
 """Which network a file is of, and the refusal of a file that is of another."""
 
+import json
+import struct
+import time
+from pathlib import Path
+
 import mxnet as mx
 import pytest
 from gluoncv import model_zoo
 
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.pretrained.conversion import converted
+from sagemaker_ssd.pretrained.conversion import converted, converted_file
 from sagemaker_ssd.pretrained.trunk import trunk_shapes
 
 
@@ -74,3 +79,41 @@ def test_a_network_without_one_of_its_parameters_is_still_recognised():
     names = names_of("resnet50_v2")
     names.remove("features.1.weight")
     assert "missing: features.1.weight" in refused(names, "resnet-50")
+
+
+# Lengths that begin like a pickle, an ONNX file and a gzip file.
+@pytest.mark.parametrize("length", [0x80, 0x120308, 0x8B1F])
+def test_safetensors_are_called_by_their_name(tmp_path: Path, length: int):
+    names = json.dumps({"conv1.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + names.ljust(length) + bytes(4))
+    with pytest.raises(UserError) as caught:
+        converted_file(path, "resnet-50", "pretrained/model.safetensors", tmp_path)
+    assert caught.value.sentence == (
+        "pretrained/model.safetensors: it is a safetensors file, such as Hugging Face's; the file must be a .params "
+        "file of MXNet, an ONNX file, a state dictionary of PyTorch, by `torch.save(model.state_dict(), "
+        "'weights.pth')`, or the model.tar.gz of a job. Accepted for base_network resnet-50: a model of this program "
+        "or of the built-in algorithm with resnet-50, MXNet's resnet-50, GluonCV's resnet50_v2, the same in ONNX."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(b"no weights at all", "it is of an unknown kind"), (b"\x89HDF\r\n", "it is an HDF5 file, such as Keras writes")],
+)
+def test_the_accepted_kinds_are_told(tmp_path: Path, content: bytes, text: str):
+    path = tmp_path / "weights.bin"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        converted_file(path, "vgg-16", "given", tmp_path)
+    found, _, accepted = caught.value.sentence.partition("; the file must be a .params file of MXNet, an ONNX file, ")
+    assert found == f"given: {text}"
+    assert "torchvision's ssd300_vgg16" in accepted
+
+
+def test_many_long_names_are_looked_at_in_time():
+    """Two thousand of the longest that are allowed took a minute: each was cut at each of its dots."""
+    names = [f"{number:05d}{'.' * 995}" for number in range(2000)]
+    before = time.process_time()
+    assert "is of an unknown layout" in refused(names, "vgg-16")
+    assert time.process_time() - before < 20

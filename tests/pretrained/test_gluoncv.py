@@ -135,6 +135,42 @@ def test_resnet50_v2(naming: str, resnet: Source):
     assert np.all(found.parameters.arguments["bn_data_gamma"].asnumpy() == 1)
 
 
+def test_a_resnet50_v2_that_reads_pixels_as_they_are(resnet: Source):
+    given = dict(resnet.files["structural"])
+    centre, spread = np.array([124.2, 116.8, 102.1]), np.array([3412.0, 3263.0, 3305.0])
+    given |= {"features.0.running_mean": mx.nd.array(centre), "features.0.running_var": mx.nd.array(spread)}
+    found = converted(given, "resnet-50", "network.params")
+    assert found.notes[0] == "bn_data's mean and variance show that the file reads pixels of 0-255"
+    np.testing.assert_allclose(found.parameters.states["bn_data_moving_mean"].asnumpy(), centre, rtol=1e-6)
+    np.testing.assert_allclose(found.parameters.states["bn_data_moving_var"].asnumpy(), spread, rtol=1e-6)
+
+
+def test_a_stored_scale_that_the_network_does_not_use(resnet: Source):
+    """Gluon's first BatchNorm has scale=False: it computes with 1, whatever is stored."""
+    given = resnet.files["structural"] | {"features.0.gamma": mx.nd.array([3, 0, -2])}
+    network = model_zoo.get_model("resnet50_v2", pretrained=False)
+    draw_values(network, side=64)
+    network.features[0].gamma.set_data(given["features.0.gamma"])
+    output = normalised(IMAGE)
+    for place in range(8):
+        output = network.features[place](output)
+    np.testing.assert_allclose(output.asnumpy(), resnet.activations["_plus12"], rtol=1e-4, atol=1e-4)
+    assert_same_activations("resnet-50", converted(given, "resnet-50", "x"), resnet, ["_plus12", "_plus15"])
+
+
+def test_a_variance_without_a_finite_scale_is_named_as_in_the_file(resnet: Source):
+    given = dict(resnet.files["structural"])
+    spread = given["features.2.running_var"].asnumpy()
+    spread[7] = -1e-3
+    given["features.2.running_var"] = mx.nd.array(spread)
+    with pytest.raises(UserError) as caught:
+        converted(given, "resnet-50", "network.params")
+    assert caught.value.sentence == (
+        "network.params: features.2.running_var has variances that with an epsilon of 1e-05 give no finite scale; they "
+        "must be 0 or more, and more with the epsilon: copy the file again, or take an earlier checkpoint"
+    )
+
+
 def test_the_trunk_of_a_whole_detector():
     network = model_zoo.get_model("ssd_300_vgg16_atrous_custom", classes=["a"], pretrained=False, pretrained_base=False)
     draw_values(network, side=300)

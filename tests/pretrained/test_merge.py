@@ -3,8 +3,10 @@
 import mxnet as mx
 import numpy as np
 
-from sagemaker_ssd.pretrained.merge import merged
-from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.pretrained.merge import class_heads, merged
+from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 
 def parameters(*names: str, value: float, states: tuple[str, ...] = ()) -> Parameters:
@@ -39,3 +41,19 @@ def test_only_a_fresh_fc6_behind_a_given_conv5_3_is_scaled():
     for names, expected in ((("conv5_3_weight",), 0.2), (("conv5_3_weight", "fc6_weight"), 3), ((), 1)):
         found = merged(starting, parameters(*names, value=3)).parameters.arguments["fc6_weight"]
         np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-6)
+
+
+def test_class_heads_of_other_anchors_are_not_taken():
+    """The fifth map has 4 anchors at 300 pixels and 6 at 512: 24 scores for 5 classes here and for 3 classes there."""
+    of_five, of_three = (
+        initial_parameters(saved_graph(Network("vgg-16", side, classes)), side, seed=1)
+        for side, classes in ((300, 5), (512, 3))
+    )
+    head = "multi_feat_4_conv_3x3_relu_cls_pred_conv_weight"
+    assert of_five.arguments[head].shape == of_three.arguments[head].shape
+    result = merged(of_three, of_five)
+    assert class_heads(result.taken) == ()
+    assert set(class_heads(result.other_shape)) > {head}
+    assert result.parameters.arguments[head] is of_three.arguments[head]
+    # With as many anchors and as many classes they are.
+    assert len(class_heads(merged(of_five, of_five).taken)) == 12

@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.pretrained.conversion import Converted, converted_file
 from sagemaker_ssd.pretrained.onnx_networks import OtherStructureError, find_trunk
+from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.resnet50 import resnet50 as resnet50_trunk
 from zoo_files import Zoo, resnet50, saved, vgg16
 
 MAPS = {"resnet-50": ["_plus12", "_plus15"], "vgg-16": ["relu4_3", "relu5_3"]}
@@ -54,7 +56,11 @@ def test_resnet50_of_the_zoos_kind(tmp_path: Path):
     assert found.layout == "ONNX resnet50_v2"
     # What is behind the last sum: one BatchNorm.
     assert len(found.left_out) == 4
-    assert "eps 2e-05 instead of 1e-05 or 0.001" in found.notes[1]
+    assert found.notes[0] == (
+        "bn_data's mean and variance fitted to pixels of 0-255, on the assumption that the file reads RGB of 0-255 "
+        "minus (123.675, 116.28, 103.53) over (58.395, 57.12, 57.375)"
+    )
+    assert found.notes[1].endswith("gamma fitted to eps 2e-05 instead of 1e-05")
 
 
 def test_vgg16_of_the_zoos_kind(tmp_path: Path):
@@ -62,6 +68,10 @@ def test_vgg16_of_the_zoos_kind(tmp_path: Path):
     found = converted_file(saved(model, tmp_path), "vgg-16", "given", tmp_path)
     assert_close("vgg-16", found, run(model, maps, frame=True))
     assert (found.layout, found.left_out, len(found.parameters.arguments)) == ("ONNX vgg16", (), 26)
+    assert found.notes == (
+        "conv1_1 fitted to pixels minus (123, 117, 104), on the assumption that the file reads RGB of 0-255 minus "
+        "(123.675, 116.28, 103.53) over (58.395, 57.12, 57.375)",
+    )
 
 
 def test_dense_layers_are_found_behind_what_flattens(tmp_path: Path):
@@ -93,6 +103,53 @@ def test_resnet50_v2_as_mxnet_exports_it(tmp_path: Path):
         output = network.features[place](output)
         seen.append(output.asnumpy())
     assert_close("resnet-50", found, seen[7:])
+
+
+# What the pixels of a data set have: as they are, and minus ImageNet's mean.
+AS_THEY_ARE, CENTRED = np.array([124.2, 116.8, 102.1]), np.array([0.6, 0.4, -1.3])
+VARIANCE = np.array([3412.0, 3263.0, 3305.0])
+
+
+def mxnets_resnet50(centre: np.ndarray, folder: Path) -> tuple[Path, Parameters]:
+    """Let MXNet export its own resnet-50, which normalises pixels in bn_data; return its file and its values."""
+    symbol = list(resnet50_trunk(mx.sym.Variable("data")).values())[-1]
+    shapes, _, state_shapes = symbol.infer_shape(data=(1, 3, 64, 64))
+    mx.random.seed(3)
+    arguments = {
+        name: mx.nd.random.normal(0, (2 / (shape[1] * shape[2] * shape[3])) ** 0.5, shape)
+        if len(shape) == 4
+        else mx.nd.random.uniform(0.5, 1.5, shape)
+        for name, shape in zip(symbol.list_arguments(), shapes, strict=True)
+        if name != "data"
+    }
+    states = {
+        name: mx.nd.random.uniform(0.2, 1, shape)
+        for name, shape in zip(symbol.list_auxiliary_states(), state_shapes, strict=True)
+    }
+    arguments["bn_data_gamma"] = mx.nd.ones((3,))
+    states |= {"bn_data_moving_mean": mx.nd.array(centre), "bn_data_moving_var": mx.nd.array(VARIANCE)}
+    path = folder / "exported"
+    mx.onnx.export_model(symbol, arguments | states, [(1, 3, 224, 224)], [np.float32], str(path))
+    return path, Parameters(arguments, states)
+
+
+def test_mxnets_own_resnet50_reads_pixels_as_they_are(tmp_path: Path):
+    path, parameters = mxnets_resnet50(AS_THEY_ARE, tmp_path)
+    found = converted_file(path, "resnet-50", "given", tmp_path)
+    assert found.notes == ("bn_data's mean and variance show that the file reads pixels of 0-255",)
+    assert_close("resnet-50", found, ours("resnet-50", parameters, MAPS["resnet-50"]))
+
+
+def test_a_resnet50_that_reads_pixels_minus_a_mean(tmp_path: Path):
+    path, _ = mxnets_resnet50(CENTRED, tmp_path)
+    found = converted_file(path, "resnet-50", "given", tmp_path)
+    assert found.notes == (
+        "bn_data's mean and variance fitted to pixels of 0-255: they show that the file reads these minus a mean, "
+        "which is assumed to be (123.675, 116.28, 103.53)",
+    )
+    centre = found.parameters.states["bn_data_moving_mean"].asnumpy()
+    np.testing.assert_allclose(centre - CENTRED, [123.675, 116.28, 103.53], rtol=1e-5)
+    np.testing.assert_allclose(found.parameters.states["bn_data_moving_var"].asnumpy(), VARIANCE, rtol=1e-5)
 
 
 def vgg_activations(features: mx.gluon.Block) -> list[np.ndarray]:
@@ -161,6 +218,35 @@ def change_gamma(model: onnx.ModelProto) -> None:
     first.CopyFrom(numpy_helper.from_array(np.float32([1, 0, 1]), "w0"))
 
 
+def change_variance(model: onnx.ModelProto) -> None:
+    """Of the BatchNorm behind the first convolution."""
+    numbers = numpy_helper.to_array(model.graph.initializer[8]).copy()
+    numbers[5] = -1
+    model.graph.initializer[8].CopyFrom(numpy_helper.from_array(numbers, "w8"))
+
+
+def change_eps(model: onnx.ModelProto) -> None:
+    attribute(nodes_of(model, "BatchNormalization")[0], "epsilon").f = -3.0
+
+
+def change_eps_without_end(model: onnx.ModelProto) -> None:
+    attribute(nodes_of(model, "BatchNormalization")[3], "epsilon").f = float("inf")
+
+
+def change_scale(model: onnx.ModelProto) -> None:
+    """So small that the variance of bn_data is too large for float32."""
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32([1, 1e-30, 1]), "w0"))
+
+
+def change_number(model: onnx.ModelProto) -> None:
+    more = 10_001 - len(model.graph.node)
+    model.graph.node.extend(helper.make_node("Relu", ["pixels"], [f"r{number}"]) for number in range(more))
+
+
+def change_name(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([1]), "x" * 1_000_000))
+
+
 def change_values(model: onnx.ModelProto) -> None:
     model.graph.initializer[4].raw_data = b"\xff" * len(model.graph.initializer[4].raw_data)
 
@@ -194,6 +280,8 @@ def change_order(model: onnx.ModelProto) -> None:
         (change_activation, "^behind 't.+' there must be one Relu, and there is Sigmoid$"),
         (change_sum, "^Add 'n.+' does not add the shortcut of its residual unit$"),
         (change_domain, "^Conv 'n7' is no standard operator$"),
+        (change_number, "^it has 10,001 nodes; 10,000 are allowed$"),
+        (change_name, "^the name of an array has 1,000,000 characters; 1,000 are allowed$"),
     ],
 )
 def test_what_computes_something_else_is_refused(change: Callable[[onnx.ModelProto], None], text: str):
@@ -209,6 +297,13 @@ def test_what_computes_something_else_is_refused(change: Callable[[onnx.ModelPro
     ("change", "text"),
     [
         (change_gamma, "w0 has values of 0 or less"),
+        (
+            change_variance,
+            "w8 has variances that with an epsilon of 1e-05 give no finite scale; they must",
+        ),
+        (change_eps, "w3 has variances that with an epsilon of -3 give no finite scale"),
+        (change_eps_without_end, "w.+ has variances that with an epsilon of inf give no finite scale"),
+        (change_scale, "w3 has variances that with an epsilon of 0.001 give no finite scale"),
         (change_values, "'w4' holds values that are not finite numbers"),
         (change_length, "'w4' is damaged: its values do not have its shape"),
         (change_place, "'w4' is stored in another file"),
@@ -221,6 +316,42 @@ def test_values_that_cannot_be_used_are_refused(change: Callable[[onnx.ModelProt
     change(model)
     with pytest.raises(UserError, match=f"^given: {text}"):
         converted_file(saved(model, tmp_path), "resnet-50", "given", tmp_path)
+
+
+def test_a_file_that_begins_with_a_description(tmp_path: Path):
+    """Written as all do it: version 3 of the format, then the description, as no other field stands between them."""
+    model = onnx.ModelProto()
+    model.CopyFrom(vgg16()[0])
+    model.ClearField("producer_name")
+    model.doc_string = "a network"
+    path = saved(model, tmp_path)
+    assert path.read_bytes()[:3] == b"\x08\x03\x32"
+    assert converted_file(path, "vgg-16", "given", tmp_path).layout == "ONNX vgg16"
+
+
+@pytest.mark.timeout(60)
+def test_a_node_that_reads_what_it_makes_is_refused():
+    """As the last one of a VGG-16: the walk to its dense layers had no end."""
+    model = Zoo().vgg16((4096,)).model()
+    place = [node.op_type for node in model.graph.node].index("Flatten")
+    del model.graph.node[place + 1 :]
+    model.graph.node[place].output[0] = model.graph.node[place].input[0]
+    with pytest.raises(OtherStructureError, match=r"^Flatten 'n.+' makes what is there before it$"):
+        find_trunk(model, "vgg-16")
+
+
+def test_values_of_constants(tmp_path: Path):
+    """What is stored may stand in a node in place of the list of stored tensors."""
+    model = onnx.ModelProto()
+    model.CopyFrom(vgg16()[0])
+    tensor = model.graph.initializer.pop(3)
+    model.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+    del model.graph.input[[entry.name for entry in model.graph.input].index(tensor.name)]
+    found, whole = (
+        converted_file(saved(network, tmp_path), "vgg-16", "given", tmp_path).parameters.arguments["conv1_2_bias"]
+        for network in (model, vgg16()[0])
+    )
+    np.testing.assert_array_equal(found.asnumpy(), whole.asnumpy())
 
 
 def test_the_other_network_is_called_by_its_name(tmp_path: Path):

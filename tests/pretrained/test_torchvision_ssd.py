@@ -87,6 +87,26 @@ def test_every_value_is_taken_or_named(tmp_path: Path, write):
     np.testing.assert_array_equal(arguments["relu4_3_scale"].asnumpy().ravel(), given["backbone.scale_weight"])
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.module."])
+def test_what_a_wrapper_puts_before_every_name(tmp_path: Path, prefix: str):
+    given = state()
+    path = write_torch_file(tmp_path / "given", {prefix + name: array for name, array in given.items()})
+    found = converted_file(path, "vgg-16", "given", tmp_path)
+    bare = converted({name: mx.nd.array(array) for name, array in given.items()}, "vgg-16", "given")
+    assert found.left_out == tuple(prefix + name for name in bare.left_out)
+    assert "8 and 12 scores at each place, are not used" in found.notes[0]
+    assert found.parameters.arguments.keys() == bare.parameters.arguments.keys()
+    for name, array in found.parameters.arguments.items():
+        np.testing.assert_array_equal(array.asnumpy(), bare.parameters.arguments[name].asnumpy())
+
+
+def test_two_networks_in_one_file():
+    """A student and its teacher: neither is the one to take."""
+    given = {f"{who}.{name}": mx.nd.array(array) for who in ("student", "teacher") for name, array in state().items()}
+    with pytest.raises(UserError, match=r"^given: is of an unknown layout\."):
+        converted(given, "vgg-16", "given")
+
+
 BEHIND = ("4_conv_3x3_relu_loc_pred_conv", "6_conv_1x1_conv", "6_conv_3x3_conv", "6_conv_3x3_relu_loc_pred_conv")
 
 
@@ -107,16 +127,17 @@ def test_what_fits_is_taken_at_any_size(file: Path, tmp_path: Path, image_shape:
     assert result.unused == ()
 
 
-def test_a_missing_and_a_misshapen_value():
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_missing_and_a_misshapen_value(prefix: str):
     given = state(SHAPES | {"backbone.extra.2.0": (64, 512, 1, 1)})
     del given["backbone.features.5.bias"]
     with pytest.raises(UserError) as caught:
-        converted({name: mx.nd.array(array) for name, array in given.items()}, "vgg-16", "given")
+        converted({prefix + name: mx.nd.array(array) for name, array in given.items()}, "vgg-16", "given")
     assert caught.value.sentence == (
         "2 problems:\n"
-        "- given: missing: backbone.features.5.bias\n"
-        "- given: of another shape: backbone.extra.2.0.weight is (64, 512, 1, 1), must be (128, 512, 1, 1), "
-        "backbone.extra.2.0.bias is (64,), must be (128,)"
+        f"- given: missing: {prefix}backbone.features.5.bias\n"
+        f"- given: of another shape: {prefix}backbone.extra.2.0.weight is (64, 512, 1, 1), must be (128, 512, 1, 1), "
+        f"{prefix}backbone.extra.2.0.bias is (64,), must be (128,)"
     )
 
 

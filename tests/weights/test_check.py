@@ -22,7 +22,9 @@ def picture(tmp_path: Path) -> Path:
 def test_a_classifier_and_its_best_classes(tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str]):
     assert compare(saved(resnet50()[0], tmp_path), "resnet-50", picture, sys.executable, tmp_path) == 0
     layout, *maps, theirs, ours, end = capsys.readouterr().out.splitlines()
-    assert layout.startswith("anything: ONNX resnet50_v2; bn_data's mean and variance fitted to pixels of 0-255; ")
+    assert layout.startswith(
+        "anything: ONNX resnet50_v2; bn_data's mean and variance fitted to pixels of 0-255, on the"
+    )
     assert [line.partition(":")[0] for line in maps] == ["_plus12", "_plus15"]
     assert maps[1].endswith("shape (1, 2048, 7, 7)")
     assert theirs.startswith("photo.png by the file: class ")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import tarfile
 from pathlib import Path
 
@@ -77,8 +78,42 @@ def test_a_channels_file_is_named_by_its_digest(tmp_path: Path):
     assert (start["from"], start["file"], "checksum" in start) == ("pretrained channel", "own.params", False)
 
 
+@pytest.mark.parametrize("without", [False, True])
+def test_heads_for_as_many_classes_are_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, without: bool
+):
+    """And start anew from a file without them, as the warning and docs/starting-weights.md say how to make it."""
+    caplog.set_level(logging.WARNING)
+    graph = saved_graph(Network("resnet-50", 300, 2))
+    values, drawn = (initial_parameters(graph, 300, seed) for seed in (1, 2))
+    channel, scratch = tmp_path / "pretrained", tmp_path / "scratch"
+    channel.mkdir()
+    scratch.mkdir()
+    write_model(channel, graph, values, {"image_shape": "300"})
+    if without:
+        arrays = mx.nd.load(str(channel / PARAMETERS))
+        left = {name: array for name, array in arrays.items() if "cls_pred_conv" not in name}
+        mx.nd.save(str(channel / PARAMETERS), left)
+    found, start = from_pretrained_channel(channel, drawn, "resnet-50", scratch)
+    assert caplog.messages == (
+        []
+        if without
+        else [
+            f"{PARAMETERS} has heads for as many classes as this job, and they are taken too: its classes must be this "
+            "job's in the same order. Where they are others, save it without its arrays that have cls_pred_conv in "
+            "their names: then these heads start anew"
+        ]
+    )
+    assert bool(start["layers_starting_anew"]) == without
+    for name, array in found.arguments.items():
+        source = drawn if without and "cls_pred_conv" in name else values
+        assert (array == source.arguments[name]).asnumpy().all(), name
+
+
 @pytest.mark.parametrize("form", ["model.tar.gz", PARAMETERS])
-def test_a_model_gives_its_trunk_to_one_with_one_more_class(tmp_path: Path, form: str):
+def test_a_model_gives_its_trunk_to_one_with_one_more_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str
+):
     """As the channel `model` refuses it, and says."""
     earlier, now = Network("resnet-50", 300, 2), Network("resnet-50", 300, 3)
     values = initial_parameters(saved_graph(earlier), 300, seed=1)
@@ -97,6 +132,7 @@ def test_a_model_gives_its_trunk_to_one_with_one_more_class(tmp_path: Path, form
         (files / PARAMETERS).rename(channel / PARAMETERS)
     found, start = from_pretrained_channel(channel, drawn, "resnet-50", scratch)
     assert start["file"] == form
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     heads = start["layers_starting_anew"]
     assert heads
     assert all("cls_pred_conv" in name for name in heads)

@@ -18,9 +18,9 @@ from typing import Final, Self
 
 import mxnet as mx
 
-from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file, some
+from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, some
 
 _log = logging.getLogger(__name__)
 _PIECE: Final = 1 << 20

@@ -8,7 +8,7 @@ import math
 import os
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ import mxnet as mx
 import numpy as np
 import numpy.typing as npt
 
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, some
 
 _LIST: Final = 0x112
 _VERSION_1, _VERSION_2, _VERSION_3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -30,16 +30,25 @@ _ARGUMENT, _STATE = "arg:", "aux:"
 # BatchNorm's in MXNet's symbols and in Gluon's blocks.
 _STATE_ENDINGS: Final = ("_moving_mean", "_moving_var", "_running_mean", "_running_var")
 _NAMED: Final = 3
-# What people put where parameters belong, by its first bytes.
+# Characters. Networks have names of less than a hundred; looking for theirs in longer ones would only take time.
+_LONGEST_NAME: Final = 1000
+# Of a network of hundreds of layers, several times over; looking for a network among more would only take time.
+MOST_ARRAYS: Final = 10_000
+# What people put where parameters belong, by its first bytes. What has to be done with it first stands behind a colon;
+# behind the others it is said what the file must be.
 _KNOWN: Final = (
     (b"version https://git-lfs", "it is a Git LFS pointer, not the file itself: fetch it by `git lfs pull`"),
-    (b"<", "it is a web page or an XML message, not an MXNet parameter file: download it again, and look into it"),
-    (b"{", "it is JSON, such as a network's symbol, not an MXNet parameter file"),
-    (b"\x1f\x8b", "it is a gzip file, not an MXNet parameter file: unpack it first"),
-    (b"PK", "it is a zip file, such as NumPy and PyTorch write, not an MXNet parameter file"),
-    (b"\x80", "it is a Python pickle, such as PyTorch writes, not an MXNet parameter file"),
-    (b"\x89HDF", "it is an HDF5 file, such as Keras writes, not an MXNet parameter file"),
+    (b"<", "it is a web page or an XML message, not parameters: download it again, and look into it"),
+    (b"{", "it is JSON, such as a network's symbol, not parameters"),
+    (b"\x1f\x8b", "it is a gzip file, not parameters: unpack it first"),
+    (b"PK", "it is a zip file, such as NumPy and PyTorch write"),
+    (b"\x80", "it is a Python pickle, such as PyTorch writes"),
+    (b"\x89HDF", "it is an HDF5 file, such as Keras writes"),
 )
+SAFETENSORS: Final = "it is a safetensors file, such as Hugging Face's"
+# Such a file begins with the length of its JSON, which its own library lets have so many bytes.
+_MOST_SAFETENSORS_JSON: Final = 100_000_000
+_HEAD: Final = 64
 _MAKE_ONE: Final = "the file must be one that MXNet wrote, by `save_checkpoint`, `save_parameters` or `mx.nd.save`"
 
 
@@ -47,11 +56,20 @@ class BadParamsFileError(Exception):
     """Says what is wrong, so that it follows the file's name and a colon."""
 
 
-def read_parameter_file(path: Path, shown_as: str) -> dict[str, mx.nd.NDArray]:
+class _OtherKindError(BadParamsFileError):
+    """It is another kind of file altogether."""
+
+
+def starts_like_safetensors(head: bytes) -> bool:
+    """Say whether a file that begins with these bytes, nine or more, is of Hugging Face's format safetensors."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MOST_SAFETENSORS_JSON
+
+
+def read_parameter_file(path: Path, shown_as: str, must_be: str = _MAKE_ONE) -> dict[str, mx.nd.NDArray]:
     """Read every array of a .params file in float32 by its name in the file.
 
-    shown_as: how the faults name the file. Raises UserError for anything but named, dense arrays of finite
-    floating-point numbers, and OSError.
+    shown_as: how the faults name the file. must_be: what they say of the kinds of files that may be there. Raises
+    UserError for anything but named, dense arrays of finite floating-point numbers, and OSError.
     """
     try:
         with path.open("rb") as file:
@@ -67,8 +85,11 @@ def read_parameter_file(path: Path, shown_as: str) -> dict[str, mx.nd.NDArray]:
         # So that each array is held by `named` alone, and goes when its copy has been made.
         del arrays
         return _in_float32(named)
+    except _OtherKindError as error:
+        raise UserError(f"{shown_as}: {_of_another_kind(path, must_be)}") from error
     except BadParamsFileError as error:
-        raise UserError(f"{shown_as}: {_with_remedy(path, str(error))}") from error
+        again = "; copy or upload it again" if "damaged" in str(error) else ""
+        raise UserError(f"{shown_as}: {error}{again}") from error
 
 
 def arguments_and_states(
@@ -86,10 +107,13 @@ def arguments_and_states(
     return arguments, states
 
 
-def some(names: Sequence[str], most: int) -> str:
-    """Write the first `most` names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+def fault_of_name(name: str) -> str | None:
+    """Say what is wrong with the name of an array in a file, so that it follows "the name of an array"; or None."""
+    if not name or not name.isprintable():
+        return "is not text"
+    if len(name) > _LONGEST_NAME:
+        return f"has {len(name):,} characters; {_LONGEST_NAME:,} are allowed"
+    return None
 
 
 def _bare(name: str) -> str:
@@ -121,14 +145,15 @@ def _in_float32(named: dict[str, npt.NDArray[np.generic]]) -> dict[str, mx.nd.ND
     return arrays
 
 
-def _with_remedy(path: Path, fault: str) -> str:
-    if fault.startswith("it is not an MXNet"):
-        with path.open("rb") as file:
-            head = file.read(64)
-        if not head:
-            return f"it is empty; {_MAKE_ONE}"
-        return next((text for start, text in _KNOWN if head.lstrip().startswith(start)), f"{fault}; {_MAKE_ONE}")
-    return f"{fault}; copy or upload it again" if "damaged" in fault else fault
+def _of_another_kind(path: Path, must_be: str) -> str:
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    found = next((text for start, text in _KNOWN if head.lstrip().startswith(start)), "it is of an unknown kind")
+    if not head:
+        found = "it is empty"
+    elif starts_like_safetensors(head):
+        found = SAFETENSORS
+    return found if ": " in found else f"{found}; {must_be}"
 
 
 def _stored_arrays(file: BufferedReader, size: int) -> tuple[list[npt.NDArray[np.generic]], list[str]]:
@@ -140,12 +165,17 @@ def _stored_arrays(file: BufferedReader, size: int) -> tuple[list[npt.NDArray[np
     data = _BoundedReader(file, size)
     head = data.take(min(16, size))
     if len(head) < 16 or struct.unpack("<Q", head[:8])[0] != _LIST:
-        raise BadParamsFileError("it is not an MXNet parameter file")
-    arrays = [_array(data, number) for number in range(1, data.numbers("Q")[0] + 1)]
-    names = [_name(data) for _ in range(data.numbers("Q")[0])]
-    if names and len(names) != len(arrays):
-        raise BadParamsFileError(f"it is damaged: it holds {len(arrays)} arrays and {len(names)} names")
-    return arrays, names
+        raise _OtherKindError("it is not an MXNet parameter file")
+    (count,) = data.numbers("Q")
+    if count > MOST_ARRAYS:
+        raise BadParamsFileError(
+            f"it is damaged, or of no network: it says that it holds {count:,} arrays; {MOST_ARRAYS:,} are allowed"
+        )
+    arrays = [_array(data, number) for number in range(1, count + 1)]
+    (named,) = data.numbers("Q")
+    if named not in (0, count):
+        raise BadParamsFileError(f"it is damaged: it holds {count:,} arrays and {named:,} names")
+    return arrays, [_name(data) for _ in range(named)]
 
 
 class _BoundedReader:
@@ -213,6 +243,6 @@ def _name(data: _BoundedReader) -> str:
         name = data.take(data.numbers("Q")[0]).decode()
     except UnicodeDecodeError:
         name = ""
-    if not name or not name.isprintable():
-        raise BadParamsFileError("it is damaged: the name of an array is not text")
+    if fault := fault_of_name(name):
+        raise BadParamsFileError(f"it is damaged: the name of an array {fault}")
     return name

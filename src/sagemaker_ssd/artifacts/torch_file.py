@@ -12,7 +12,8 @@ import os
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -21,8 +22,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sagemaker_ssd.artifacts.params_file import some
-from sagemaker_ssd.errors import UserError, shown
+from sagemaker_ssd.artifacts.params_file import MOST_ARRAYS, fault_of_name
+from sagemaker_ssd.errors import UserError, shown, some
 
 Array = npt.NDArray[np.generic]
 ZIP_START: Final = b"PK\x03\x04"
@@ -36,6 +37,8 @@ _MOST_DIMENSIONS: Final = 32
 # in a tensor without numbers, and along a side of 1.
 _MOST_BYTES: Final = (1 << 63) - 1
 _NAMED: Final = 3
+# Python's own reasons can hold what they are about, of any length.
+_LONGEST_REASON: Final = 200
 _DICTIONARY, _TENSOR = "collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
 _STORAGES: Final[dict[str, np.dtype[Any]]] = {
     "torch.FloatStorage": np.dtype("<f4"),
@@ -64,7 +67,7 @@ def read_torch_file(path: Path, shown_as: str) -> dict[str, Array]:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             zipped = file.peek(4).startswith(ZIP_START)
-            tensors = _read_zip(file, size) if zipped else _read_old_format(file, size)
+            tensors = _read_safely(_read_zip if zipped else _read_old_format, file, size)
         endless = [name for name, array in tensors.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if endless:
             raise _BadTorchFileError(
@@ -110,6 +113,29 @@ def _damaged(what: str) -> _BadTorchFileError:
     return _BadTorchFileError(f"it is damaged: {what}; {_AGAIN}")
 
 
+def _reason(error: Exception) -> str:
+    return str(error).strip("\"'")[:_LONGEST_REASON]
+
+
+def _read_safely(
+    read: Callable[[BufferedReader, int], dict[str, Array]], file: BufferedReader, size: int
+) -> dict[str, Array]:
+    """Call the reader of a format; raises _BadTorchFileError for whatever a damaged or hostile file makes of it."""
+    try:
+        return read(file, size)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise _BadTorchFileError(f"it is an incomplete or damaged zip archive ({_reason(error)}); {_AGAIN}") from error
+    except OSError as error:
+        # Where a zip archive's list leads to a place before the file.
+        if error.errno != errno.EINVAL:
+            raise
+        raise _damaged("its list of contents leads out of it") from error
+    # What zipfile raises on passwords, on members that are not there, and on numbers that are none; and what Python
+    # raises on values that are nested deeply (RecursionError is a RuntimeError), too large, or of an unexpected type.
+    except (RuntimeError, LookupError, ValueError, TypeError, OverflowError, struct.error) as error:
+        raise _damaged(_reason(error)) from error
+
+
 class _Interpreter:
     """Interprets one pickle: a stack, and a memory of values that come again."""
 
@@ -124,8 +150,8 @@ class _Interpreter:
                 if instruction.name == "STOP":
                     return self._stack.pop()
                 self._step(instruction.name, argument)
-        except (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error) as error:
-            raise _damaged(f"its pickle cannot be read ({error})") from error
+        except (LookupError, ValueError, TypeError, OverflowError, struct.error) as error:
+            raise _damaged(f"its pickle cannot be read ({_reason(error)})") from error
         raise _damaged("its pickle has no end")
 
     def _step(self, name: str, argument: Any) -> None:
@@ -166,7 +192,7 @@ class _Interpreter:
             case "GLOBAL":
                 stack.append(_known(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
-                stack.append(_known(".".join(map(str, self._popped(2)))))
+                stack.append(_known(_dotted(*self._popped(2))))
             case "BINPERSID":
                 stack.append(_storage(*self._popped(1)))
             case "REDUCE":
@@ -207,6 +233,13 @@ class _Interpreter:
         return self._stack[-1]
 
 
+def _dotted(module: Any, attribute: Any) -> str:
+    # Tuples within tuples, a hundred thousand deep, cannot be written as text.
+    if not isinstance(module, str) or not isinstance(attribute, str):
+        raise TypeError("a name of it is no text")
+    return f"{module}.{attribute}"
+
+
 def _known(name: str) -> _Name:
     if name in (_DICTIONARY, _TENSOR, *_STORAGES):
         return _Name(name)
@@ -221,7 +254,9 @@ def _known(name: str) -> _Name:
 def _storage(given: Any) -> _Storage:
     """Return what a persistent id stands for: ("storage", type, key, device, length), and None in the old format."""
     match given:
-        case ("storage", _Name(text), str(key), str(), int(length), *rest) if text in _STORAGES and length >= 0:
+        case ("storage", _Name(text), str(key), str(), int(length), *rest) if text in _STORAGES:
+            if not 0 <= length <= _MOST_BYTES // _STORAGES[text].itemsize:
+                raise _damaged("a storage of it has a length that PyTorch does not know")
             if rest not in ([], [None]):
                 raise _BadTorchFileError(f"it holds views of storages, as very old files do; {_SAVE}")
             return _Storage(_STORAGES[text], key, length)
@@ -241,17 +276,19 @@ def _made(what: Any, arguments: Any) -> Any:
 
 
 def _checked(tensor: _Tensor) -> _Tensor:
-    numbers = (tensor.offset, *tensor.shape, *tensor.strides)
+    most = _MOST_BYTES // tensor.storage.kind.itemsize
+    # In this order: each number is looked at before they are multiplied, for one may have millions of digits.
     if (
-        any(type(number) is not int or number < 0 for number in numbers)
-        or len(tensor.shape) != len(tensor.strides)
+        len(tensor.shape) != len(tensor.strides)
         or len(tensor.shape) > _MOST_DIMENSIONS
+        or any(
+            type(number) is not int or not 0 <= number <= most
+            for number in (tensor.offset, *tensor.shape, *tensor.strides)
+        )
+        or math.prod(max(side, 1) for side in tensor.shape) > most
     ):
         raise _damaged("a tensor of it has no shape that PyTorch knows")
     count = math.prod(tensor.shape)
-    most = _MOST_BYTES // tensor.storage.kind.itemsize
-    if math.prod(max(side, 1) for side in tensor.shape) > most or any(number > most for number in numbers):
-        raise _damaged("a tensor of it has no shape that PyTorch knows")
     last = tensor.offset + sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True))
     # A tensor that repeats its numbers by a stride of 0 could ask for any amount of memory.
     if count > tensor.storage.length or (count and last >= tensor.storage.length):
@@ -263,20 +300,30 @@ def _state_dictionary(value: Any) -> dict[str, _Tensor]:
     """Return the tensors of a flat dictionary; raises for anything else, and names it."""
     if not isinstance(value, dict):
         raise _BadTorchFileError(f"it holds {_described(value)}, not a dictionary of tensors; {_SAVE}")
-    other = [f"{shown(str(name))}: {_described(item)}" for name, item in value.items() if not isinstance(item, _Tensor)]
-    other += [f"{shown(str(name))}, which is no text" for name in value if not isinstance(name, str)]
+    other = [
+        f"{shown(name)}: {_described(item)}"
+        for name, item in value.items()
+        if isinstance(name, str) and not isinstance(item, _Tensor)
+    ]
+    # Not written itself: a whole number can have more digits than Python writes.
+    other += [f"a name that is {_described(name)}" for name in value if not isinstance(name, str)]
     if other:
         raise _BadTorchFileError(f"beside tensors its dictionary holds {some(other, _NAMED)}; {_SAVE}")
     if not value:
         raise _BadTorchFileError(f"its dictionary holds no tensors; {_SAVE}")
+    if len(value) > MOST_ARRAYS:
+        raise _BadTorchFileError(f"it holds {len(value):,} tensors; {MOST_ARRAYS:,} are allowed; {_SAVE}")
+    if faults := [fault for name in value if (fault := fault_of_name(name))]:
+        raise _damaged(f"the name of an array {faults[0]}")
     return value
 
 
 def _storages(tensors: dict[str, _Tensor], size: int) -> dict[str, _Storage]:
     """Return the storages by their keys; raises where reading their tensors would leave the memory that is read.
 
-    Many tensors that share one storage could take any amount of memory. A key that is described in two ways has one of
-    them alone behind it in the file, and tensors are checked against the one that they name.
+    Many tensors that share one storage could take any amount of memory, and many storages at the same place of the file
+    any amount of time. A key that is described in two ways has one of them alone behind it in the file, and tensors are
+    checked against the one that they name.
     """
     if sum(math.prod(tensor.shape) * tensor.storage.kind.itemsize for tensor in tensors.values()) > size:
         raise _damaged("its tensors are larger than the file")
@@ -289,6 +336,8 @@ def _storages(tensors: dict[str, _Tensor], size: int) -> dict[str, _Storage]:
                 f"its pickle says of storage {shown(storage.key)} that it holds {other.length:,} numbers of type "
                 f"{other.kind}, and for tensor {shown(name)} that it holds {storage.length:,} of type {storage.kind}"
             )
+    if sum(storage.length * storage.kind.itemsize for storage in storages.values()) > size:
+        raise _damaged("its storages are larger than the file")
     return storages
 
 
@@ -300,57 +349,54 @@ def _described(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def _arrays(tensors: dict[str, _Tensor], numbers: Callable[[_Storage], Array]) -> Iterator[tuple[str, Array]]:
+def _arrays(tensors: dict[str, _Tensor], numbers: Callable[[_Storage], Array]) -> dict[str, Array]:
+    """Return the tensors' values, in their order; each storage is asked for once, however many tensors it has."""
+    names: dict[_Storage, list[str]] = defaultdict(list)
     for name, tensor in tensors.items():
-        stored = numbers(tensor.storage)
-        steps = [stride * stored.itemsize for stride in tensor.strides]
-        view = np.lib.stride_tricks.as_strided(stored[tensor.offset :], tensor.shape, steps, writeable=False)
-        yield name, np.array(view, dtype=view.dtype.newbyteorder("="))
+        names[tensor.storage].append(name)
+    arrays: dict[str, Array] = {}
+    for storage in names:
+        stored = numbers(storage)
+        for name in names[storage]:
+            tensor = tensors[name]
+            steps = [stride * stored.itemsize for stride in tensor.strides]
+            view = np.lib.stride_tricks.as_strided(stored[tensor.offset :], tensor.shape, steps, writeable=False)
+            arrays[name] = np.array(view, dtype=view.dtype.newbyteorder("="))
+    return {name: arrays[name] for name in tensors}
 
 
 def _read_zip(file: BufferedReader, size: int) -> dict[str, Array]:
     """Read the archive that torch.save writes: NAME/data.pkl, and each storage as NAME/data/KEY, not compressed."""
-    try:
-        archive = zipfile.ZipFile(file)
-        names = archive.namelist()
-        pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(pickles) != 1 or any("/code/" in name for name in names):
-            kind = "TorchScript's" if any("/code/" in name for name in names) else "not one that torch.save wrote"
-            held = some([shown(name) for name in names], _NAMED) or "nothing"
-            raise _BadTorchFileError(f"it is a zip archive, but {kind}: it holds {held}; {_SAVE}")
-        folder = pickles[0].removesuffix("data.pkl")
+    archive = zipfile.ZipFile(file)
+    names = archive.namelist()
+    pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(pickles) != 1 or any("/code/" in name for name in names):
+        kind = "TorchScript's" if any("/code/" in name for name in names) else "not one that torch.save wrote"
+        held = some([shown(name) for name in names], _NAMED) or "nothing"
+        raise _BadTorchFileError(f"it is a zip archive, but {kind}: it holds {held}; {_SAVE}")
+    folder = pickles[0].removesuffix("data.pkl")
 
-        def content(name: str, most: int) -> bytes:
-            member = archive.getinfo(name)
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
-                raise _damaged(f"{shown(name)} in it is compressed, as torch.save never does")
-            if member.file_size > most:
-                raise _BadTorchFileError(f"its {shown(name)} has {member.file_size:,} bytes; {most:,} are allowed")
-            return archive.read(member)
+    def content(name: str, most: int) -> bytes:
+        member = archive.getinfo(name)
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+            raise _damaged(f"{shown(name)} in it is compressed, as torch.save never does")
+        if member.file_size > most:
+            raise _BadTorchFileError(f"its {shown(name)} has {member.file_size:,} bytes; {most:,} are allowed")
+        return archive.read(member)
 
-        if (order := f"{folder}byteorder") in names and content(order, 16) != b"little":
-            raise _BadTorchFileError(f"its numbers are stored with the highest byte first; {_SAVE}")
-        pickled = BytesIO(content(pickles[0], _MOST_PICKLE_BYTES))
-        tensors = _state_dictionary(_Interpreter().value(pickled))
-        _storages(tensors, size)
+    if (order := f"{folder}byteorder") in names and content(order, 16) != b"little":
+        raise _BadTorchFileError(f"its numbers are stored with the highest byte first; {_SAVE}")
+    pickled = BytesIO(content(pickles[0], _MOST_PICKLE_BYTES))
+    tensors = _state_dictionary(_Interpreter().value(pickled))
+    _storages(tensors, size)
 
-        def numbers(storage: _Storage) -> Array:
-            stored = content(f"{folder}data/{storage.key}", size)
-            if len(stored) != storage.length * storage.kind.itemsize:
-                raise _damaged(f"storage {shown(storage.key)} in it has another size than its pickle says")
-            return np.frombuffer(stored, storage.kind)
+    def numbers(storage: _Storage) -> Array:
+        stored = content(f"{folder}data/{storage.key}", size)
+        if len(stored) != storage.length * storage.kind.itemsize:
+            raise _damaged(f"storage {shown(storage.key)} in it has another size than its pickle says")
+        return np.frombuffer(stored, storage.kind)
 
-        return dict(_arrays(tensors, numbers))
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise _BadTorchFileError(f"it is an incomplete or damaged zip archive ({error}); {_AGAIN}") from error
-    except OSError as error:
-        # Where the archive's list leads to a place before the file.
-        if error.errno != errno.EINVAL:
-            raise
-        raise _damaged("its list of contents leads out of it") from error
-    # What zipfile raises on passwords, on members that are not there, and on numbers that are none.
-    except (RuntimeError, NotImplementedError, KeyError, ValueError, struct.error) as error:
-        raise _damaged(str(error).strip("\"'")) from error
+    return _arrays(tensors, numbers)
 
 
 def _read_old_format(file: BufferedReader, size: int) -> dict[str, Array]:
@@ -380,4 +426,4 @@ def _read_old_format(file: BufferedReader, size: int) -> dict[str, Array]:
         if struct.unpack("<q", head)[0] != storage.length:
             raise _damaged(f"storage {shown(key)} in it has another size than its pickle says")
         stored[key] = np.frombuffer(content, storage.kind)
-    return dict(_arrays(tensors, lambda storage: stored[storage.key]))
+    return _arrays(tensors, lambda storage: stored[storage.key])

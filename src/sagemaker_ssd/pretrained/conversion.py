@@ -10,14 +10,14 @@ import onnx
 
 from sagemaker_ssd.artifacts.model_archive import read_archive, starts_like_archive
 from sagemaker_ssd.artifacts.onnx_file import read_onnx_file, starts_like_onnx
-from sagemaker_ssd.artifacts.params_file import read_parameter_file
+from sagemaker_ssd.artifacts.params_file import SAFETENSORS, read_parameter_file, starts_like_safetensors
 from sagemaker_ssd.artifacts.torch_file import read_torch_file, starts_like_torch
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, some
 from sagemaker_ssd.pretrained.gluoncv import USABLE, from_gluoncv, recognise_gluoncv
 from sagemaker_ssd.pretrained.mxnet_ssd import from_mxnet_ssd, recognise_mxnet_ssd
 from sagemaker_ssd.pretrained.onnx_networks import ZOO_NAMES, OtherStructureError, find_trunk, from_onnx
 from sagemaker_ssd.pretrained.torchvision_ssd import from_torchvision_ssd, recognise_torchvision_ssd
-from sagemaker_ssd.pretrained.trunk import Values, as_parameters, some
+from sagemaker_ssd.pretrained.trunk import Values, as_parameters
 from sagemaker_ssd.ssd.initial_values import Parameters
 
 _ACCEPTED: Final = {
@@ -26,6 +26,10 @@ _ACCEPTED: Final = {
     "resnet-50": "a model of this program or of the built-in algorithm with resnet-50, MXNet's resnet-50, GluonCV's"
     " resnet50_v2, the same in ONNX",
 }
+_KINDS: Final = (
+    "the file must be a .params file of MXNet, an ONNX file, a state dictionary of PyTorch, by "
+    "`torch.save(model.state_dict(), 'weights.pth')`, or the model.tar.gz of a job"
+)
 _DETECTOR: Final = "torchvision ssd300_vgg16"
 # As many bytes as tell a tar archive.
 _HEAD: Final = 512
@@ -52,6 +56,10 @@ def converted_file(file: Path, base_network: str, shown_as: str, scratch: Path) 
     """
     with file.open("rb") as opened:
         head = opened.read(_HEAD)
+    must_be = f"{_KINDS}. {_accepted(base_network)}"
+    # First of all: the length with which such a file begins can look like the begin of any other kind.
+    if starts_like_safetensors(head):
+        raise UserError(f"{shown_as}: {SAFETENSORS}; {must_be}")
     if starts_like_onnx(head):
         return _converted_onnx(read_onnx_file(file, shown_as), base_network, shown_as)
     if starts_like_torch(head):
@@ -62,7 +70,7 @@ def converted_file(file: Path, base_network: str, shown_as: str, scratch: Path) 
     if starts_like_archive(head):
         stored = read_archive(file, shown_as, scratch)
         return converted({**stored.arguments, **stored.states}, base_network, shown_as)
-    return converted(read_parameter_file(file, shown_as), base_network, shown_as)
+    return converted(read_parameter_file(file, shown_as, must_be), base_network, shown_as)
 
 
 def converted(
@@ -76,9 +84,9 @@ def converted(
     missing or has another shape.
     """
     bare = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in arrays.items()}
-    if recognise_torchvision_ssd(bare):
+    if (prefix := recognise_torchvision_ssd(bare)) is not None:
         if base_network == "vgg-16":
-            values, notes, left_out = from_torchvision_ssd(bare, shown_as)
+            values, notes, left_out = from_torchvision_ssd(bare, prefix, shown_as)
             return _result(values, _DETECTOR, notes, [*left_out, *others])
         raise UserError(_refusal(_DETECTOR, sorted(bare), base_network, shown_as))
     under_our_names = recognise_mxnet_ssd(bare)
@@ -97,7 +105,7 @@ def _converted_onnx(model: onnx.ModelProto, base_network: str, shown_as: str) ->
     try:
         values, notes, left_out = from_onnx(model, base_network, shown_as)
     except OtherStructureError as error:
-        accepted = f"Accepted for base_network {base_network}: {_ACCEPTED[base_network]}."
+        accepted = _accepted(base_network)
         for other in ZOO_NAMES.keys() - {base_network}:
             if _is_of(model, other):
                 raise UserError(f"{shown_as}: seems to be {other} in ONNX, not {base_network}. {accepted}") from error
@@ -118,8 +126,12 @@ def _result(values: Values, layout: str, notes: list[str], left_out: list[str]) 
     return Converted(as_parameters(values), layout, (*notes, *told), tuple(left_out))
 
 
+def _accepted(base_network: str) -> str:
+    return f"Accepted for base_network {base_network}: {_ACCEPTED[base_network]}."
+
+
 def _refusal(seems: str | None, names: list[str], base_network: str, shown_as: str) -> str:
-    accepted = f"Accepted for base_network {base_network}: {_ACCEPTED[base_network]}."
+    accepted = _accepted(base_network)
     if not names:
         return f"{shown_as}: holds no parameters with names. {accepted}"
     what = f"seems to be {seems}, not {base_network}" if seems else "is of an unknown layout"

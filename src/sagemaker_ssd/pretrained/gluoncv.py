@@ -1,6 +1,5 @@
 """GluonCV's model zoo, and MXNet's own: finds the network that a file is of, and converts the trunks in USABLE."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from sagemaker_ssd.pretrained.trunk import (
     SUB_SAMPLED_NOTE,
     Shape,
     Values,
+    common_prefix,
     fit_resnet,
     fit_vgg,
     sub_sampled,
@@ -73,15 +73,6 @@ def _namings(block: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _prefix(names: Collection[str], own: Collection[str]) -> str:
-    """Return what stands in front of most of a network's own names: `resnetv20_`, `features.`, or nothing."""
-    prefixes: Counter[str] = Counter()
-    for name in names:
-        ends = [0, *(place + 1 for place, letter in enumerate(name) if letter in "._")]
-        prefixes.update(name[:end] for end in ends if name[end:] in own)
-    return prefixes.most_common(1)[0][0] if prefixes else ""
-
-
 def recognise_gluoncv(names: Collection[str]) -> ZooNetwork | None:
     """Return the network whose parameter names are most like these, or None if none has most of them in common.
 
@@ -90,7 +81,7 @@ def recognise_gluoncv(names: Collection[str]) -> ZooNetwork | None:
     best, most = None, _LEAST_OVERLAP
     for network, block in _networks():
         for own in _namings(block):
-            prefix = _prefix(names, own)
+            prefix = common_prefix(names, own)
             there = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
             overlap = len(there & own.keys()) / len(there | own.keys())
             if overlap > most:
@@ -159,7 +150,9 @@ def from_gluoncv(
         shapes |= FULL_SHAPES
     values = take(arrays, file_names, shapes, shown_as)
     if network.name == "resnet50_v2":
-        notes = fit_resnet(values, IMAGENET_MEAN, IMAGENET_DEVIATION, _THEIR_EPS)
+        # The network computes with 1 there, whatever is stored.
+        values["bn_data_gamma"] = mx.nd.ones_like(values["bn_data_gamma"])
+        notes = fit_resnet(values, _THEIR_EPS, file_names, shown_as)
     elif network.name == "vgg16":
         notes = fit_vgg(values, IMAGENET_MEAN, IMAGENET_DEVIATION)
         if reduced := sub_sampled(values):

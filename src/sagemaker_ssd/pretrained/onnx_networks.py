@@ -14,7 +14,8 @@ import mxnet as mx
 import onnx
 
 from sagemaker_ssd.artifacts.onnx_file import tensor_values
-from sagemaker_ssd.errors import UserError, listed, shown
+from sagemaker_ssd.artifacts.params_file import fault_of_name
+from sagemaker_ssd.errors import listed, shown
 from sagemaker_ssd.pretrained.trunk import (
     FULL_SHAPES,
     IMAGENET_DEVIATION,
@@ -29,13 +30,16 @@ from sagemaker_ssd.pretrained.trunk import (
     trunk_shapes,
 )
 
-# Their inputs are RGB of [0, 1] minus IMAGENET_MEAN over IMAGENET_DEVIATION, both in 0-255 (the zoo's own pages).
+# The zoo's read RGB of 0-255 minus IMAGENET_MEAN over IMAGENET_DEVIATION (its own pages). Others of the same structure
+# may read other pixels, as MXNet's own resnet-50 does, exported to ONNX: there bn_data tells, in a VGG-16 nothing does.
 ZOO_NAMES: Final = {"vgg-16": "vgg16", "resnet-50": "resnet50_v2"}
 # What gives its input on while nothing is trained.
 _PASSING: Final = frozenset({"Identity", "Dropout"})
 # What only arranges the last feature map for the dense layers.
 _FLATTENING: Final = frozenset({"Flatten", "Reshape"})
 _FIRST_EPS: Final = 1e-5
+# Of the networks that are looked for, many times over; a walk through more would only take time.
+_MOST_NODES: Final = 10_000
 _VGG_LAYER: Final = re.compile(r"(conv([1-5])_\d)_weight")
 
 
@@ -86,12 +90,7 @@ def from_onnx(model: onnx.ModelProto, base_network: str, shown_as: str) -> tuple
         shapes |= FULL_SHAPES
     values = take(arrays, trunk.file_names, shapes, shown_as)
     if base_network == "resnet-50":
-        if (values["bn_data_gamma"].asnumpy() <= 0).any():
-            raise UserError(
-                f"{shown_as}: {trunk.file_names['bn_data_gamma']} has values of 0 or less, which this program's "
-                "resnet-50 cannot have there"
-            )
-        notes = fit_resnet(values, IMAGENET_MEAN, IMAGENET_DEVIATION, trunk.eps)
+        notes = fit_resnet(values, trunk.eps, trunk.file_names, shown_as)
     else:
         notes = fit_vgg(values, IMAGENET_MEAN, IMAGENET_DEVIATION)
         if reduced := sub_sampled(values):
@@ -131,14 +130,23 @@ class _Walk:
         if len(inputs) != 1:
             raise OtherStructureError(f"it has {len(inputs)} inputs instead of one, the pixels")
         self.found = OnnxTrunk(inputs[0])
+        if len(graph.node) > _MOST_NODES:
+            raise OtherStructureError(f"it has {len(graph.node):,} nodes; {_MOST_NODES:,} are allowed")
+        for name in self._stored:
+            if fault := fault_of_name(name):
+                raise OtherStructureError(f"the name of an array {fault}")
         there = {"", inputs[0], *self._stored}
         for node in graph.node:
             if node.domain not in ("", "ai.onnx"):
                 raise OtherStructureError(f"{_name(node)} is no standard operator")
-            # As the format wants it; so no walk goes in a circle.
+            # As the format wants both; so no walk goes in a circle.
             if not there.issuperset(node.input):
                 raise OtherStructureError(f"{_name(node)} reads what no node before it makes")
-            there.update(node.output)
+            made = [name for name in node.output if name]
+            # What nodes of kind Constant make is there from the start.
+            if node.op_type != "Constant" and (len(made) > len(set(made)) or not there.isdisjoint(made)):
+                raise OtherStructureError(f"{_name(node)} makes what is there before it")
+            there.update(made)
             for name in dict.fromkeys(node.input):
                 self._readers[name].append(node)
             self._makers |= dict.fromkeys(node.output, node)
@@ -193,7 +201,7 @@ class _Walk:
         body = self._relu(self._batch_norm(body, f"{name}_bn3"))
         body = self._convolution(body, f"{name}_conv3", kernel=1, pad=0)
         node = self._next(body, "Add")
-        if sorted(map(self._origin, node.input)) != sorted((body, self._origin(shortcut))):
+        if len(node.input) != 2 or sorted(map(self._origin, node.input)) != sorted((body, self._origin(shortcut))):
             raise OtherStructureError(f"{_name(node)} does not add the shortcut of its residual unit")
         return str(node.output[0])
 

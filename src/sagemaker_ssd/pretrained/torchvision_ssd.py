@@ -12,7 +12,7 @@ from typing import Final
 import mxnet as mx
 
 from sagemaker_ssd.errors import listed
-from sagemaker_ssd.pretrained.trunk import Shape, Values, take
+from sagemaker_ssd.pretrained.trunk import Shape, Values, common_prefix, take
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.network import Network
 
@@ -42,18 +42,27 @@ _FILE_NAMES: Final = {
 _TELLING: Final = 0.85
 
 
-def recognise_torchvision_ssd(names: Collection[str]) -> bool:
-    """Say whether a state dictionary with these names is of ssd300_vgg16, whatever its classes."""
-    given = {name for name in names if not _CLASS_HEAD.fullmatch(name)}
+def recognise_torchvision_ssd(names: Collection[str]) -> str | None:
+    """Return what stands in front of every name where a state dictionary is of ssd300_vgg16, whatever its classes.
+
+    That is nothing, or what a wrapper of PyTorch puts there, such as `module.` of DataParallel. None: of another.
+    """
     wanted = set(_FILE_NAMES.values())
-    return len(given & wanted) > _TELLING * len(given | wanted)
+    prefix = common_prefix(names, wanted)
+    bare = {name.removeprefix(prefix) for name in names}
+    given = {name for name in bare if not _CLASS_HEAD.fullmatch(name)}
+    return prefix if len(given & wanted) > _TELLING * len(given | wanted) else None
 
 
-def from_torchvision_ssd(arrays: Mapping[str, mx.nd.NDArray], shown_as: str) -> tuple[Values, list[str], list[str]]:
+def from_torchvision_ssd(
+    arrays: Mapping[str, mx.nd.NDArray], prefix: str, shown_as: str
+) -> tuple[Values, list[str], list[str]]:
     """Return the values under our names, what was changed, and the names of the values that were left out.
 
-    The heads for COCO's classes are left out. Raises UserError.
+    prefix: of the file's names, as `recognise_torchvision_ssd` found it. The heads for COCO's classes are left out.
+    Raises UserError.
     """
+    file_names = {ours: prefix + name for ours, name in _FILE_NAMES.items()}
     graph = saved_graph(Network("vgg-16", image_shape=300, num_classes=1))
     shapes, _, _ = graph.infer_shape(data=(1, 3, 300, 300), label=(1, 1, 5))
     ours: dict[str, tuple[Shape, ...]] = {
@@ -61,11 +70,12 @@ def from_torchvision_ssd(arrays: Mapping[str, mx.nd.NDArray], shown_as: str) -> 
     }
     given = dict(arrays)
     notes = []
-    if _SCALE in given and given[_SCALE].shape == (512,):
-        given[_SCALE] = given[_SCALE].reshape((1, 512, 1, 1))
-    values = take(given, _FILE_NAMES, ours, shown_as)
-    left_out = sorted(set(arrays) - set(_FILE_NAMES.values()))
-    heads = [name for name in left_out if _CLASS_HEAD.fullmatch(name)]
+    scale = prefix + _SCALE
+    if scale in given and given[scale].shape == (512,):
+        given[scale] = given[scale].reshape((1, 512, 1, 1))
+    values = take(given, file_names, ours, shown_as)
+    left_out = sorted(set(arrays) - set(file_names.values()))
+    heads = [name for name in left_out if _CLASS_HEAD.fullmatch(name.removeprefix(prefix))]
     biases = sorted({int(arrays[name].size) for name in heads if name.endswith("bias")})
     if biases:
         counts = listed([str(size) for size in biases], "and")

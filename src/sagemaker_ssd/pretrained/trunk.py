@@ -1,29 +1,34 @@
 """What every source needs: a trunk's parameters and their shapes, taking them from a file, fitting VGG-16's to ours."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import mxnet as mx
 import numpy as np
+import numpy.typing as npt
 
-from sagemaker_ssd.errors import UserError, problems
+from sagemaker_ssd.artifacts.params_file import arguments_and_states
+from sagemaker_ssd.errors import UserError, problems, some
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, trunk
 from sagemaker_ssd.ssd.resnet50 import BATCH_NORM_EPS
 
 Shape = tuple[int, ...]
 Values = dict[str, mx.nd.NDArray]
+_Numbers = npt.NDArray[np.float64]
 
 # What a source may lack: the dense layers of a classifier, and two constants of GluonCV's vgg16_atrous.
 _OPTIONAL: Final = frozenset({"fc6_weight", "fc6_bias", "fc7_weight", "fc7_bias", "relu4_3_scale", "init_scale"})
-_STATES: Final = ("_moving_mean", "_moving_var")
-_NAMED: Final = 5
 # The mean of ImageNet's pixels, RGB 0-255, that the VGG authors take off: in Caffe's, Keras's and MXNet's files.
 CAFFE_MEAN: Final = (123.68, 116.779, 103.939)
 # Networks that read RGB of [0, 1] take off this mean and divide by this deviation: GluonCV's, PyTorch's and the ONNX
 # model zoo's "ImageNet" pixels, here in 0-255.
 IMAGENET_MEAN: Final = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_DEVIATION: Final = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+# The running mean and variance of such pixels are about 0 and 1. Those of pixels of 0-255 are tens and thousands.
+_NORMALISED_MEAN: Final = 10.0
+_NORMALISED_VARIANCE: Final = 100.0
 # What the fully connected layers of VGG-16 can look like: as dense layers or as convolutions.
 FULL_SHAPES: Final[dict[str, tuple[Shape, ...]]] = {
     "fc6_weight": ((4096, 25088), (4096, 512, 7, 7)),
@@ -44,6 +49,18 @@ def trunk_shapes(base_network: str) -> dict[str, Shape]:
     named = dict(zip(names, [*shapes, *state_shapes], strict=True))
     del named["data"]
     return named
+
+
+def common_prefix(names: Collection[str], own: Collection[str]) -> str:
+    """Return what stands in front of most of a network's own names: `resnetv20_`, `features.`, `module.` or nothing."""
+    longest = max(map(len, own))
+    prefixes: Counter[str] = Counter()
+    for name in names:
+        starts = range(max(0, len(name) - longest), len(name))
+        prefixes.update(
+            name[:start] for start in starts if (start == 0 or name[start - 1] in "._") and name[start:] in own
+        )
+    return prefixes.most_common(1)[0][0] if prefixes else ""
 
 
 def take(
@@ -88,40 +105,84 @@ def fit_pixels(values: Values, mean: Sequence[float], deviation: Sequence[float]
 
 
 def fit_vgg(values: Values, mean: Sequence[float], deviation: Sequence[float]) -> list[str]:
-    """Change conv1_1 in `values` as `fit_pixels` does; return what was changed."""
+    """Change conv1_1 in `values` as `fit_pixels` does; return what was changed.
+
+    The weights do not tell which pixels they read, so what is returned says which ones are taken for granted.
+    """
     fit_pixels(values, mean, deviation)
-    note = f"conv1_1 fitted to pixels minus (123, 117, 104) instead of {tuple(np.round(mean, 3))}"
-    return [note if np.allclose(deviation, 1) else f"{note} over {tuple(np.round(deviation, 3))}"]
+    read = f"RGB of 0-255 minus {_rounded(mean)}"
+    read += "" if np.allclose(deviation, 1) else f" over {_rounded(deviation)}"
+    return [f"conv1_1 fitted to pixels minus (123, 117, 104), on the assumption that the file reads {read}"]
+
+
+def _rounded(numbers: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(float(number), 3) for number in numbers)
+
+
+def _pixels_read(centre: _Numbers, spread: _Numbers) -> tuple[Sequence[float], Sequence[float], str]:
+    """Tell from bn_data's running mean and variance, (3,) each, which pixels a resnet-50 reads.
+
+    Returns the mean and the deviation that are taken off RGB of 0-255, and what becomes of bn_data in words.
+    """
+    fitted = "bn_data's mean and variance fitted to pixels of 0-255"
+    if np.abs(centre).max() <= _NORMALISED_MEAN and spread.max() <= _NORMALISED_VARIANCE:
+        read = f"RGB of 0-255 minus {_rounded(IMAGENET_MEAN)} over {_rounded(IMAGENET_DEVIATION)}"
+        return IMAGENET_MEAN, IMAGENET_DEVIATION, f"{fitted}, on the assumption that the file reads {read}"
+    # Numbers from 0 to 255 of a mean m have a variance of m (255 - m) at most (Bhatia and Davis 2000).
+    if (spread <= centre * (255 - centre)).all():
+        return (0.0,) * 3, (1.0,) * 3, "bn_data's mean and variance show that the file reads pixels of 0-255"
+    read = f"they show that the file reads these minus a mean, which is assumed to be {_rounded(IMAGENET_MEAN)}"
+    return IMAGENET_MEAN, (1.0,) * 3, f"{fitted}: {read}"
 
 
 def fit_resnet(
-    values: Values, mean: Sequence[float], deviation: Sequence[float], eps: float | Mapping[str, float]
+    values: Values, eps: float | Mapping[str, float], file_names: Mapping[str, str], shown_as: str
 ) -> list[str]:
     """Change `values` of resnet-50 to RGB of 0-255 and to the eps of our graph; return what was changed.
 
-    mean, deviation: of the pixels, as the values have been trained for. eps: of every BatchNorm, or of each by its
-    name. gamma / sqrt(variance + eps) stays what it was. bn_data has no gamma in our graph: there the variance takes
-    it up, so it must be above 0.
+    eps: of every BatchNorm, or of each by its name. gamma / sqrt(variance + eps) stays what it was. bn_data has no
+    gamma in our graph: there the variance takes it up, so it must be above 0. file_names: our name -> the file's, for
+    faults. Raises UserError: for such a gamma, or where a variance or an eps gives no finite scale.
     """
     layers = [name.removesuffix("_gamma") for name in values if name.endswith("_gamma")]
     every = eps if isinstance(eps, Mapping) else dict.fromkeys(layers, eps)
-    centre, spread, scale = (
-        values[f"bn_data_{kind}"].asnumpy().astype(np.float64) for kind in ("moving_mean", "moving_var", "gamma")
-    )
+
+    def stored(name: str) -> _Numbers:
+        numbers: _Numbers = values[name].asnumpy().astype(np.float64)
+        return numbers
+
+    scale, centre = stored("bn_data_gamma"), stored("bn_data_moving_mean")
+    if (scale <= 0).any():
+        raise UserError(
+            f"{shown_as}: {file_names['bn_data_gamma']} has values of 0 or less, which this program's resnet-50 "
+            "cannot have there"
+        )
+    mean, deviation, note = _pixels_read(centre, stored("bn_data_moving_var"))
     values["bn_data_gamma"] = mx.nd.ones(scale.shape)
     values["bn_data_moving_mean"] = mx.nd.array(np.asarray(mean) + np.asarray(deviation) * centre)
-    fitted = np.square(np.asarray(deviation) / scale) * (spread + every["bn_data"]) - BATCH_NORM_EPS
-    values["bn_data_moving_var"] = mx.nd.array(fitted)
     for layer in layers:
-        if layer != "bn_data":
-            spread = values[f"{layer}_moving_var"].asnumpy().astype(np.float64)
-            ratio = np.sqrt((spread + BATCH_NORM_EPS) / (spread + every[layer]))
-            values[f"{layer}_gamma"] = mx.nd.array(values[f"{layer}_gamma"].asnumpy() * ratio)
-    others = " or ".join(f"{value:g}" for value in sorted(set(np.round([*every.values()], 9))))
-    return [
-        "bn_data's mean and variance fitted to pixels of 0-255",
-        f"every other BatchNorm's gamma fitted to eps {BATCH_NORM_EPS:g} instead of {others}",
-    ]
+        spread = stored(f"{layer}_moving_var")
+        # What cannot be computed, or is too large for float32, is looked for below.
+        with np.errstate(all="ignore"):
+            if layer == "bn_data":
+                changed = f"{layer}_moving_var"
+                fitted = np.square(np.asarray(deviation) / scale) * (spread + every[layer]) - BATCH_NORM_EPS
+            else:
+                changed = f"{layer}_gamma"
+                fitted = stored(changed) * np.sqrt((spread + BATCH_NORM_EPS) / (spread + every[layer]))
+            values[changed] = mx.nd.array(fitted)
+        usable = (spread >= 0).all() and (spread + every[layer] > 0).all() and np.isfinite(every[layer])
+        if not usable or not np.isfinite(values[changed].asnumpy()).all():
+            raise UserError(
+                f"{shown_as}: {file_names[f'{layer}_moving_var']} has variances that with an epsilon of "
+                f"{every[layer]:g} give no finite scale; they must be 0 or more, and more with the epsilon: copy the "
+                "file again, or take an earlier checkpoint"
+            )
+    others = {name: value for name, value in every.items() if name != "bn_data" and round(value, 9) != BATCH_NORM_EPS}
+    if not others:
+        return [note]
+    theirs = " or ".join(f"{value:g}" for value in sorted({round(value, 9) for value in others.values()}))
+    return [note, f"every other BatchNorm's gamma fitted to eps {BATCH_NORM_EPS:g} instead of {theirs}"]
 
 
 def sub_sampled(values: Mapping[str, mx.nd.NDArray]) -> Values:
@@ -140,14 +201,4 @@ def sub_sampled(values: Mapping[str, mx.nd.NDArray]) -> Values:
 
 def as_parameters(values: Mapping[str, mx.nd.NDArray]) -> Parameters:
     """Part float32 copies of the values into arguments and running statistics."""
-    copies = {name: array.astype("float32") for name, array in values.items()}
-    return Parameters(
-        arguments={name: array for name, array in copies.items() if not name.endswith(_STATES)},
-        states={name: array for name, array in copies.items() if name.endswith(_STATES)},
-    )
-
-
-def some(names: Sequence[str]) -> str:
-    """Write the first few names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return Parameters(*arguments_and_states({name: array.astype("float32") for name, array in values.items()}))

@@ -6,7 +6,7 @@ the heads for other classes, keeps its random values.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,10 +19,10 @@ from sagemaker_ssd.contract.hyperparameter_file import changed_hyperparameters, 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.weights import StoredWeights, damaged, required_weights
-from sagemaker_ssd.errors import UserError, named, problems
+from sagemaker_ssd.errors import UserError, named, problems, some
 from sagemaker_ssd.files import sha256
 from sagemaker_ssd.pretrained.conversion import converted_file
-from sagemaker_ssd.pretrained.merge import Merged, merged
+from sagemaker_ssd.pretrained.merge import Merged, class_heads, merged
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 from sagemaker_ssd.ssd.network import behind_trunk, deeper_units, layers, network_of
 
@@ -96,6 +96,13 @@ def from_pretrained_channel(folder: Path, drawn: Parameters, base_network: str, 
     digest = sha256(file)
     notes = "".join(f"; {note}" for note in found.notes)
     _log.info("Start from pre-trained weights: %s (%s%s), sha256:%s", file.name, found.layout, notes, digest)
+    if class_heads(result.taken):
+        _log.warning(
+            "%s has heads for as many classes as this job, and they are taken too: its classes must be this job's in "
+            "the same order. Where they are others, save it without its arrays that have cls_pred_conv in their names: "
+            "then these heads start anew",
+            file.name,
+        )
     facts = {"from": "pretrained channel", "file": file.name, "layout": found.layout, "sha256": digest}
     return _pretrained(result, facts)
 
@@ -132,9 +139,9 @@ def from_model_channel(
         len(_by_name(result.parameters)),
     )
     if anew:
-        _log.warning("Layers that it lacks, or has for another image_shape, start anew: %s", _first_of(anew))
+        _log.warning("Layers that it lacks, or has for another image_shape, start anew: %s", some(anew, _LISTED))
     if result.unused:
-        _log.warning("Parameters of it that this network does not have are not used: %s", _first_of(result.unused))
+        _log.warning("Parameters of it that this network does not have are not used: %s", some(result.unused, _LISTED))
     changed = changed_hyperparameters(earlier_settings, hyperparameters.artifact_configuration())
     if changed:
         _log.info("It was trained with other hyperparameters: %s", changed)
@@ -196,15 +203,10 @@ def _check_trunk(result: Merged, drawn: Parameters, given: Parameters, shown_as:
     faults += [f"{name} is of a deeper network" for name in deeper_units(result.unused)]
     if faults:
         raise UserError(
-            f"{shown_as}: its model is not one of this algorithm: {_first_of(faults)}; give the model of a "
+            f"{shown_as}: its model is not one of this algorithm: {some(faults, _LISTED)}; give the model of a "
             "training job as it was saved, or remove the model channel"
         )
 
 
 def _by_name(parameters: Parameters) -> dict[str, mx.nd.NDArray]:
     return {**parameters.arguments, **parameters.states}
-
-
-def _first_of(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{', '.join(names[:_LISTED])}{more}"
