@@ -30,8 +30,8 @@ _OPSET: Final = 13
 _IR_VERSION: Final = 7
 # A file is one message of protobuf, which counts a message's bytes in 31 bits.
 _MOST_BYTES: Final = 2**31 - 1
-# What a file has beside values and names of classes: nodes, and small constants. About three times what there is.
-_REST_BYTES: Final = 1 << 19
+# What a file has beside values and names of classes, nodes and small constants: several times what there is.
+_REST_BYTES: Final = 1 << 18
 _CLASSES, _LOCATIONS = "multibox_cls_pred", "multibox_loc_pred"
 INPUT, OUTPUT, IMAGE_OUTPUT = "image", "detections", "image_numbers"
 # Names of dimensions whose length is known when the model runs: images, and detections of all of them.
