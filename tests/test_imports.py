@@ -18,6 +18,7 @@ ALLOWED = {
     "cores": {"cgroups"},
     "memory": {"cgroups"},
     "files": {"errors"},
+    "commands": {"errors", "files"},
     "boxes": {"errors"},
     "collectives": {"errors"},
     "contract": {"errors", "files"},
@@ -53,6 +54,7 @@ ALLOWED = {
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
     "scoring": {
         "amx",
+        "commands",
         "batches",
         "channels",
         "boxes",
@@ -98,10 +100,10 @@ ALLOWED = {
         *("channels", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
-    "predict": {"scoring", "files", "errors", "progress"},
-    "evaluate": {"scoring", "report", "channels", "contract", "files", "cores", "errors", "progress"},
+    "predict": {"scoring", "commands", "files", "errors", "progress"},
+    "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
     "convert": {"channels", "boxes", "contract", "files", "errors", "progress"},
-    "weights": {"pretrained", "ssd", "artifacts", "contract", "files", "errors"},
+    "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "files", "errors"},
 }
 WITHOUT_MXNET = {
     "errors",
@@ -109,6 +111,7 @@ WITHOUT_MXNET = {
     "cores",
     "memory",
     "files",
+    "commands",
     "collectives",
     "logs",
     "version",

@@ -12,7 +12,11 @@ export SAGEMAKER_SSD_WEIGHTS=$PWD/weights LD_LIBRARY_PATH=$PWD/driver
 export PYTHONPATH=$PWD/src:$PWD/tools/lib/python3.11/site-packages
 # The list is to be split into words.
 # shellcheck disable=SC2086
-"$environment/bin/python" -m sagemaker_ssd.weights ensure $weights
+"$environment/bin/python" -m sagemaker_ssd.weights ensure $weights || {
+    echo "A build takes no FILE: build the image without these weights, and add them as" >&2
+    echo "docs/starting-weights.md#an-image-in-a-closed-network says." >&2
+    exit 1
+}
 # shellcheck disable=SC2086
 told=$("$environment/bin/python" -m sagemaker_ssd.weights label $weights)
 if [ "$told" != "$label" ]; then

@@ -14,18 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from sagemaker_ssd.commands import LARGER_MACHINE, memory_fault, system_fault
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.progress import images_line, phase, progress_lines
-from sagemaker_ssd.scoring.command import (
-    LARGER_MACHINE,
-    add_model_arguments,
-    class_names,
-    memory_fault,
-    prepare_detection,
-    run,
-    system_fault,
-)
+from sagemaker_ssd.scoring.command import add_model_arguments, class_names, prepare_detection, run
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector

@@ -303,7 +303,10 @@ def test_a_bomb_behind_the_end_of_the_archive(tmp_path: Path, inside: Path):
 
 def test_sizes_of_the_wanted_files(tmp_path: Path, inside: Path):
     archive = packed(tmp_path / "a", member(PARAMETERS, bytes(20_001)))
-    assert fault(archive, inside) == f"its {PARAMETERS} has 20,001 bytes; 20,000 are allowed"
+    assert fault(archive, inside) == (
+        f"its {PARAMETERS} has 20,001 bytes, and 20,000 are the most that is read out of an archive: unpack it, and "
+        "give the .params file"
+    )
     assert list(inside.iterdir()) == []
 
 

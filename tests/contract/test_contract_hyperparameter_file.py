@@ -75,8 +75,8 @@ WRONG = [
         (
             "image_shape",
             text,
-            f"image_shape is '{text}', which no machine can train vgg-16 with: from 5793 on the first layer of one "
-            "image has more numbers than an array of MXNet can hold (2^31); it must be a whole number from 300 to 5792",
+            f"image_shape is '{text}', at which vgg-16 runs on no machine: from 5793 on the first layer of one image "
+            "has more numbers than an array of MXNet can hold (2^31); it must be a whole number from 300 to 5792",
         )
         for text in ("5793", "1000000")
     ),

@@ -71,7 +71,7 @@ def test_one_of_several_sources(store, monkeypatch, variable, default, used):
     assert variable == "coco-ssd" or source_to_use("resnet-50") == "onnx-zoo"
 
 
-@pytest.mark.parametrize("defaults", [None, "{", "[]", '{"vgg-16": "gluoncv"}'])
+@pytest.mark.parametrize("defaults", [None, "{", "[]", '{"resnet-50": "onnx-zoo"}'])
 def test_none_of_several_is_guessed(tree, store, defaults):
     several(store)
     if defaults is not None:
@@ -80,6 +80,17 @@ def test_none_of_several_is_guessed(tree, store, defaults):
     assert tree.faults() == [
         f"{store} holds weights for vgg-16 from coco-ssd and keras, and no defaults.json that says which are used: "
         "name one in the environment variable SAGEMAKER_SSD_WEIGHTS_SOURCE"
+    ]
+
+
+def test_a_default_whose_files_are_gone_is_not_replaced_by_another(tree, store):
+    several(store)
+    (store / "defaults.json").write_text('{"vgg-16": "gluoncv"}')
+    tree.hyperparameters |= {"use_pretrained_model": "1", "base_network": "vgg-16"}
+    assert tree.faults() == [
+        f"{store} holds weights for vgg-16 from coco-ssd and keras, and its defaults.json says that those from "
+        "'gluoncv' are used, which are not there: install these again (python -m sagemaker_ssd.weights fetch vgg-16 "
+        "--source gluoncv), or name others in the environment variable SAGEMAKER_SSD_WEIGHTS_SOURCE"
     ]
 
 

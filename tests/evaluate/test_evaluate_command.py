@@ -162,6 +162,26 @@ def test_what_is_no_channel_and_no_folder_of_annotations_is_told(model: Path, tm
         assert done.stderr == f"{options[1] if options else channel}: {said}\n"
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
+    """No model is there: else its absence is what is told."""
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    document = tmp_path / "document"
+    document.write_text("something")
+    must = "--output must be a folder that can be written to, or one that is not there yet"
+    for output, reason in (
+        (document, "it is a file"),
+        (document / "out", "Not a directory"),
+        # Root may write into a folder without permissions, but nobody into this one.
+        (Path("/proc"), "No such file or directory"),
+    ):
+        done = evaluate(tmp_path / "no model", file, "--output", output)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"{output}: no files can be made in it ({reason}); {must}\n"
+    done = evaluate(tmp_path / "no model", file, "--output", tmp_path / "new" / "out")
+    assert "there is no such file or folder; give a model.tar.gz" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rec", "document"]
+
+
 def test_an_overlap_threshold_of_the_model_that_means_nothing_is_told(model: Path, tmp_path: Path) -> None:
     (tmp_path / PARAMETERS).symlink_to(model / PARAMETERS)
     settings = {"image_shape": "300", "nms_threshold": "0.45", "nms_topk": "400", "overlap_threshold": "half"}

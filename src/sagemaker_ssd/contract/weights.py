@@ -131,9 +131,17 @@ def source_to_use(base_network: str) -> str | None:
         return default
     if len(there) < 2:
         return there[0] if there else None
+    if default is None:
+        reason, remedy = f"no {DEFAULTS} that says which are used", "name one"
+    else:
+        reason = f"its {DEFAULTS} says that those from {shown(default)} are used, which are not there"
+        remedy = (
+            f"install these again (python -m sagemaker_ssd.weights fetch {base_network} --source {default}), or name "
+            "others"
+        )
     raise UserError(
-        f"{weights_folder()} holds weights for {base_network} from {listed(there, 'and')}, and no {DEFAULTS} that says "
-        f"which are used: name one in the environment variable {WEIGHTS_SOURCE_VARIABLE}"
+        f"{weights_folder()} holds weights for {base_network} from {listed(there, 'and')}, and {reason}: {remedy} in "
+        f"the environment variable {WEIGHTS_SOURCE_VARIABLE}"
     )
 
 

@@ -13,7 +13,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from sagemaker_ssd.artifacts.model_files import size_of
 from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS
+from sagemaker_ssd.errors import UserError, in_words
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.ssd.detect import SCORE_THRESHOLD, VARIANCES, anchor_boxes
 from sagemaker_ssd.ssd.graphs import detection_graph
@@ -26,6 +28,10 @@ _END: Final = np.iinfo(np.int64).max
 _OPSET: Final = 13
 # The file format of that opset's time, which older runtimes read too.
 _IR_VERSION: Final = 7
+# A file is one message of protobuf, which counts a message's bytes in 31 bits.
+_MOST_BYTES: Final = 2**31 - 1
+# What a file has beside values and names of classes, nodes and small constants: several times what there is.
+_REST_BYTES: Final = 1 << 18
 _CLASSES, _LOCATIONS = "multibox_cls_pred", "multibox_loc_pred"
 INPUT, OUTPUT, IMAGE_OUTPUT = "image", "detections", "image_numbers"
 # Names of dimensions whose length is known when the model runs: images, and detections of all of them.
@@ -40,7 +46,7 @@ def write_onnx(
     class_names: Sequence[str],
     detections: str = BEST_CLASS,
 ) -> None:
-    """Write the network as one file, whole or not at all; raises OSError.
+    """Write the network as one file, whole or not at all; raises UserError as `build_onnx` does, and OSError.
 
     Input `image`: (N, 3, S, S) float32, RGB from 0 to 255, resized without keeping the ratio of its sides. Output
     `detections`: (D, 6) float32, class_id, score, xmin, ymin, xmax, ymax in fractions of the image, image after image,
@@ -59,7 +65,14 @@ def build_onnx(
     class_names: Sequence[str],
     detections: str = BEST_CLASS,
 ) -> onnx.ModelProto:
-    """Build and check the model that `write_onnx` writes."""
+    """Build and check the model that `write_onnx` writes; raises UserError for one that no ONNX file can hold."""
+    needed = file_bytes(network, arguments, states, class_names)
+    if needed > _MOST_BYTES:
+        raise UserError(
+            f"a model of {network.base_network} with {in_words(network.num_classes, 'class', 'classes')} is about "
+            f"{needed:,} bytes as ONNX, and an ONNX file holds {_MOST_BYTES:,} at most: train with fewer classes, or "
+            "use the model's own files (predict, serve, the deploy form)"
+        )
     size = network.image_shape
     # MXNet's exporter knows nothing of scales that the graph fixes at 1.
     fixed = with_fixed_gammas(detection_graph(network), dict(arguments))
@@ -94,6 +107,22 @@ def build_onnx(
     helper.set_model_props(model, {name: json.dumps(value) for name, value in facts.items()})
     onnx.checker.check_model(model)
     return model
+
+
+def file_bytes(
+    network: Network,
+    arguments: Mapping[str, mx.nd.NDArray],
+    states: Mapping[str, mx.nd.NDArray],
+    class_names: Sequence[str],
+) -> int:
+    """Return how many bytes the file of a model has at most, without making it."""
+    graph = detection_graph(network)
+    wanted = {*graph.list_arguments(), *graph.list_auxiliary_states()}
+    values = size_of({name: array for name, array in {**arguments, **states}.items() if name in wanted})
+    # Beside its centre an anchor has what offsets of the centre and of the sides are multiplied by: six numbers of four
+    # bytes.
+    constants = 24 * len(anchor_boxes(network))
+    return values + constants + len(json.dumps(list(class_names))) + _REST_BYTES
 
 
 def _trunk_and_heads(network: Network, parameters: dict[str, mx.nd.NDArray]) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES, MODEL_ARCHIVE, list_models
+from sagemaker_ssd.contract.channel_files import MODEL_ARCHIVE, list_unpacked_models
 from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.contract.hosting import CLASS_NAMES_VARIABLE
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
@@ -31,25 +31,18 @@ _IMAGE_SHAPE_REMEDY: Final = (
 
 
 def find_model(folder: Path) -> Path:
-    """Find the model's .params file in a folder, at any depth, else the archive that holds it; raises UserError.
-
-    Parameters come before archives: version 2 of the SDK in local mode unpacks model.tar.gz in the folder that it lies
-    in, beside output.tar.gz.
-    """
+    """Find the model's .params file in a folder, at any depth, else the archive that holds it; raises UserError."""
     must = f"the {MODEL_ARCHIVE} of a training job, unpacked by the platform, must be there"
     try:
-        listing = list_models(folder)
+        listing = list_unpacked_models(folder)
     except FileNotFoundError:
         raise UserError(f"{folder}: there is no such folder; {must}") from None
     except OSError as error:
         raise UserError(f"{error.filename}: it cannot be read ({error.strerror}); {must} and readable") from error
-    archives = [file for file in listing.found if file.suffix.lower() in ARCHIVE_SUFFIXES]
-    parameters = [file for file in listing.found if file not in archives]
-    found = parameters or archives
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = listed([str(file.relative_to(folder)) for file in found[:_SHOWN]], "and")
+    if len(listing.found) == 1:
+        return listing.found[0]
+    if listing.found:
+        names = listed([str(file.relative_to(folder)) for file in listing.found[:_SHOWN]], "and")
         raise UserError(f"{folder}: it holds several models, such as {names}; pack only one into {MODEL_ARCHIVE}")
     there = f"holds no .params file, but {listing.describe_others()}" if listing.others else "holds no files"
     raise UserError(f"{folder}: it {there}; {must}")

@@ -3,13 +3,12 @@
 import argparse
 import logging
 import os
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd import amx
+from sagemaker_ssd.commands import LARGER_MACHINE, exit_code_of
 from sagemaker_ssd.contract.environment import (
     BEST_CLASS,
     DETECTIONS,
@@ -19,15 +18,10 @@ from sagemaker_ssd.contract.environment import (
 )
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import JobError, UserError, exhausted_memory
-from sagemaker_ssd.files import is_disk_full
 from sagemaker_ssd.progress import phase
 
-# As a shell has it for a program whose output nobody reads any more.
-_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 _FIRST_LINE_SECONDS: Final = 5.0
 _LINE_SECONDS: Final = 30.0
-LARGER_MACHINE: Final = "use a machine with more memory"
 # Whose lines say how far a command is.
 _TELL_PROGRESS: Final = ("sagemaker_ssd.progress", "sagemaker_ssd.channels.findings")
 
@@ -43,50 +37,23 @@ def run(work: Callable[[], int], memory_remedy: str = LARGER_MACHINE) -> int:
         logging.getLogger(name).setLevel(logging.INFO)
     # MXNet would announce every graph, and take one thread for every two processors.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
-    try:
+
+    def timed() -> int:
         os.environ[THREADS_VARIABLE] = str(read_threads(os.environ) or usable_cores())
         with phase("The command is under way", first=_FIRST_LINE_SECONDS, every=_LINE_SECONDS):
-            exit_code = work()
-        sys.stdout.flush()
-        return exit_code
-    except JobError as error:
-        print(error.sentence, file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # `| head` has seen enough. What is left in the buffer would be written, and fail, once more at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except OSError as error:
-        print(system_fault(error), file=sys.stderr)
-        return UserError.exit_code
-    except Exception as error:
-        if (fault := memory_fault(error, memory_remedy)) is None:
-            raise
-        print(fault, file=sys.stderr)
-        return UserError.exit_code
+            return work()
 
-
-def memory_fault(error: Exception, remedy: str) -> str | None:
-    """Say whose memory was too small where that is what an exception tells."""
-    exhausted = exhausted_memory(error)
-    return None if exhausted is None else f"the {exhausted} ran out of memory: {remedy}"
-
-
-def system_fault(error: OSError, of: object = None) -> str:
-    """Say what the system refused, and for which file; of: its name as the person knows it, else the error's own."""
-    reason = error.strerror or str(error) or type(error).__name__
-    if is_disk_full(error):
-        reason = f"{reason}: make room on the disk, or write to another one"
-    if of is None and isinstance(error.filename, str | bytes):
-        of = os.fsdecode(error.filename)
-    return reason if of is None else f"{of}: {reason}"
+    return exit_code_of(timed, memory_remedy=memory_remedy)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, what its files may not tell, and which classes of an anchor it detects."""
     parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
     parser.add_argument(
-        "--image-shape", type=_image_shape, help="for a model without its hyperparams.json: pixels a side"
+        "--image-shape",
+        type=_image_shape,
+        help="pixels a side, for a model without its hyperparams.json; where that file names another size, this one is "
+        "used, with a warning",
     )
     parser.add_argument(
         "--detections",

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,15 +19,22 @@ from sagemaker_ssd.batches.reader import resize
 from sagemaker_ssd.channels.images import MAX_BYTES, Pixels, decode, examine_image
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import read_payload, split_payload
-from sagemaker_ssd.contract.channel_files import list_models
+from sagemaker_ssd.contract.channel_files import list_unpacked_models
 from sagemaker_ssd.contract.environment import ALL_CLASSES, BEST_CLASS, DETECTION_DTYPE_VARIABLE
 from sagemaker_ssd.contract.hyperparameter_file import parse_model_configuration, stored_number
+from sagemaker_ssd.contract.hyperparameter_values import (
+    LARGEST_IMAGE_SHAPES,
+    SMALLEST_IMAGE_SHAPE,
+    ExplainedError,
+    check_image_shape,
+)
 from sagemaker_ssd.contract.hyperparameters import parse_value
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
-from sagemaker_ssd.errors import UserError, listed, problems
+from sagemaker_ssd.errors import UserError, in_words, listed, problems, shown
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph
+from sagemaker_ssd.ssd.heads import LARGE_VGG
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
@@ -70,14 +77,15 @@ def load_model(
     precision_dtype: str = "float32",
     *,
     detections: str = BEST_CLASS,
-    image_shape_remedy: str = "give it by --image-shape, such as 300",
+    image_shape_remedy: str = "give it by --image-shape, such as 300 or 512",
 ) -> LoadedModel:
-    """Load a model.tar.gz, a .params file, or a folder with one of them.
+    """Load a model.tar.gz, a .params file, or a folder with one of them; with both the .params file counts.
 
-    image_shape: in pixels, for a model whose hyperparams.json is missing; image_shape_remedy: what to do without it.
-    What hyperparams.json does not tell of the suppression, the symbol beside the parameters does, else a warning.
-    device: the CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. detections:
-    as in `LoadedModel`. Raises UserError and OSError.
+    image_shape: in pixels, what --image-shape says; None for that of hyperparams.json, and a warning where that is
+    another one. image_shape_remedy: what to do where nothing tells it. What hyperparams.json does not tell of the
+    suppression, the symbol beside the parameters does, else a warning. device: the CPU unless given. precision_dtype:
+    what to detect in; bfloat16 on a CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and
+    OSError.
     """
     file = _model_file(path)
     stored = read_stored_model(file, str(file), scratch)
@@ -86,14 +94,15 @@ def load_model(
         raise UserError(f"{file}: {found}")
     given = parse_model_configuration(stored.configuration)
     try:
-        side = image_shape or stored_number(given, "image_shape")
-        if side is None:
-            raise UserError(f"no {CONFIGURATION} tells its image_shape: {image_shape_remedy}")
+        side, said = _side(given, image_shape, image_shape_remedy, file)
+        check_image_shape(side, found.base_network)
         nms = _nms_settings(given, stored.symbol, file)
+    except ExplainedError as error:
+        raise UserError(f"{file}: {said}, {error}") from None
     except UserError as error:
         raise UserError(f"{file}: {error.sentence}") from None
-    network = Network(found.base_network, int(side), found.num_classes, nms)
-    _check_shapes(network, stored, file)
+    network = Network(found.base_network, side, found.num_classes, nms)
+    _check_shapes(network, stored, file, said)
     device = device or mx.cpu()
     if precision_dtype == "bfloat16" and (device.device_type != "cpu" or not can_compute_bfloat16()):
         raise UserError(
@@ -106,6 +115,28 @@ def load_model(
     if precision_dtype == "bfloat16":
         arguments = weights_in_bfloat16(arguments)
     return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype, detections)
+
+
+def _side(given: Mapping[str, str], option: int | None, remedy: str, file: Path) -> tuple[int, str]:
+    """Return the side in pixels of the model's images, and who says so: --image-shape, else hyperparams.json.
+
+    Raises UserError where neither does. The option goes before the file, with a warning where they differ.
+    """
+    if option is None:
+        stored = stored_number(given, "image_shape")
+        if stored is None:
+            raise UserError(f"no {CONFIGURATION} tells its image_shape: {remedy}")
+        return int(stored), f"its {CONFIGURATION} has image_shape {shown(given['image_shape'])}"
+    # What the file has is not used, so that it may be no size at all.
+    with contextlib.suppress(UserError):
+        stored = stored_number(given, "image_shape")
+        if stored is not None and int(stored) != option:
+            _log.warning(
+                "%s: its %s has image_shape %d, and --image-shape %d is used instead: a model detects best at the size "
+                "that it was trained at",
+                *(file, CONFIGURATION, stored, option),
+            )
+    return option, f"--image-shape is {option}"
 
 
 def _nms_settings(given: Mapping[str, str], symbol: bytes | None, file: Path) -> NmsSettings:
@@ -146,7 +177,7 @@ def _model_file(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise UserError(f"{path}: there is no such file or folder; give a model.tar.gz, or the folder of its files")
-    found = list_models(path).found
+    found = list_unpacked_models(path).found
     if len(found) != 1:
         names = ", ".join(file.name for file in found[:_SHOWN])
         there = f"holds several models ({names})" if found else "holds no model.tar.gz and no .params file"
@@ -154,25 +185,46 @@ def _model_file(path: Path) -> Path:
     return found[0]
 
 
-def _check_shapes(network: Network, stored: StoredModel, file: Path) -> None:
-    """Raise UserError unless every parameter is there in its shape."""
+def _check_shapes(network: Network, stored: StoredModel, file: Path, said: str) -> None:
+    """Raise UserError unless every parameter is there in its shape; said: who told the network's size."""
+    faults = _misfits(network, stored)
+    if not faults:
+        return
+    for smallest, largest, usual in _layouts(network.base_network):
+        if not _misfits(replace(network, image_shape=smallest), stored):
+            raise UserError(
+                f"{file}: {said}, but its parameters are those of {network.base_network} for an image_shape from "
+                f"{smallest} to {largest}: it must be the one that the model was trained at, usually {usual}"
+            )
+    more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+    raise UserError(
+        f"{file}: its parameters are not those of {network.base_network} with "
+        f"{in_words(network.num_classes, 'class', 'classes')}, at whatever image_shape:\n"
+        f"{problems([*faults[:_SHOWN], *more])}"
+    )
+
+
+def _layouts(base_network: str) -> list[tuple[int, int, int]]:
+    """Return the ranges of image_shape in which a network has the same layers: smallest, largest, and a usual one."""
+    largest = LARGEST_IMAGE_SHAPES[base_network]
+    if base_network == "vgg-16":
+        return [(SMALLEST_IMAGE_SHAPE, LARGE_VGG - 1, 300), (LARGE_VGG, largest, 512)]
+    return [(SMALLEST_IMAGE_SHAPE, largest, 300)]
+
+
+def _misfits(network: Network, stored: StoredModel) -> list[str]:
+    """Say which parameters of the network are missing, and which have another shape."""
     graph, size = detection_graph(network), network.image_shape
     shapes, _, state_shapes = graph.infer_shape(data=(1, 3, size, size))
     wanted = dict(zip(graph.list_arguments(), shapes, strict=True))
     wanted |= dict(zip(graph.list_auxiliary_states(), state_shapes, strict=True))
     there = {**stored.arguments, **stored.states}
     faults = [f"{name} is missing" for name in wanted if name not in there and name != "data"]
-    faults += [
+    return faults + [
         f"{name} has shape {there[name].shape} instead of {shape}"
         for name, shape in wanted.items()
         if name in there and there[name].shape != shape
     ]
-    if faults:
-        more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        raise UserError(
-            f"{file}: it is not the model of {network.base_network} at image_shape {size} that its hyperparams.json "
-            f"and its heads tell of:\n{problems([*faults[:_SHOWN], *more])}"
-        )
 
 
 def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:

@@ -6,10 +6,12 @@ begins at 448 pixels.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import mxnet as mx
 
-_LARGE_VGG = 448
+# The size in pixels from which vgg-16 has the larger layout.
+LARGE_VGG: Final = 448
 _THREE_RATIOS = "(1,2,0.5)"
 _FIVE_RATIOS = "(1,2,0.5,3,0.333333333333)"
 _SIX_SIZES = (
@@ -81,7 +83,7 @@ def _resnet50_layout() -> tuple[Head, ...]:
 def _vgg16_layout(image_shape: int) -> tuple[Head, ...]:
     sizes: tuple[str, ...]
     pixels: tuple[int, ...]
-    if image_shape >= _LARGE_VGG:
+    if image_shape >= LARGE_VGG:
         sizes, fives, pixels, at = _SEVEN_SIZES, 4, (8, 16, 32, 64, 128, 256, 512), 512
         extras = [ExtraLayer(filters, 2, 1) for filters in (512, 256, 256, 256)] + [ExtraLayer(256, 1, 1)]
     else:

@@ -1,8 +1,9 @@
 """Runs a source's own file beside its conversion on one drawn picture: ONNX in onnxruntime, a .pth in torchvision."""
 
+import io
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,8 +32,6 @@ _CLASSIFIER_SIDE: Final = 224
 _SHORT_SIDE: Final = 256
 _DETECTOR_SIDE: Final = 300
 _BEST: Final = 5
-# The maps to compare: the last one that the source and the trunk have in common, and one before.
-_MAPS: Final = {"vgg-16": ("relu4_3", "relu5_3"), "resnet-50": ("_plus12", "_plus15")}
 # What runs where torchvision is: RGB of [0, 1] in, the maps that the heads read and the raw offsets out.
 TORCHVISION: Final = """
 import sys
@@ -125,17 +124,17 @@ def _run_ours(outputs: Sequence[mx.sym.Symbol], parameters: Parameters, pixels: 
     return [output.asnumpy() for output in executor.forward(is_train=False)]
 
 
-def _our_maps(base_network: str, parameters: Parameters, image: Values) -> list[Values]:
+def _our_maps(base_network: str, parameters: Parameters, image: Values, names: Iterable[str]) -> list[Values]:
     network = Network(base_network, image.shape[0], 1)
     internals = mx.sym.Group(list(network.predictions().maps)).get_internals()
-    outputs = [internals[f"{name}_output"] for name in _MAPS[base_network]]
+    outputs = [internals[f"{name}_output"] for name in names]
     return _run_ours(outputs, parameters, _pixels(image, network.mean))
 
 
 def _compare_onnx(model: onnx.ModelProto, trunk: OnnxTrunk, base_network: str, parameters: Parameters) -> bool:
     image = drawn_picture(_CLASSIFIER_SIDE)
-    names = _MAPS[base_network]
-    part = _part(model, trunk.input, [trunk.maps[name] for name in names])
+    # Every map that both have. fc6 and fc7 are sub-sampled, so that the file computes nothing that ours could be.
+    part = _part(model, trunk.input, list(trunk.maps.values()))
     framed = image
     if base_network == "vgg-16":
         # The zeros around the image stand for the mean, which differs by less than one step: the file is given our
@@ -146,8 +145,8 @@ def _compare_onnx(model: onnx.ModelProto, trunk: OnnxTrunk, base_network: str, p
         first = next(node for node in part.graph.node if trunk.first and node.output == trunk.first.output)
         next(entry for entry in first.attribute if entry.name == "pads").ints[:] = [0] * 4
     theirs = _run_onnx(part, _pixels(framed, IMAGENET_MEAN, IMAGENET_DEVIATION))
-    ours = _our_maps(base_network, parameters, image)
-    return _print_differences(dict(zip(names, zip(ours, theirs, strict=True), strict=True)))
+    ours = _our_maps(base_network, parameters, image, trunk.maps)
+    return _print_differences(dict(zip(trunk.maps, zip(ours, theirs, strict=True), strict=True)))
 
 
 def _part(model: onnx.ModelProto, start: str, ends: Sequence[str]) -> onnx.ModelProto:
@@ -194,9 +193,10 @@ def _print_classes(
     """Print the best classes of a photo by the file alone, and by our trunk with the file's last layers behind it."""
     image = _classifier_view(picture)
     (end,) = (entry.name for entry in model.graph.output)
-    last = _MAPS[base_network][-1]
+    last = list(trunk.maps)[-1]
     (theirs,) = _run_onnx(_part(model, trunk.input, [end]), _pixels(image, IMAGENET_MEAN, IMAGENET_DEVIATION))
-    (ours,) = _run_onnx(_part(model, trunk.maps[last], [end]), _our_maps(base_network, parameters, image)[-1])
+    (our_map,) = _our_maps(base_network, parameters, image, [last])
+    (ours,) = _run_onnx(_part(model, trunk.maps[last], [end]), our_map)
     names = _class_names(theirs.size)
     for words, scores in (("the file", theirs.ravel()), ("our trunk and the file's last layers", ours.ravel())):
         shares = np.exp(scores - scores.max())
@@ -228,7 +228,10 @@ def _class_names(count: int) -> list[str]:
 def _compare_torchvision(file: Path, parameters: Parameters, python: str, scratch: Path) -> bool:
     image = drawn_picture(_DETECTOR_SIDE)
     given, found = scratch / "picture.npy", scratch / "maps.npz"
-    np.save(given, (image / 255).transpose(2, 0, 1).astype(np.float32))
+    # numpy's own write does not say that a disk is full.
+    content = io.BytesIO()
+    np.save(content, (image / 255).transpose(2, 0, 1).astype(np.float32))
+    given.write_bytes(content.getvalue())
     try:
         command = [python, "-c", TORCHVISION, str(file), str(given), str(found)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ import requests
 
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import is_disk_full
-from sagemaker_ssd.weights.sources import Source
+from sagemaker_ssd.weights.sources import SOURCES, Source
 
 # GluonCV's own variable for a mirror of its model zoo: what stands there before /gluon/models.
 _MIRROR_VARIABLE: Final = "MXNET_GLUON_REPO"
@@ -46,8 +46,9 @@ def download(source: Source, folder: Path, answer_seconds: float = ANSWER_SECOND
         print(f"Fetching {source.title}{size} from {address}", file=sys.stderr)
         try:
             file = _from_address(source, address, folder, answer_seconds / len(source.addresses))
-            if (found := _digits(source, file)) != source.checksum.partition(":")[2]:
-                raise _UnreachableError(f"it gave another file, whose {source.checksum.partition(':')[0]} is {found}")
+            algorithm, _, expected = source.checksum.partition(":")
+            if (found := _digits(algorithm, file)) != expected:
+                raise _UnreachableError(f"it gave another file, whose {algorithm} is {found}")
             return file, address
         except _UnreachableError as error:
             reasons.append(f"{address}: {error}")
@@ -57,18 +58,30 @@ def download(source: Source, folder: Path, answer_seconds: float = ANSWER_SECOND
 def check(source: Source, file: Path) -> None:
     """Raise UserError unless a file is the one that the source's checksum names."""
     algorithm, _, expected = source.checksum.partition(":")
-    digits = _digits(source, file)
-    if digits != expected:
+    digits = _digits(algorithm, file)
+    if digits == expected:
+        return
+    if (other := source_of(file)) is not None:
         raise UserError(
-            f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {expected}. Get the "
-            f"right one: {source.where}"
+            f"{file} is {other.title}, and not {source.title}: name it by {other.base_network} --source {other.name}"
         )
+    raise UserError(
+        f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {expected}; no other source has such "
+        f"a file either. Get the right one: {source.where}"
+    )
 
 
-def _digits(source: Source, file: Path) -> str:
+def source_of(file: Path) -> Source | None:
+    """Return the source whose file this is by its checksum, None for any other file; raises UserError."""
+    algorithms = {source.checksum.partition(":")[0] for source in SOURCES}
+    checksums = {f"{algorithm}:{_digits(algorithm, file)}" for algorithm in algorithms}
+    return next((source for source in SOURCES if source.checksum in checksums), None)
+
+
+def _digits(algorithm: str, file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            return hashlib.file_digest(opened, source.checksum.partition(":")[0]).hexdigest()
+            return hashlib.file_digest(opened, algorithm).hexdigest()
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
 

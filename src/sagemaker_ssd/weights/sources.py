@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from sagemaker_ssd.errors import UserError, listed
+
 
 @dataclass(frozen=True)
 class Source:
@@ -120,16 +122,15 @@ SOURCES: Final = (
 
 
 def find_source(base_network: str, name: str | None) -> Source:
-    """Return a network's source of that name, without a name its first one; raises ValueError with the choice."""
+    """Return a network's source of that name, without a name its first one; raises UserError with the choice."""
     known = [source for source in SOURCES if source.base_network == base_network]
     if not known:
         networks = ", ".join(dict.fromkeys(source.base_network for source in SOURCES))
-        raise ValueError(f"there are no weights for the network '{base_network}', only for {networks}")
+        raise UserError(f"there are no weights for the network '{base_network}', only for {networks}")
     if name is None:
         return known[0]
     for source in known:
         if source.name == name:
             return source
-    *others, last = (source.name for source in known)
-    choice = f"{', '.join(others)} or {last}" if others else last
-    raise ValueError(f"'{name}' is no source of weights for {base_network}; choose {choice}")
+    choice = listed([source.name for source in known])
+    raise UserError(f"'{name}' is no source of weights for {base_network}; choose {choice}")

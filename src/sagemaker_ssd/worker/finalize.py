@@ -16,6 +16,7 @@ import mxnet as mx
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.environment import FINALIZE_SECONDS
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.model_folder import PARAMETERS
 from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.export.deploy import write_deploy
@@ -44,7 +45,7 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
     model = _attempt(
         "the model could not be read back",
         "The model is being read back",
-        lambda: load_model(job.paths.model, scratch, device=device),
+        lambda: load_model(job.paths.model / PARAMETERS, scratch, device=device),
     )
     if model is not None:
         network, weights = model.network, model.weights
