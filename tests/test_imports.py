@@ -38,6 +38,7 @@ ALLOWED = {
         "cores",
         "logs",
         "version",
+        "progress",
     },
     # The program behind `serve`: the front, which starts `hosting` as a child process.
     "serving": {"processes", "gpu", "contract", "errors", "cores", "logs", "version"},
