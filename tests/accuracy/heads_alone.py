@@ -10,7 +10,6 @@ is kept there too, figures and model, and not run again. Prints a table in Markd
 import argparse
 import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +21,16 @@ from accuracy_sides import Run, scored
 from numpy.typing import NDArray
 
 from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
-from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
 from sagemaker_ssd.batches.reader import Batch, TrainingLoader, evaluation_batches
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.ssd import loss
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import layer
 from sagemaker_ssd.training import schedule
 from sagemaker_ssd.training.optimizer import OptimizerSettings, create_optimizer
+from sagemaker_ssd.worker.initial_weights import InitialWeights, fresh_layers, from_installed_weights
 
 # What the layers that learn read of the trunk.
 FEATURES = ("relu4_3", "pool5")
@@ -122,11 +122,10 @@ class Features:
         return read, np.asarray(self._arrays["labels"][view][images])
 
 
-def trunk_weights() -> dict[str, mx.nd.NDArray]:
-    """Return the installed weights of the convolutions before fc6."""
-    path = required_weights("vgg-16").parameters
-    given, _ = arguments_and_states(read_parameter_file(path, str(path)))
-    return {name: array for name, array in given.items() if re.match(FROZEN, name)}
+def start_of(run: Run, seed: int) -> InitialWeights:
+    """Return what a job starts from: the installed weights, and values for the layers that they lack."""
+    drawn = initial_parameters(saved_graph(run.network), run.network.image_shape, seed)
+    return from_installed_weights(required_weights("vgg-16"), drawn)
 
 
 def features_of(run: Run, work: Path, views: int) -> tuple[Features, Features, int]:
@@ -139,7 +138,7 @@ def features_of(run: Run, work: Path, views: int) -> tuple[Features, Features, i
         internals = saved_graph(network).get_internals()
         graph = mx.sym.Group([internals[f"{name}_output"] for name in FEATURES])
         trunk = graph.simple_bind(mx.cpu(), grad_req="null", data=(run.batch, 3, 300, 300))
-        trunk.copy_params_from(trunk_weights())
+        trunk.copy_params_from(start_of(run, 0).parameters.arguments, allow_extra_params=True)
         loader = TrainingLoader(
             train, run.loading(), seed=run.seed, order=lambda _: np.arange(train.images), epochs=range(views)
         )
@@ -164,15 +163,15 @@ def train(
     network = run.network
     whole = training_graph(network, empty_images=images[2] > 0, frozen=network.freeze(FROZEN))
     graph, detecting = without_trunk(whole), without_trunk(detection_graph(network))
-    parameters = initial_parameters(saved_graph(network), network.image_shape, seed).arguments
+    start = start_of(run, seed)
+    parameters = start.parameters.arguments
     names = [name for name in graph.list_arguments() if name in parameters]
     first, labels = kept.read(0, np.arange(run.batch))
     shapes = {name: array.shape for name, array in first.items()}
     requests = {name: "write" if name in names else "null" for name in graph.list_arguments()}
     executor = graph.simple_bind(mx.cpu(), grad_req=requests, **shapes, label=(*labels.shape[:2], 5))
     executor.copy_params_from({name: parameters[name] for name in names})
-    # relu4_3's scale has a value that the graph prescribes; all else begins anew.
-    fresh = frozenset(name for name in names if not name.startswith("relu4_3"))
+    fresh = frozenset(name for name in names if layer(name) in fresh_layers(start.start))
     settings = OptimizerSettings("sgd", LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, fresh=fresh)
     optimizer = create_optimizer(settings, graph, dict(enumerate(names)), world_size=1)
     update = mx.optimizer.get_updater(optimizer)
@@ -208,7 +207,7 @@ def train(
                 update(index, gradient, executor.arg_dict[name])
         score = scored(detections(detecting, executor, held_out, images[1], run.batch), run.classes)
         figures.append({**score, "cross_entropy": round(float(sums[0] / sums[2]), 4)})
-    return figures, {**parameters, **trunk_weights(), **{name: executor.arg_dict[name] for name in names}}
+    return figures, {**parameters, **{name: executor.arg_dict[name] for name in names}}
 
 
 def detections(
