@@ -264,7 +264,7 @@ def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequenc
 def bfloat16_lines(results: Sequence[dict[str, Any]], sets: Sequence[str]) -> list[str]:
     """Return the table of the last epochs' models that were scored in bfloat16 too; nothing where none was."""
     rows = []
-    for one in sorted(results, key=lambda one: (list(SIDES).index(one["side"]), one["seed"])):
+    for one in results:
         last = one["epochs"][-1] if one["epochs"] else {}
         if one["set"] in sets and "bfloat16" in last:
             pairs = [f"{last[name]:.4f} | {last['bfloat16'][name]:.4f}" for name in ("voc07", "coco")]

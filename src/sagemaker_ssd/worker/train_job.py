@@ -89,20 +89,22 @@ def train_job(
         progress = ProgressPage(job.paths.report, job.checkpoints, names)
         tensorboard = TensorBoard(job.paths.tensorboard, names, hyperparameters.overlap_threshold)
 
+    end = None if checkpoint is None else _reason_to_end(job, history)
+
     def write_history() -> None:
         """Write what a person watches, as it was when the job before this one ended."""
         if progress is None or tensorboard is None:
             return
-        metrics.write(history, ended_early=ends_early(job, history))
+        # A job that goes on has not ended, whatever other validation data make of the epochs so far.
+        metrics.write(history, ended_early=end is not None and ends_early(job, history))
         progress.write_report(metrics.document())
         progress.write_copies(metrics.document())
         tensorboard.write(history.epochs, None)
 
     devices = training_devices(gpus, hyperparameters.mini_batch_size)
     # The training.
-    end, changed = None, []
+    changed: list[str] = []
     if checkpoint is not None:
-        end = _reason_to_end(job, history)
         if group.is_first:
             changed = check_same_data(data, checkpoint.manifest.data, checkpoint.path, finished=end is not None)
         write_history()
