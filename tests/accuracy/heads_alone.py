@@ -1,16 +1,19 @@
 """What a change of the recipe gives where only fc6, fc7, extra layers and heads learn, on features computed once.
 
 `python tests/accuracy/heads_alone.py CHANNELS --work FOLDER [--recipe NAME ...] [--views 8] [--epochs 8]`, for vgg-16
-at 300 pixels. CHANNELS: what `convert --as recordio` wrote. The frozen trunk's features of the views that a training
-sees in its first --views epochs are kept in --work, 2 MB a view, and used again in later ones: an epoch of a recipe
-takes a fifth of a training's time or less, and is the same training where every epoch has its views. What has been run
-is kept there too, figures and model, and not run again. Prints a table in Markdown.
+at 300 pixels; --pretrained FOLDER starts from a detector as that channel does, if its convolutions are the installed
+ones. CHANNELS: what `convert --as recordio` wrote. The frozen trunk's features of the views that a training sees in its
+first --views epochs are kept in --work, 2 MB a view, and used again in later ones: an epoch of a recipe takes a fifth
+of a training's time or less, and is the same training where every epoch has its views. What has been run is kept there
+too, figures and model, and not run again. Prints a table in Markdown.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Iterator
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
 from sagemaker_ssd.batches.reader import Batch, TrainingLoader, evaluation_batches
 from sagemaker_ssd.batches.shares import epoch_order
+from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.ssd import loss
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
@@ -30,7 +34,12 @@ from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import layer
 from sagemaker_ssd.training import schedule
 from sagemaker_ssd.training.optimizer import OptimizerSettings, create_optimizer
-from sagemaker_ssd.worker.initial_weights import InitialWeights, fresh_layers, from_installed_weights
+from sagemaker_ssd.worker.initial_weights import (
+    InitialWeights,
+    fresh_layers,
+    from_installed_weights,
+    from_pretrained_channel,
+)
 
 # What the layers that learn read of the trunk.
 FEATURES = ("relu4_3", "pool5")
@@ -78,92 +87,123 @@ def without_trunk(graph: mx.sym.Symbol) -> mx.sym.Symbol:
     return mx.sym.load_json(json.dumps(described))
 
 
-class Features:
-    """Files of the trunk's features (float16) and the labels (float32) of a channel's views, by epoch and image."""
-
-    def __init__(self, folder: Path, views: int, images: int, objects: int) -> None:
-        self._views, self._there = views, folder / "whole"
-        folder.mkdir(parents=True, exist_ok=True)
-        shapes = {"relu4_3": (512, 38, 38), "pool5": (512, 19, 19), "labels": (objects, 6)}
-        mode = "r+" if self._there.exists() else "w+"
-        self._arrays = {
-            name: np.lib.format.open_memmap(
-                folder / f"{name}.npy",
-                mode=mode,
-                dtype=np.float32 if name == "labels" else np.float16,
-                shape=(views, images, *shape),
-            )
-            for name, shape in shapes.items()
-        }
-        self.found = self._there.exists()
-
-    def write(self, view: int, batches: Iterator[Batch], trunk: mx.executor.Executor) -> None:
-        """Compute the features of the batches of an epoch."""
+def write_features(
+    folder: Path,
+    channel: RecordFile,
+    views: int,
+    batches: Callable[[int], Iterator[Batch]],
+    trunk: mx.executor.Executor,
+) -> None:
+    """Write the trunk's features (float16) and the labels (float32) of a channel's views, by view and image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {"relu4_3": (512, 38, 38), "pool5": (512, 19, 19), "labels": (channel.max_objects, 6)}
+    arrays = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy",
+            mode="w+",
+            dtype=np.float32 if name == "labels" else np.float16,
+            shape=(views, channel.images, *shape),
+        )
+        for name, shape in shapes.items()
+    }
+    for view in range(views):
         begin = 0
-        for batch in batches:
+        for batch in batches(view):
             end = begin + len(batch.labels)
             trunk.arg_dict["data"][: end - begin] = batch.data
             for name, values in zip(FEATURES, trunk.forward(is_train=False), strict=True):
-                self._arrays[name][view, begin:end] = values[: end - begin].asnumpy()
-            labels = self._arrays["labels"][view, begin:end]
+                arrays[name][view, begin:end] = values[: end - begin].asnumpy()
+            labels = arrays["labels"][view, begin:end]
             labels[:] = (-1, -1, -1, -1, -1, 0)
             for row, objects in zip(labels, batch.labels, strict=True):
                 row[: len(objects), : objects.shape[1]] = objects
             begin = end
+        print(f"{folder.name}: features of view {view + 1} of {views}", flush=True)
+    (folder / "whole").touch()
 
-    def complete(self) -> None:
-        """Say that all is there."""
-        self._there.touch()
 
-    def read(self, epoch: int, images: NDArray[np.int64]) -> tuple[dict[str, mx.nd.NDArray], NDArray[np.float32]]:
+class Features:
+    """The features and labels in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*FEATURES, "labels")}
+        self._views, self.images = self._arrays["labels"].shape[:2]
+
+    def read(self, epoch: int, images: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
         """Return the features of some images and their labels (n, objects, 6)."""
         view = epoch % self._views
-        read = {name: mx.nd.array(self._arrays[name][view][images].astype(np.float32)) for name in FEATURES}
+        read = {name: self._arrays[name][view][images].astype(np.float32) for name in FEATURES}
         return read, np.asarray(self._arrays["labels"][view][images])
 
 
-def start_of(run: Run, seed: int) -> InitialWeights:
-    """Return what a job starts from: the installed weights, and values for the layers that they lack."""
+class WithNegatives:
+    """The first images of a set, and after them another set's, in which nothing is an object."""
+
+    def __init__(self, kept: Features, images: int, others: Features) -> None:
+        self._kept, self._images, self._others = kept, images, others
+
+    def read(self, epoch: int, images: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
+        """Return the features of some images of both and their labels, as `Features` does."""
+        own = images < self._images
+        read, found = self._kept.read(epoch, images[own])
+        negatives, _ = self._others.read(epoch, images[~own] - self._images)
+        labels = np.full((len(images), *found.shape[1:]), (-1, -1, -1, -1, -1, 0), np.float32)
+        labels[own] = found
+        features = {name: np.empty((len(images), *array.shape[1:]), np.float32) for name, array in read.items()}
+        for name, array in features.items():
+            array[own], array[~own] = read[name], negatives[name]
+        return features, labels
+
+
+def start_of(run: Run, seed: int, pretrained: Path | None = None) -> InitialWeights:
+    """Return what a job starts from: the installed weights, or those in a folder, and values for what they lack."""
     drawn = initial_parameters(saved_graph(run.network), run.network.image_shape, seed)
-    return from_installed_weights(required_weights("vgg-16"), drawn)
+    installed = from_installed_weights(required_weights("vgg-16"), drawn)
+    if pretrained is None:
+        return installed
+    with tempfile.TemporaryDirectory() as scratch:
+        start = from_pretrained_channel(pretrained, drawn, "vgg-16", Path(scratch))
+    for name, array in installed.parameters.arguments.items():
+        if re.match(FROZEN, name) and not np.array_equal(array.asnumpy(), start.parameters.arguments[name].asnumpy()):
+            raise SystemExit(f"{name} is not that of the installed weights, of which the features are")
+    return start
 
 
-def features_of(run: Run, work: Path, views: int) -> tuple[Features, Features, int]:
-    """Return the features of both channels, computed unless they are there, and the training images without objects."""
+def features_of(run: Run, work: Path, views: int) -> tuple[Features, Features]:
+    """Return the features of both channels, computed unless they are there."""
     train, validation = (run.channel(name, work) for name in ("train", "validation"))
-    kept = Features(work / "train", views, train.images, train.max_objects)
-    held_out = Features(work / "validation", 1, validation.images, validation.max_objects)
-    if not (kept.found and held_out.found):
-        network = run.network
-        internals = saved_graph(network).get_internals()
+    if not (work / "validation" / "whole").exists():
+        internals = saved_graph(run.network).get_internals()
         graph = mx.sym.Group([internals[f"{name}_output"] for name in FEATURES])
         trunk = graph.simple_bind(mx.cpu(), grad_req="null", data=(run.batch, 3, 300, 300))
         trunk.copy_params_from(start_of(run, 0).parameters.arguments, allow_extra_params=True)
         loader = TrainingLoader(
             train, run.loading(), seed=run.seed, order=lambda _: np.arange(train.images), epochs=range(views)
         )
-        for view in range(views):
-            kept.write(view, loader.batches(view), trunk)
-            print(f"features of epoch {view + 1} of {views}", flush=True)
-        held_out.write(0, evaluation_batches(validation, run.loading()), trunk)
-        kept.complete()
-        held_out.complete()
-    return kept, held_out, train.images_without_objects
+        write_features(work / "train", train, views, loader.batches, trunk)
+        evaluated = evaluation_batches(validation, run.loading())
+        write_features(work / "validation", validation, 1, lambda _: evaluated, trunk)
+    return Features(work / "train"), Features(work / "validation")
 
 
 def train(
-    run: Run, recipe: Recipe, seed: int, kept: Features, held_out: Features, images: tuple[int, int, int]
+    run: Run,
+    recipe: Recipe,
+    start: InitialWeights,
+    seed: int,
+    kept: Features | WithNegatives,
+    held_out: Features,
+    images: tuple[int, int],
 ) -> tuple[list[dict[str, float]], dict[str, mx.nd.NDArray]]:
     """Train by a recipe and return each epoch's figures and the whole network's parameters.
 
-    images: how many to train on, held out, and without objects.
+    images: how many to train on, and how many of these have no objects.
     """
     schedule.RATE_OF_FRESH_LAYERS, schedule.UPDATES_TO_THAT_RATE = recipe.rate, recipe.climb
     loss.NEGATIVES_OF_AN_EMPTY_IMAGE = recipe.empty
     network = run.network
-    whole = training_graph(network, empty_images=images[2] > 0, frozen=network.freeze(FROZEN))
+    whole = training_graph(network, empty_images=images[1] > 0, frozen=network.freeze(FROZEN))
     graph, detecting = without_trunk(whole), without_trunk(detection_graph(network))
-    start = start_of(run, seed)
     parameters = start.parameters.arguments
     names = [name for name in graph.list_arguments() if name in parameters]
     first, labels = kept.read(0, np.arange(run.batch))
@@ -189,7 +229,7 @@ def train(
             of_step = executors[len(chosen)]
             read, found = kept.read(epoch, chosen)
             for name, array in read.items():
-                array.copyto(of_step.arg_dict[name])
+                of_step.arg_dict[name][:] = array
             of_step.arg_dict["label"][:] = found[:, :, :5]
             sums += of_step.forward(is_train=True)[2].asnumpy()
             of_step.backward()
@@ -205,20 +245,20 @@ def train(
                 if recipe.last_batch:
                     gradient *= len(chosen) / run.batch
                 update(index, gradient, executor.arg_dict[name])
-        score = scored(detections(detecting, executor, held_out, images[1], run.batch), run.classes)
+        score = scored(detections(detecting, executor, held_out, run.batch), run.classes)
         figures.append({**score, "cross_entropy": round(float(sums[0] / sums[2]), 4)})
     return figures, {**parameters, **{name: executor.arg_dict[name] for name in names}}
 
 
 def detections(
-    graph: mx.sym.Symbol, trained: mx.executor.Executor, held_out: Features, images: int, batch: int
+    graph: mx.sym.Symbol, trained: mx.executor.Executor, held_out: Features, batch: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Detect on the held-out images; yield an image's detections and objects."""
     arguments = {name: array for name, array in trained.arg_dict.items() if name in graph.list_arguments()}
     # Bound anew for every epoch: MXNet keeps converted weights from the first forward pass on.
     bound = graph.bind(mx.cpu(), args=arguments, grad_req="null")
-    for begin in range(0, images, batch):
-        chosen = np.arange(begin, min(begin + batch, images))
+    for begin in range(0, held_out.images, batch):
+        chosen = np.arange(begin, min(begin + batch, held_out.images))
         read, labels = held_out.read(0, chosen)
         for name, array in read.items():
             arguments[name][: len(chosen)] = array
@@ -235,23 +275,42 @@ def main() -> None:
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=["defaults"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--views", type=int, default=8, help="the views of so many epochs are computed")
+    parser.add_argument("--views", type=int, default=8, help="compute those of so many epochs, where none are there")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pretrained", type=Path, help="a folder with the one file of a detector to start from")
+    parser.add_argument("--limit", type=int, help="train on the first so many images alone")
+    parser.add_argument("--negatives", type=Path, help="another set's --work: its images as images without objects")
     options = parser.parse_args()
     files = [options.channels / name / f"{name}.rec" for name in ("train", "validation")]
     classes = len((options.channels / "classes.txt").read_text(encoding="utf-8").splitlines())
     run = Run(*files, classes, options.epochs, options.batch, 0, FROZEN, "float32")
     options.work.mkdir(parents=True, exist_ok=True)
-    kept, held_out, empty = features_of(run, options.work, options.views)
-    images = (run.channel("train", options.work).images, run.channel("validation", options.work).images, empty)
-    print(f"{images[0]} images to train on, {empty} of them without objects, {images[1]} held out")
+    kept, held_out = features_of(run, options.work, options.views)
+    count, empty = (
+        min(kept.images, options.limit or kept.images),
+        run.channel("train", options.work).images_without_objects,
+    )
+    of_training: Features | WithNegatives = kept
+    differing = []
+    if options.pretrained:
+        differing.append(f"from {options.pretrained.name}")
+    if options.limit:
+        differing.append(f"{count} images")
+    if options.negatives:
+        others = Features(options.negatives / "train")
+        of_training = WithNegatives(kept, count, others)
+        count, empty = count + others.images, empty + others.images
+        differing.append(f"{others.images} negatives")
+    print(f"{count} images to train on, {empty} of them without objects, {held_out.images} held out")
     print(f"| recipe | seed | {' | '.join(str(epoch + 1) for epoch in range(options.epochs))} | cross entropy |")
     print("|---" * (3 + options.epochs) + "|")
-    for name in options.recipe:
+    for recipe in options.recipe:
+        name = ", ".join([recipe, *differing])
         for seed in options.seeds:
-            result = options.work / f"{name.replace(' ', '-')}-{seed}.json"
+            result = options.work / f"{name}, {options.epochs} epochs, seed {seed}.json"
             if not result.exists():
-                figures, parameters = train(run, RECIPES[name], seed, kept, held_out, images)
+                start = start_of(run, seed, options.pretrained)
+                figures, parameters = train(run, RECIPES[recipe], start, seed, of_training, held_out, (count, empty))
                 save_arrays(result.with_suffix(".params"), named_parameters(parameters, {}))
                 result.write_text(json.dumps(figures))
             found = json.loads(result.read_text())

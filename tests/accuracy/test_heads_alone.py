@@ -8,7 +8,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 import pytest
-from heads_alone import FEATURES, FROZEN, without_trunk
+from heads_alone import FEATURES, FROZEN, Features, WithNegatives, without_trunk
 from test_bench_accuracy import draw
 
 from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
@@ -16,6 +16,7 @@ from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
 
 FOLDER = Path(__file__).parent
+TRUNK = "arg:conv3_1_weight"
 
 
 @pytest.mark.long
@@ -57,6 +58,20 @@ def test_without_the_trunk_the_losses_and_gradients_are_those_of_the_whole_graph
         )
 
 
+def test_another_sets_images_are_images_without_objects(tmp_path: Path):
+    for name, images in (("own", 3), ("other", 2)):
+        (tmp_path / name).mkdir()
+        values = np.arange(2 * images).reshape(2, images, 1, 1, 1) + (100 if name == "other" else 0)
+        for feature in FEATURES:
+            np.save(tmp_path / name / f"{feature}.npy", values.astype(np.float16))
+        np.save(tmp_path / name / "labels.npy", np.full((2, images, 4, 6), 7, np.float32))
+    both = WithNegatives(Features(tmp_path / "own"), 2, Features(tmp_path / "other"))
+    # The third of its own images is left out, so that 2 and 3 are the other's first and second, here in view 1.
+    features, labels = both.read(1, np.array([3, 0, 2, 1]))
+    assert [features[name][:, 0, 0, 0].tolist() for name in FEATURES] == [[103, 3, 102, 4]] * 2
+    assert labels[:, :, 0].tolist() == [[-1] * 4, [7] * 4, [-1] * 4, [7] * 4]
+
+
 @pytest.mark.long
 def test_recipes_are_compared_on_features_computed_once(tmp_path: Path):
     draw(tmp_path / "things", 8)
@@ -82,9 +97,20 @@ def test_recipes_are_compared_on_features_computed_once(tmp_path: Path):
     # The second batch of the first epoch has two images, whose gradients weigh half.
     assert rows[0][4] != rows[1][4]
     # What has been run is not run again.
-    file = work / "defaults-0.json"
+    file = work / "defaults, 2 epochs, seed 0.json"
     figures = json.loads(file.read_text())
     file.write_text(json.dumps([{**epoch, "voc07": 0.625} for epoch in figures]))
     again = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert "features of epoch" not in again
+    assert "features of view" not in again
     assert "| defaults | 0 | 0.625 | 0.625 |" in again
+    # From the detector that was trained, whose values the first step finds: its losses are lower.
+    (tmp_path / "detector").mkdir()
+    (work / "defaults, 2 epochs, seed 0.params").rename(tmp_path / "detector" / "detector.params")
+    subprocess.run([*command[:-2], "defaults", "--pretrained", tmp_path / "detector"], check=True)
+    further = json.loads((work / "defaults, from detector, 2 epochs, seed 0.json").read_text())
+    assert further[0]["cross_entropy"] < figures[1]["cross_entropy"] < figures[0]["cross_entropy"]
+    # Another trunk has other features.
+    arrays = mx.nd.load(str(tmp_path / "detector" / "detector.params"))
+    mx.nd.save(str(tmp_path / "detector" / "detector.params"), {**arrays, TRUNK: arrays[TRUNK] + 1e-3})
+    refused = subprocess.run([*command, "--pretrained", tmp_path / "detector", "--seeds", "1"], stderr=-1, check=False)
+    assert b"conv3_1_weight is not that of the installed weights" in refused.stderr
