@@ -30,7 +30,7 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.ssd import loss
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
-from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
 from sagemaker_ssd.ssd.network import layer
 from sagemaker_ssd.training import schedule
 from sagemaker_ssd.training.optimizer import OptimizerSettings, create_optimizer
@@ -54,6 +54,8 @@ class Recipe:
     rate, climb: of layers without weights, in rates of the others, and the updates until then. last_batch: whether an
     epoch's last, smaller batch weighs by its images instead of as a whole one. cosine: whether the rate falls to 0 with
     half a cosine. momentum_climb: updates until the momentum is whole. empty: negatives of an image without objects.
+    original: as mxnet-ssd starts, with Xavier's values where the ImageNet convolutions have none, and its last batches,
+    which are filled up.
     """
 
     rate: float = schedule.RATE_OF_FRESH_LAYERS
@@ -63,6 +65,8 @@ class Recipe:
     warmup_epochs: int = 0
     momentum_climb: int = 0
     empty: int = loss.NEGATIVES_OF_AN_EMPTY_IMAGE
+    learning_rate: float = LEARNING_RATE
+    original: bool = False
 
 
 RECIPES = {
@@ -74,6 +78,8 @@ RECIPES = {
     "momentum climbs in 75 updates": Recipe(momentum_climb=75),
     "10 negatives of an empty image": Recipe(empty=10),
     "3 negatives of an empty image": Recipe(empty=3),
+    "original recipe, learning rate 0.001": Recipe(rate=1.0, original=True),
+    "original recipe, learning rate 0.004": Recipe(rate=1.0, original=True, learning_rate=0.004),
 }
 
 
@@ -85,6 +91,16 @@ def without_trunk(graph: mx.sym.Symbol) -> mx.sym.Symbol:
             node.update(op="null", inputs=[])
             node.pop("attrs", None)
     return mx.sym.load_json(json.dumps(described))
+
+
+def original_start(run: Run, start: InitialWeights, seed: int) -> InitialWeights:
+    """Return values of mxnet-ssd's initialisation, but for the convolutions of `start`."""
+    mx.random.seed(seed)
+    module = mx.mod.Module(saved_graph(run.network), data_names=["data"], label_names=["label"])
+    module.bind([("data", (1, 3, 300, 300))], [("label", (1, 1, 5))], for_training=False)
+    given = {name: array for name, array in start.parameters.arguments.items() if re.match(FROZEN, name)}
+    module.init_params(mx.init.Xavier(), arg_params=given, allow_missing=True)
+    return InitialWeights(Parameters(*module.get_params()), start.start)
 
 
 def write_features(
@@ -212,15 +228,17 @@ def train(
     executor = graph.simple_bind(mx.cpu(), grad_req=requests, **shapes, label=(*labels.shape[:2], 5))
     executor.copy_params_from({name: parameters[name] for name in names})
     fresh = frozenset(name for name in names if layer(name) in fresh_layers(start.start))
-    settings = OptimizerSettings("sgd", LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, fresh=fresh)
+    settings = OptimizerSettings("sgd", recipe.learning_rate, MOMENTUM, WEIGHT_DECAY, fresh=fresh)
     optimizer = create_optimizer(settings, graph, dict(enumerate(names)), world_size=1)
     update = mx.optimizer.get_updater(optimizer)
     executors = {run.batch: executor}
     steps = -(-images[0] // run.batch)
-    plan = schedule.Schedule(LEARNING_RATE, warmup_epochs=recipe.warmup_epochs)
+    plan = schedule.Schedule(recipe.learning_rate, warmup_epochs=recipe.warmup_epochs)
     figures = []
     for epoch in range(run.epochs):
         order, sums = epoch_order(images[0], seed=seed, epoch=epoch), np.zeros(3)
+        if recipe.original:
+            order = np.resize(order, steps * run.batch)
         for step in range(steps):
             chosen = order[step * run.batch : (step + 1) * run.batch]
             if len(chosen) not in executors:
@@ -236,7 +254,7 @@ def train(
             done = epoch * steps + step
             rate = plan.rate(epoch, step, steps)
             if recipe.cosine:
-                rate = LEARNING_RATE * (1 + math.cos(math.pi * done / (steps * run.epochs))) / 2
+                rate = recipe.learning_rate * (1 + math.cos(math.pi * done / (steps * run.epochs))) / 2
             if recipe.momentum_climb:
                 optimizer.momentum = MOMENTUM * min(1.0, (done + 1) / recipe.momentum_climb)
             optimizer.set_learning_rate(rate)
@@ -310,6 +328,8 @@ def main() -> None:
             result = options.work / f"{name}, {options.epochs} epochs, seed {seed}.json"
             if not result.exists():
                 start = start_of(run, seed, options.pretrained)
+                if RECIPES[recipe].original:
+                    start = original_start(run, start, seed)
                 figures, parameters = train(run, RECIPES[recipe], start, seed, of_training, held_out, (count, empty))
                 save_arrays(result.with_suffix(".params"), named_parameters(parameters, {}))
                 result.write_text(json.dumps(figures))

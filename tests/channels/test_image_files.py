@@ -290,10 +290,26 @@ def test_a_json_that_is_none_is_named(channel: Channel, content: str, said: str)
 def test_a_class_id_of_two_names_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     for stem, names in (("a", ["dog", "cat"]), ("b", ["Dog"]), ("c", ["cat", "cat"]), ("d", [])):
         categories = [{"class_id": number, "name": name} for number, name in enumerate(names)]
-        channel.draw(stem, BOX, categories=categories)
+        channel.draw(stem, json_box(0, 20, 10, 20, 20), categories=categories)
     assert channel.pack().class_names == {0: "dog", 1: "cat"}
     (line,) = [message for message in caplog.messages if "name" in message]
     assert line == "train: class_id that has another name elsewhere (1): c.json (class_id 0: cat, dog)"
+
+
+def test_categories_that_are_not_those_of_the_boxes_name_nothing(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As AWS's notebook for COCO writes them: class ids from 0 on, beside COCO's category ids.
+    person, bicycle = json_box(0, 20, 10, 20, 20), BOX
+    names = [{"class_id": 1, "name": "person"}, {"class_id": 2, "name": "bicycle"}]
+    channel.draw("a", person, categories=names[:1])
+    channel.draw("b", person, bicycle, categories=names)
+    # Names of some classes, and of more than the image has, are names.
+    channel.draw("c", person, bicycle, categories=[{"class_id": 1, "name": "bicycle"}])
+    channel.draw("d", categories=[{"class_id": 0, "name": "person"}])
+    assert channel.pack().class_names == {0: "person", 1: "bicycle"}
+    (line,) = [message for message in caplog.messages if "categories" in message]
+    assert line == "train: JSON whose categories name other class_ids than its boxes have, not used (2): a.json, b.json"
 
 
 def test_boxes_that_may_be_per_cent(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
@@ -401,8 +417,9 @@ def test_every_json_gives_names_of_classes(channel: Channel) -> None:
     """Not only the first ones: those of a class can come last."""
     for number in range(2002):
         write_image(channel.images / f"{number:04d}.png", TINY)
-        name = [{"class_id": 2, "name": "dog"}] if number == 2001 else [{"class_id": 0, "name": "cat"}]
-        write_annotation(channel.annotations / f"{number:04d}.json", [json_box(0, 0, 0, 20, 20)], categories=name)
+        class_id, name = (2, "dog") if number == 2001 else (0, "cat")
+        boxes, names = [json_box(class_id, 0, 0, 20, 20)], [{"class_id": class_id, "name": name}]
+        write_annotation(channel.annotations / f"{number:04d}.json", boxes, categories=names)
     assert channel.pack().name_of_each_class() == ["cat", "1", "dog"]
 
 

@@ -31,7 +31,7 @@ class Annotation:
     """One JSON: its `path` below the channel, the image's name `file` ("" if it has none), the size of the image.
 
     `boxes` (boxes, 5) holds class_id, left, top, width, height in pixels of `size`; `size` None means the image's.
-    `names` are those that it gives to class ids.
+    `names` are those that it gives to class ids; none, and `names_others`, if they are of others than its boxes'.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Annotation:
     size: tuple[float, float] | None
     boxes: NDArray[np.float64]
     names: tuple[tuple[int, str], ...] = ()
+    names_others: bool = False
 
 
 _CONVERT: Final = "python -m sagemaker_ssd.convert"
@@ -132,7 +133,12 @@ def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annot
         boxes, faults = _boxes(_annotations(content), num_classes)
     except _FaultError as fault:
         return Annotation(path, file, None, no_boxes), [str(fault)]
-    return Annotation(path, file, size, no_boxes if faults else boxes, _names(content)), faults
+    names = _names(content)
+    used, named = {int(class_id) for class_id in boxes[:, 0]}, {class_id for class_id, _ in names}
+    # Such as COCO's category ids of 1 to 90 beside class ids of 0 to 79: AWS's notebook for COCO writes both.
+    names_others = bool(used - named) and bool(named - used)
+    names = () if names_others else names
+    return Annotation(path, file, size, no_boxes if faults else boxes, names, names_others), faults
 
 
 def _no_boxes() -> NDArray[np.float64]:

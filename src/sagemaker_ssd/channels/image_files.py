@@ -184,6 +184,10 @@ def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, f
     for each in images:
         findings.count_image()
         findings.note_class_names(each.annotation.names, each.annotation.path)
+        if each.annotation.names_others:
+            findings.warn(
+                "JSON whose categories name other class_ids than its boxes have, not used", each.annotation.path
+            )
         label = _check(each, findings)
         if label is None or findings.faulty:
             continue
