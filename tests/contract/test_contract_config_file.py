@@ -218,6 +218,18 @@ def test_checkpoints_below_opt_ml_are_below_the_jobs_own_folder(tree, given, bel
     assert tree.read().checkpoints == tree.base / below_the_base
 
 
+def test_each_trial_of_a_tuning_job_has_checkpoints_of_its_own(tree, monkeypatch):
+    monkeypatch.setenv("TRAINING_JOB_NAME", "cards-230101-0007-1a2b3c4d")
+    (tree.base / "checkpoints").mkdir()
+    # The built-in's artifacts have the key too, with nothing in it.
+    tree.hyperparameters["_tuning_objective_metric"] = ""
+    assert tree.read().checkpoints == tree.base / "checkpoints"
+    tree.hyperparameters["_tuning_objective_metric"] = "validation:mAP"
+    assert tree.read().checkpoints == tree.base / "checkpoints" / "cards-230101-0007-1a2b3c4d"
+    monkeypatch.delenv("TRAINING_JOB_NAME")
+    assert tree.read().checkpoints == tree.base / "checkpoints"
+
+
 def test_the_usual_folder_for_checkpoints_is_used_where_it_exists(tree):
     usual = tree.base / "checkpoints"
     assert tree.read().checkpoints is None

@@ -40,6 +40,7 @@ DETECTIONS: Final = (BEST_CLASS, ALL_CLASSES)
 # What SageMaker sets where it runs a job itself. The local modes of its SDK, versions 2 and 3, set TRAINING_JOB_NAME
 # alone.
 _ARN_VARIABLE: Final = "TRAINING_JOB_ARN"
+JOB_NAME_VARIABLE: Final = "TRAINING_JOB_NAME"
 # From the request to stop until the supervisor kills the worker. SageMaker kills the container after 120 seconds,
 # `docker stop` and local mode after 10; what is left is for the kill and for the hosts to agree how the job ended.
 _STOP_SECONDS: Final = 8.0

@@ -1,5 +1,6 @@
 """Reads a whole job from the platform's files, checked and typed, with all faults of all files together."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from sagemaker_ssd.contract.channels import (
 )
 from sagemaker_ssd.contract.cluster import Cluster, read_cluster
 from sagemaker_ssd.contract.config_file import Diagnostics
+from sagemaker_ssd.contract.environment import JOB_NAME_VARIABLE
 from sagemaker_ssd.contract.hyperparameter_file import read_hyperparameters
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import (
@@ -59,6 +61,10 @@ def read_job(base: Path) -> Job:
     if cluster is not None and cluster.several:
         _check_several_hosts(cluster, hyperparameters, channels, diagnostics)
     checkpoints = read_checkpoint_folder(paths, diagnostics)
+    if checkpoints is not None and hyperparameters is not None and hyperparameters.tuning_objective_metric:
+        # All trials of a tuning job have one CheckpointConfig, so each needs a folder of its own in it; one that is
+        # interrupted and started again has the same name.
+        checkpoints /= os.environ.get(JOB_NAME_VARIABLE, "")
     weights = _find_weights(hyperparameters, channels.weights, checkpoints, diagnostics)
     if diagnostics.faults or hyperparameters is None or cluster is None:
         raise UserError(problems(diagnostics.faults))

@@ -12,6 +12,7 @@ from sagemaker_ssd.contract.cluster import Cluster
 from sagemaker_ssd.contract.environment import (
     DEFAULT_PORT,
     FINALIZE_SECONDS,
+    JOB_NAME_VARIABLE,
     Deadlines,
     read_deadlines,
     read_port,
@@ -48,7 +49,7 @@ class HostGroup:
     def _open_link(self, version: str, configuration: Mapping[str, str] | None) -> Link:
         text = None if configuration is None else json.dumps(dict(configuration), sort_keys=True)
         handshake = Handshake(
-            job=os.environ.get("TRAINING_JOB_NAME", ""),
+            job=os.environ.get(JOB_NAME_VARIABLE, ""),
             hosts=self._cluster.hosts,
             host=self._cluster.current_host,
             version=version,

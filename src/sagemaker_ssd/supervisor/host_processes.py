@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, PROGRESS_VARIABLE, stop_budget
+from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, JOB_NAME_VARIABLE, PROGRESS_VARIABLE, stop_budget
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.coordination.link import GatherCallback
 from sagemaker_ssd.cores import usable_cores
@@ -211,7 +211,7 @@ def _worker_arguments(job: Job, scratch: Path, gpus: int, patience: float) -> li
     arguments = ["--base", str(job.paths.base), "--scratch", str(scratch), "--gpus", str(gpus)]
     arguments += ["--patience", str(patience)]
     # On a terminal a bar shows the progress; SageMaker's log, and local mode's terminal, want lines.
-    if sys.stderr.isatty() and "TRAINING_JOB_NAME" not in os.environ:
+    if sys.stderr.isatty() and JOB_NAME_VARIABLE not in os.environ:
         arguments.append("--progress-bar")
     return arguments
 
