@@ -9,7 +9,8 @@ from typing import ClassVar, Final, Literal
 FAILURE_REASON_LENGTH: Final = 1024
 # What MXNet, CUDA, the allocator and Python write where memory is short, of a GPU and of the machine.
 _GPU_MEMORY: Final = re.compile(
-    r"cudaMalloc.*out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED"
+    r"cudaMalloc.*out of memory|CUDA: out of memory|CUDA_ERROR_OUT_OF_MEMORY|CUDNN_STATUS_ALLOC_FAILED|"
+    r"CUBLAS_STATUS_ALLOC_FAILED"
 )
 _CPU_MEMORY: Final = re.compile(r"std::bad_alloc|Failed to allocate CPU Memory|Cannot allocate memory")
 # Long enough to recognise a value, short enough to leave room for other faults in the failure reason.
@@ -67,9 +68,14 @@ def unexpected_error(error: BaseException) -> ProgramError:
 
 def exhausted_memory(error: BaseException) -> Literal["machine", "GPU"] | None:
     """Say whose memory was too small where that is what an exception tells, of MXNet, CUDA, the system or Python."""
-    if isinstance(error, MemoryError) or _CPU_MEMORY.search(str(error)):
+    return "machine" if isinstance(error, MemoryError) else exhausted_memory_in(str(error))
+
+
+def exhausted_memory_in(text: str) -> Literal["machine", "GPU"] | None:
+    """Say whose memory was too small where that is what a text tells, such as the last lines of a process."""
+    if _CPU_MEMORY.search(text):
         return "machine"
-    return "GPU" if _GPU_MEMORY.search(str(error)) else None
+    return "GPU" if _GPU_MEMORY.search(text) else None
 
 
 def problems(faults: Sequence[str]) -> str:

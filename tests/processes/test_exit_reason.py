@@ -37,6 +37,30 @@ def test_a_native_abort_is_explained_by_its_last_words():
     assert "Stack trace" not in error.sentence
 
 
+def test_memory_that_was_short_outside_of_an_operator():
+    """As MXNet 1.9.1 writes it where a GPU's stream cannot be made, and the C++ runtime on any machine."""
+    no_stream = "".join(
+        [
+            "terminate called after throwing an instance of 'dmlc::Error'\n  what():  [10:00:00] ",
+            "../3rdparty/mshadow/mshadow/stream_gpu-inl.h:216: Check failed: e == cudaSuccess CUDA: out of memory\n",
+        ]
+    )
+    error = exit_failure("the training process", -signal.SIGABRT, None, no_stream, REMEDY)
+    assert error is not None
+    assert error.exit_code == 1
+    assert error.sentence.startswith("the training process found too little free memory on the GPU: [10:00:00] ")
+    assert "Another process may hold it (nvidia-smi lists them)" in error.sentence
+    assert "lower image_shape, or choose an instance type with more GPU memory" in error.sentence
+    no_array = "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n"
+    error = exit_failure("the training process", -signal.SIGABRT, None, no_array, REMEDY)
+    assert error is not None
+    assert error.exit_code == 1
+    assert error.sentence == (
+        "the training process got no memory from the machine: std::bad_alloc: lower image_shape, or choose an instance "
+        "type with more memory"
+    )
+
+
 @pytest.mark.parametrize(("returncode", "name"), [(-11, "SIGSEGV"), (-7, "SIGBUS"), (-63, "unknown")])
 def test_other_signals_are_named(returncode: int, name: str):
     error = exit_failure("the training process", returncode, None, "", REMEDY)

@@ -1,13 +1,16 @@
 """Detections of all classes of an anchor: MXNet's graph beside plain loops."""
 
+import json
+
 import mxnet as mx
 import numpy as np
 import pytest
 
 from plain_detection import CASES, assert_same_detections, detect_all_classes, drawn_predictions
 from sagemaker_ssd.ssd.detect import detections_of_all_classes
+from sagemaker_ssd.ssd.graphs import detection_graph
 from sagemaker_ssd.ssd.heads import Predictions
-from sagemaker_ssd.ssd.network import NmsSettings
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 
 
 def detect(
@@ -59,6 +62,22 @@ def test_an_anchor_is_detected_as_several_classes() -> None:
     # Above that IoU all five stay, of which as many are left as there are anchors.
     (found,) = detect(probabilities, offsets, anchors, 400, 0.51)
     np.testing.assert_allclose(found, [[0, 0.6, *first], [1, 0.4, *second], [0, 0.3, *second]], atol=1e-6)
+
+
+def test_lists_that_a_gpu_suppresses_are_whole_blocks() -> None:
+    """The threads beyond the end of one would write into the next; on a CPU nothing shows it."""
+    network = Network("resnet-50", 300, 20, NmsSettings(0.45, 400))
+    graph = detection_graph(network, all_classes=True)
+    described = json.loads(graph.tojson())["nodes"]
+    _, shapes, _ = graph.get_internals().infer_shape(data=(2, 3, 300, 300))
+    shape_of = dict(zip(graph.get_internals().list_outputs(), shapes, strict=True))
+    lists = []
+    for node in described:
+        if node["op"] == "_contrib_box_nms":
+            (source, *_), *_ = node["inputs"]
+            length = shape_of[f"{described[source]['name']}_output"][-2]
+            lists.append(int(node["attrs"].get("topk", length)))
+    assert lists == [512, 512]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -4,7 +4,14 @@ import re
 import signal
 from collections.abc import Mapping
 
-from sagemaker_ssd.errors import JobError, PlatformError, internal_error, reported_error
+from sagemaker_ssd.errors import (
+    JobError,
+    PlatformError,
+    UserError,
+    exhausted_memory_in,
+    internal_error,
+    reported_error,
+)
 
 # MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
 _CAUGHT_BY_MXNET = "Segmentation fault: 11"
@@ -35,6 +42,19 @@ def unreported_exit(process: str, returncode: int, stderr_tail: str, memory_reme
         return PlatformError(
             f"{process} was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
             f"{memory_remedy}, or choose an instance type with more memory"
+        )
+    # MXNet aborts where memory is short outside of an operator, such as for a GPU's stream.
+    exhausted = exhausted_memory_in(stderr_tail) if returncode == -signal.SIGABRT else None
+    if exhausted == "GPU":
+        return UserError(
+            f"{process} found too little free memory on the GPU{_last_words(stderr_tail)}. Another process may hold it "
+            f"(nvidia-smi lists them): end that one, or {memory_remedy}, or choose an instance type with more GPU "
+            "memory"
+        )
+    if exhausted == "machine":
+        return UserError(
+            f"{process} got no memory from the machine{_last_words(stderr_tail)}: {memory_remedy}, or choose an "
+            "instance type with more memory"
         )
     if returncode < 0:
         return internal_error(

@@ -19,6 +19,10 @@ VARIANCES: Final = (0.1, 0.1, 0.2, 0.2)
 # The least score of a detection. MultiBoxDetection's default, which no hyperparameter changes: the genuine artifact
 # does not carry the attribute, so the graphs must not name it.
 SCORE_THRESHOLD: Final = 0.01
+# On a GPU box_nms suppresses a list with blocks of so many threads, and those beyond a list's end write their results
+# into the next one (ReduceNMSResultTriangleKernel in bounding_box.cu of MXNet 1.9.1): lists are filled up to whole
+# blocks.
+_NMS_BLOCK: Final = 512
 
 
 def detection_probabilities(predictions: Predictions) -> mx.sym.Symbol:
@@ -62,7 +66,10 @@ def detections_of_all_classes(
     best, chosen = mx.sym.topk(scores, axis=2, k=most, ret_typ="both", dtype="int32")
     boxes = _chosen_boxes(_decoded(predictions), chosen, num_classes)
     rows = mx.sym.concat(mx.sym.expand_dims(best, axis=3), boxes, dim=3)
-    # (B, num_classes, K, 5) of score and box, each class by itself; what is not kept becomes -1.
+    whole = -(-most // _NMS_BLOCK) * _NMS_BLOCK
+    # With scores of 0, which do not count.
+    rows = mx.sym.pad(rows, mode="constant", pad_width=(0, 0, 0, 0, 0, whole - most, 0, 0), constant_value=0)
+    # (B, num_classes, whole, 5) of score and box, each class by itself; what is not kept becomes -1.
     rows = mx.sym.contrib.box_nms(
         rows,
         overlap_thresh=float(np.nextafter(np.float32(nms.threshold), np.float32(0))),
@@ -74,7 +81,7 @@ def detections_of_all_classes(
     class_ids = mx.sym.broadcast_like(class_ids, mx.sym.slice_axis(rows, axis=3, begin=0, end=1))
     rows = mx.sym.reshape(mx.sym.concat(class_ids, rows, dim=3), shape=(0, -3, 0))
     # With a threshold that no overlap exceeds nothing is suppressed: it sorts all classes, and drops what is -1.
-    rows = mx.sym.contrib.box_nms(rows, overlap_thresh=2, valid_thresh=0, topk=most, score_index=1, coord_start=2)
+    rows = mx.sym.contrib.box_nms(rows, overlap_thresh=2, valid_thresh=0, topk=whole, score_index=1, coord_start=2)
     return mx.sym.slice_axis(rows, axis=1, begin=0, end=most, name="detection")
 
 
