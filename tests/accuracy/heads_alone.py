@@ -54,8 +54,8 @@ class Recipe:
     rate, climb: of layers without weights, in rates of the others, and the updates until then. last_batch: whether an
     epoch's last, smaller batch weighs by its images instead of as a whole one. cosine: whether the rate falls to 0 with
     half a cosine. momentum_climb: updates until the momentum is whole. empty: negatives of an image without objects.
-    original: as mxnet-ssd starts, with Xavier's values where the ImageNet convolutions have none, and its last batches,
-    which are filled up.
+    background: its probability at first in class heads without weights. original: as mxnet-ssd starts, with Xavier's
+    values where the ImageNet convolutions have none, and its last batches, which are filled up.
     """
 
     rate: float = schedule.RATE_OF_FRESH_LAYERS
@@ -66,6 +66,7 @@ class Recipe:
     momentum_climb: int = 0
     empty: int = loss.NEGATIVES_OF_AN_EMPTY_IMAGE
     learning_rate: float = LEARNING_RATE
+    background: float | None = None
     original: bool = False
 
 
@@ -78,6 +79,7 @@ RECIPES = {
     "momentum climbs in 75 updates": Recipe(momentum_climb=75),
     "10 negatives of an empty image": Recipe(empty=10),
     "3 negatives of an empty image": Recipe(empty=3),
+    "background begins at 0.75": Recipe(background=0.75),
     "original recipe, learning rate 0.001": Recipe(rate=1.0, original=True),
     "original recipe, learning rate 0.004": Recipe(rate=1.0, original=True, learning_rate=0.004),
 }
@@ -101,6 +103,15 @@ def original_start(run: Run, start: InitialWeights, seed: int) -> InitialWeights
     given = {name: array for name, array in start.parameters.arguments.items() if re.match(FROZEN, name)}
     module.init_params(mx.init.Xavier(), arg_params=given, allow_missing=True)
     return InitialWeights(Parameters(*module.get_params()), start.start)
+
+
+def set_background(start: InitialWeights, share: float, classes: int) -> None:
+    """Have the class heads that start anew begin with this probability of the background, the first of each anchor."""
+    for name, array in start.parameters.arguments.items():
+        if name.endswith("_cls_pred_conv_bias") and layer(name) in fresh_layers(start.start):
+            biases = array.asnumpy().reshape(-1, classes + 1)
+            biases[:, 0] = math.log(share / (1 - share) * classes)
+            array[:] = biases.reshape(-1)
 
 
 def write_features(
@@ -330,6 +341,8 @@ def main() -> None:
                 start = start_of(run, seed, options.pretrained)
                 if RECIPES[recipe].original:
                     start = original_start(run, start, seed)
+                if (share := RECIPES[recipe].background) is not None:
+                    set_background(start, share, classes)
                 figures, parameters = train(run, RECIPES[recipe], start, seed, of_training, held_out, (count, empty))
                 save_arrays(result.with_suffix(".params"), named_parameters(parameters, {}))
                 result.write_text(json.dumps(figures))
