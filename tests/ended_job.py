@@ -1,11 +1,14 @@
 """How a job ended, wherever it ran."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 # The built-in's three files and nothing else.
 MODEL = {"model_algo_1-symbol.json", "model_algo_1-0000.params", "hyperparams.json"}
+# As docs/sagemaker.md defines the metric validation:best_mAP.
+BEST_MAP = re.compile(r"#quality_metric: .* validation best mAP <score>=\((\S+)\)")
 
 
 @dataclass(frozen=True)

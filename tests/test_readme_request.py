@@ -1,4 +1,4 @@
-"""The CreateTrainingJob request of docs/sagemaker.md, taken out of it: boto3 accepts it, and so does the program."""
+"""The requests of docs/sagemaker.md, taken out of it: boto3 accepts them, and so does the program."""
 
 import copy
 import json
@@ -12,6 +12,7 @@ import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.gpu import FAMILIES
 from sagemaker_ssd.worker import log_lines
@@ -19,20 +20,29 @@ from sagemaker_ssd.worker import log_lines
 DOCS = Path(__file__).parent.parent / "docs"
 REQUEST = (DOCS / "sagemaker.md").read_text()
 RESUMING = (DOCS / "starting-weights.md").read_text()
-CREATE_TRAINING_JOB = (
-    botocore.session.Session().get_service_model("sagemaker").operation_model("CreateTrainingJob").input_shape
-)
+SERVICE = botocore.session.Session().get_service_model("sagemaker")
+CREATE_TRAINING_JOB = SERVICE.operation_model("CreateTrainingJob").input_shape
+CREATE_TUNING_JOB = SERVICE.operation_model("CreateHyperParameterTuningJob").input_shape
 
 
 def request() -> dict[str, Any]:
     """Return the request of the boto3 snippet, which runs up to the line that sends it."""
-    snippet = REQUEST[REQUEST.index("```python\nimport boto3\n") :].split("```")[1].removeprefix("python\n")
-    before, sent, after = snippet.partition('boto3.client("sagemaker").create_training_job(**request)\n')
+    return built("import boto3\n", "create_training_job(**request)", {})["request"]
+
+
+def tuning_request() -> dict[str, Any]:
+    names = {"request": request()}
+    return built("tuning_request = ", "create_hyper_parameter_tuning_job(**tuning_request)", names)["tuning_request"]
+
+
+def built(begin: str, call: str, names: dict[str, Any]) -> dict[str, Any]:
+    """Return the names that the snippet with this begin makes before its last line, the call."""
+    snippet = REQUEST[REQUEST.index(f"```python\n{begin}") :].split("```")[1].removeprefix("python\n")
+    before, sent, after = snippet.partition(f'boto3.client("sagemaker").{call}\n')
     assert sent
     assert after == ""
-    names: dict[str, Any] = {}
     exec(before, names)
-    return names["request"]
+    return names
 
 
 def request_with_checkpoints() -> dict[str, Any]:
@@ -43,8 +53,8 @@ def request_with_checkpoints() -> dict[str, Any]:
     return names["request"]
 
 
-def validation_errors(parameters: dict[str, Any]) -> str:
-    return ParamValidator().validate(parameters, CREATE_TRAINING_JOB).generate_report()
+def validation_errors(parameters: dict[str, Any], shape: StructureShape = CREATE_TRAINING_JOB) -> str:
+    return ParamValidator().validate(parameters, shape).generate_report()
 
 
 def service_faults(value: Any, shape: Shape, where: str = "") -> Iterator[str]:
@@ -79,6 +89,28 @@ def metric_definitions() -> dict[str, str]:
 def test_boto3_accepts_the_request(complete: Callable[[], dict[str, Any]]):
     assert validation_errors(complete()) == ""
     assert list(service_faults(complete(), CREATE_TRAINING_JOB)) == []
+
+
+def test_boto3_accepts_the_tuning_request():
+    asked = tuning_request()
+    assert validation_errors(asked, CREATE_TUNING_JOB) == ""
+    assert list(service_faults(asked, CREATE_TUNING_JOB)) == []
+
+
+def test_every_end_of_the_tuned_ranges_is_a_hyperparameter_that_the_job_leaves_open():
+    config, definition = (tuning_request()[part] for part in ("HyperParameterTuningJobConfig", "TrainingJobDefinition"))
+    ranges = [each for kind in config["ParameterRanges"].values() for each in kind]
+    static = definition["StaticHyperParameters"]
+    assert {each["Name"] for each in ranges}.isdisjoint(static)
+    for end in ("MinValue", "MaxValue"):
+        tuned = {each["Name"]: each[end] for each in ranges}
+        values = Hyperparameters.model_validate({**static, **tuned})
+        assert {name: float(getattr(values, name)) for name in tuned} == {
+            name: float(value) for name, value in tuned.items()
+        }
+    # What decides must be among the metrics.
+    objective = config["HyperParameterTuningJobObjective"]["MetricName"]
+    assert objective in {entry["Name"] for entry in definition["AlgorithmSpecification"]["MetricDefinitions"]}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +183,7 @@ def test_every_metric_definition_takes_the_number_of_its_line_and_of_no_other():
         "train:cross_entropy": (log_lines.cross_entropy("algo-1", 2, 19, 1.75e-05), 1.75e-05),
         "train:throughput": (log_lines.throughput("algo-1", 90, 4.0), 22.5),
         "validation:mAP": (log_lines.validation_map("algo-1", 2, 0.4321), 0.4321),
+        "validation:best_mAP": (log_lines.best_validation_map("algo-1", 2, 0.5432), 0.5432),
     }
     definitions = metric_definitions()
     assert definitions.keys() == lines.keys()

@@ -31,6 +31,8 @@ def test_a_multi_model_endpoint(value: str, multi_model: bool):
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6"}, (True, False, 6 * MB, 600)),
         ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, (True, False, 100 * MB, 600)),
         ({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}, (False, False, 100 * MB, 60)),
+        ({"SAGEMAKER_SSD_ANSWER_SECONDS": "900"}, (False, False, 25 * MB, 900)),
+        ({"SAGEMAKER_BATCH": "true", "SAGEMAKER_SSD_ANSWER_SECONDS": "3600"}, (True, False, 100 * MB, 3600)),
     ],
 )
 def test_batch_and_payload(variables: dict[str, str], expected: tuple[bool, bool, int, float]):
@@ -55,6 +57,7 @@ def test_all_faults_are_told_at_once():
     wrong = {
         "SAGEMAKER_BIND_TO_PORT": "70000",
         "SAGEMAKER_MAX_PAYLOAD_IN_MB": "6 MB",
+        "SAGEMAKER_SSD_ANSWER_SECONDS": "3601",
         "SAGEMAKER_MODEL_SERVER_WORKERS": "0",
         "SAGEMAKER_SSD_SCORE": "nan",
         "SAGEMAKER_SSD_DETECTIONS": "all",
@@ -64,9 +67,10 @@ def test_all_faults_are_told_at_once():
     with pytest.raises(UserError) as error:
         read_hosting_settings(wrong)
     assert error.value.sentence.splitlines() == [
-        "7 problems:",
+        "8 problems:",
         "- environment variable SAGEMAKER_BIND_TO_PORT is '70000'; it must be a whole number from 1 to 65535",
         "- environment variable SAGEMAKER_MAX_PAYLOAD_IN_MB is '6 MB'; it must be a whole number from 0 to 4096",
+        "- environment variable SAGEMAKER_SSD_ANSWER_SECONDS is '3601'; it must be a whole number from 1 to 3600",
         "- environment variable SAGEMAKER_MODEL_SERVER_WORKERS is '0'; it must be a whole number from 1 to 256",
         "- environment variable SAGEMAKER_SSD_SCORE is 'nan'; it must be a number from 0 to 1",
         "- environment variable SAGEMAKER_SSD_DETECTIONS is 'all'; it must be best-class or all-classes",

@@ -61,8 +61,9 @@ def test_the_first_host_alone_writes(two: tuple[Hosts, list[Ended]]):
 
 def test_the_first_host_alone_prints_the_map_and_each_its_own_losses(two: tuple[Hosts, list[Ended]]):
     _, (first, second) = two
-    assert first.log.count("validation mAP <score>=") == 2
-    assert "validation mAP <score>=" not in second.log
+    for metric in ("validation mAP <score>=", "validation best mAP <score>="):
+        assert first.log.count(metric) == 2
+        assert metric not in second.log
     for end, host in ((first, "127.0.0.1"), (second, "127.0.0.2")):
         for metric in ("train cross_entropy <loss>=(", "train smooth_l1 <loss>=("):
             assert end.log.count(f"#quality_metric: host={host}, epoch=0, batch=2 {metric}") == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from ended_job import MODEL, Ended
+from ended_job import BEST_MAP, MODEL, Ended
 from event_reader import assert_curves
 from job_runner import Job, Watched, draw
 
@@ -117,6 +117,10 @@ def without_times(epochs: list[dict]) -> list[dict]:
     ]
 
 
+def best_maps(log: str) -> list[float]:
+    return [float(value) for value in BEST_MAP.findall(log)]
+
+
 def broken(job: Job, name: str, content: bytes) -> None:
     """Replace a checkpoint's file, without changing the finished job's own."""
     path = job.base / FOLDER / name
@@ -149,6 +153,11 @@ def test_the_log_and_the_metrics_go_on(name: str, twins_of: Callable[[str], Twin
     expected.remove(re.findall(done, twins.straight.log)[0])
     before = [line for line in TOLD.findall(twins.before) if not re.fullmatch(done, line)]
     assert before + TOLD.findall(twins.resumed.log) == expected
+    # A resumed job tells the best mAP so far again: it may be stopped before its next evaluation.
+    best = best_maps(twins.straight.log)
+    assert best_maps(twins.before) == best[:1]
+    assert best_maps(twins.resumed.log) == best
+    assert best[-1] == twins.resumed.metrics["best_mAP"]
     # The resumed job's folder for TensorBoard was empty, as in a new container.
     for ended in (twins.straight, twins.resumed):
         assert_curves(ended.base, ended.metrics, ["circle", "square", "triangle"])
@@ -182,6 +191,7 @@ def test_a_job_at_its_end_puts_model_and_metrics_back(
     assert ended.code == 0, ended.log
     assert f"Nothing is left to train: {reason}: no training was done" in ended.log
     assert "Start training" not in ended.log
+    assert best_maps(ended.log) == [ended.metrics["best_mAP"]]
     assert ended.model_files == MODEL
     assert (ended.base / PARAMETERS).read_bytes() == (straight.base / PARAMETERS).read_bytes()
     assert without_times(ended.metrics["epochs"]) == without_times(straight.metrics["epochs"])
@@ -201,6 +211,8 @@ def test_more_epochs_go_on_and_a_broken_checkpoint_is_passed_over(
     content = bytearray((job.base / FOLDER / name).read_bytes())
     content[len(content) // 2] ^= 1
     broken(job, name, content)
+    # An mAP that no later epoch reaches.
+    broken(job, "sagemaker-ssd-0000.json", json.dumps(manifest(job.base, 0) | {"scores": [0.9]}).encode())
     (job.base / FOLDER / "notes.txt").write_text("mine")
     (job.base / FOLDER / "sagemaker-ssd-0007.params.sagemaker-ignore").write_text("half")
     job.set(epochs="3", label_width="400")
@@ -212,6 +224,9 @@ def test_more_epochs_go_on_and_a_broken_checkpoint_is_passed_over(
     assert "completed 100.0 % of epochs" in ended.log
     assert len(ended.metrics["epochs"]) == 3
     assert without_times(ended.metrics["epochs"][:2]) == without_times(twins_of("sgd").straight.metrics["epochs"])
+    # By its last value a tuning job ranks the model, not the last epoch.
+    assert best_maps(ended.log) == [0.9, 0.9, 0.9]
+    assert (ended.metrics["best_mAP"], ended.metrics["best_epoch"]) == (0.9, 0)
     best = f"sagemaker-ssd-{ended.metrics['best_epoch']:04d}.params"
     kept = {f"sagemaker-ssd-000{epoch}.{ending}" for epoch in (1, 2) for ending in ("json", "params")}
     assert {file.name for file in (job.base / FOLDER).iterdir()} == kept | PROGRESS | {best, "notes.txt"}
@@ -307,6 +322,7 @@ def test_with_other_validation_data_the_best_model_is_scored_again(finished: Cal
     # The model that is kept, evaluated once more at the end.
     kept = after["scores"][after["best_epoch"]]
     assert ended.metrics["best_mAP"] == kept
+    assert best_maps(ended.log) == [rescored, kept]
     assert ended.metrics["best"]["mAP"] == pytest.approx(kept, abs=1e-3)
 
 

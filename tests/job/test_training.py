@@ -4,13 +4,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 import pytest
 
-from ended_job import MODEL, Ended
+from ended_job import BEST_MAP, MODEL, Ended
 from job_runner import Job, draw
 
 # The metric definitions that SageMaker publishes for the built-in.
@@ -76,6 +77,9 @@ def test_metrics_hold_every_epoch_and_what_produced_it(trained: Ended):
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == [0, 1]
     logged = re.findall(PUBLISHED["validation:mAP"], trained.log)
     assert [str(epoch["validation"]["mAP"]) for epoch in metrics["epochs"]] == logged
+    best = [float(value) for value in BEST_MAP.findall(trained.log)]
+    assert best == list(accumulate((epoch["validation"]["mAP"] for epoch in metrics["epochs"]), max))
+    assert best[-1] == metrics["best_mAP"]
     losses = re.findall(r"train cross_entropy <loss>=\((\S+)\)", trained.log)
     assert [str(epoch["train"]["cross_entropy"]) for epoch in metrics["epochs"]] == losses
     assert metrics["epochs"][0]["train"]["images"] == 7

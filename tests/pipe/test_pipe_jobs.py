@@ -45,7 +45,7 @@ def figures(ended: Ended) -> tuple[object, ...]:
     for varying in ("seconds", "seconds_waiting_for_data", "images_per_second"):
         del epoch["train"][varying]
     lines = re.findall(r"#quality_metric: .*", ended.log)
-    assert len(lines) == 3
+    assert len(lines) == 4
     return lines, epoch, ended.metrics["data"]
 
 

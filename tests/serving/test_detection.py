@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sagemaker_ssd.contract.hosting import read_hosting_settings
 from sagemaker_ssd.serving.detection import Detection, Devices, Model, QueuedImage, RefusedError
 
 READY_SECONDS = 120
@@ -57,6 +58,31 @@ def test_one_image_that_took_long_does_not_make_the_server_refuse_all_that_come(
             detection.submit(model, jpeg)
             with pytest.raises(RefusedError, match="too many requests: 1 image is ahead"):
                 detection.submit(model, jpeg)
+        finally:
+            await detection.close()
+
+    asyncio.run(run())
+
+
+def test_an_asynchronous_endpoint_takes_what_is_answered_within_its_own_time(base: Path, jpeg: bytes):
+    settings = read_hosting_settings({"SAGEMAKER_SSD_ANSWER_SECONDS": "900"})
+
+    async def run() -> None:
+        model = Model("", base / "model")
+        detection = Detection(settings.answer_seconds, model)
+        try:
+            process = await started(detection)
+            # None is answered while they come, and each is expected to take ten seconds.
+            os.kill(process, signal.SIGSTOP)
+            model.seconds = 10.0
+            for _ in range(90):
+                detection.submit(model, jpeg)
+            with pytest.raises(RefusedError) as refused:
+                detection.submit(model, jpeg)
+            assert refused.value.sentence.startswith(
+                "too many requests: 90 images are ahead, so that an answer would take about 910 seconds, and nobody "
+                "waits longer than 900 (SAGEMAKER_SSD_ANSWER_SECONDS sets that)"
+            )
         finally:
             await detection.close()
 

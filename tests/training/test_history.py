@@ -41,8 +41,12 @@ def test_it_goes_on_as_if_never_interrupted():
 def test_where_the_best_model_was_lost_the_one_that_is_kept_counts():
     # After epochs of .6 and .4 the arrays of the first are gone: .5 is better than what is left.
     history = History([{}, {}], [0.6, 0.4], lowest_loss=1.0, best_epoch=1)
+    assert history.best_score == 0.4
     assert history.add({}, 0.5, 9.0)
-    assert history.best_epoch == 2
+    assert (history.best_epoch, history.best_score) == (2, 0.5)
+    # The model stays that of the best epoch, whatever the latest one brings.
+    assert not history.add({}, 0.1, 9.0)
+    assert history.best_score == 0.5
 
 
 def test_with_other_validation_data_only_the_best_model_counts_by_its_new_score():

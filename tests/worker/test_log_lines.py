@@ -53,6 +53,14 @@ def test_published_expressions_match_every_line():
         assert found.group(1) == value
 
 
+def test_the_best_map_is_in_a_line_that_no_published_expression_matches():
+    line = log_lines.best_validation_map("algo-1", 12, 0.7)
+    assert line == "#quality_metric: host=algo-1, epoch=12, validation best mAP <score>=(0.7)"
+    assert not any(re.search(expression, line) for expression in PUBLISHED.values())
+    # What AWS's notebooks look for in a line.
+    assert "validation mAP <score>=" not in line
+
+
 def test_the_score_is_between_the_lines_only_parentheses():
     # AWS's notebooks cut it out with find("(") and with [:-1].
     line = log_lines.validation_map("algo-1", 12, 0.5)

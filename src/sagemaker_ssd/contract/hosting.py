@@ -26,6 +26,9 @@ WORKERS_VARIABLE: Final = "SAGEMAKER_MODEL_SERVER_WORKERS"
 SCORE_VARIABLE: Final = "SAGEMAKER_SSD_SCORE"
 DETECTIONS_VARIABLE: Final = "SAGEMAKER_SSD_DETECTIONS"
 CLASS_NAMES_VARIABLE: Final = "SAGEMAKER_SSD_CLASS_NAMES"
+# How long the platform waits for an answer, in seconds, where that is not its default: asynchronous endpoints wait up
+# to an hour, and nothing tells the container that it is one; in a batch transform InvocationsTimeoutInSeconds says it.
+ANSWER_VARIABLE: Final = "SAGEMAKER_SSD_ANSWER_SECONDS"
 
 _MEGABYTE: Final = 1 << 20
 # What is meant as a list or an object, of JSON or of Python, and not as names with such marks.
@@ -38,9 +41,10 @@ _MAX_PAYLOAD_IN_BATCH: Final = 100 * _MEGABYTE
 MAX_PIXELS: Final = 100_000_000
 # OpenCV's own limit, which it reads when it is imported: of float TIFF, Radiance HDR and others no header is read here.
 OPENCV_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
-# How long the platform waits for an answer, in seconds.
+# How long the platform waits for an answer where the variable is not set, in seconds.
 _ANSWER_SECONDS: Final = 60.0
 _ANSWER_SECONDS_IN_BATCH: Final = 600.0
+_POSSIBLE_ANSWER_SECONDS: Final = range(1, 3601)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ def read_hosting_settings(environment: Mapping[str, str]) -> HostingSettings:
     batch = environment.get(BATCH_VARIABLE, "").strip()
     in_batch = batch.lower() == "true"
     megabytes = _whole_number(environment, PAYLOAD_VARIABLE, range(0, 4097), faults)
+    answer_seconds = _whole_number(environment, ANSWER_VARIABLE, _POSSIBLE_ANSWER_SECONDS, faults)
+    default_seconds = _ANSWER_SECONDS_IN_BATCH if in_batch else _ANSWER_SECONDS
     default_payload = _MAX_PAYLOAD_IN_BATCH if in_batch else _MAX_PAYLOAD
     settings = HostingSettings(
         port=port or DEFAULT_PORT,
@@ -92,7 +98,7 @@ def read_hosting_settings(environment: Mapping[str, str]) -> HostingSettings:
         local_mode=batch == "True",
         max_payload=default_payload if megabytes is None else megabytes * _MEGABYTE or _MAX_PAYLOAD_IN_BATCH,
         payload_given=megabytes is not None,
-        answer_seconds=_ANSWER_SECONDS_IN_BATCH if in_batch else _ANSWER_SECONDS,
+        answer_seconds=answer_seconds or default_seconds,
         workers=_whole_number(environment, WORKERS_VARIABLE, range(1, 257), faults),
         score=_score(environment, faults),
         detections=_detections(environment, faults),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sagemaker_ssd.contract.hosting import MAX_PIXELS, OPENCV_PIXELS_VARIABLE, WORKERS_VARIABLE
+from sagemaker_ssd.contract.hosting import ANSWER_VARIABLE, MAX_PIXELS, OPENCV_PIXELS_VARIABLE, WORKERS_VARIABLE
 from sagemaker_ssd.errors import JobError, in_words, reported_error, shown, unexpected_error
 from sagemaker_ssd.processes.child_process import reap_orphans
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
@@ -245,8 +245,8 @@ class Detection:
             raise RefusedError(
                 503,
                 f"too many requests: {in_words(len(ahead), 'image is', 'images are')} ahead, so that an answer would "
-                f"take about {expected:.0f} seconds, and nobody waits longer than {self._answer_seconds:.0f}; try "
-                "again later, or add instances",
+                f"take about {expected:.0f} seconds, and nobody waits longer than {self._answer_seconds:.0f} "
+                f"({ANSWER_VARIABLE} sets that); try again later, or add instances",
                 math.ceil(expected - self._answer_seconds) + 1,
             )
 

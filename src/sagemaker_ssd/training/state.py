@@ -38,10 +38,15 @@ class History:
     lowest_loss: float = float("inf")
     best_epoch: int = 0
 
+    @property
+    def best_score(self) -> float:
+        """The validation mAP of the best epoch, of which the model is; there must be an epoch."""
+        return self.scores[self.best_epoch]
+
     def add(self, figures: dict[str, Any], score: float, loss: float) -> bool:
         """Add an epoch and say whether it is the best so far: by mAP, and by loss while nothing is detected yet."""
         # Not the highest of all: the model of that epoch may be lost.
-        kept = self.scores[self.best_epoch] if self.scores else 0.0
+        kept = self.best_score if self.scores else 0.0
         best = score > kept or (score == kept == 0 and loss <= self.lowest_loss)
         if best:
             self.lowest_loss, self.best_epoch = loss, len(self.epochs)

@@ -377,6 +377,8 @@ class EpochRecorder:
             # It takes a moment until it is being written.
             self.sigterm.hold()
             _log.info("Updating the best model with validation-mAP=%s", scores.mean)
+        # Not before the stop is held back: the last such line is that of the model which the job leaves.
+        _log.info("%s", log_lines.best_validation_map(self.job.cluster.current_host, epoch, self.history.best_score))
         going_on = self.checkpoints is not None
         state = self.runner.trainer.state().copied(optimizer=going_on) if best or going_on else None
         writing.begin(lambda: self._write(state, sample, best=best, ended_early=ends))

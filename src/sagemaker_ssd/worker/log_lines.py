@@ -1,7 +1,7 @@
 """The lines that SageMaker's metric definitions and the users of the built-in read, letter for letter.
 
 Source of every format: logs of real jobs of the built-in algorithm. On a terminal a progress bar stands for the lines
-of an epoch's batches. Beside them is this program's own line on how far an epoch is.
+of an epoch's batches. Beside them are this program's own lines: on the best mAP, and on how far an epoch is.
 """
 
 import datetime
@@ -34,6 +34,14 @@ def smooth_l1(host: str, epoch: int, batches: int, value: float) -> str:
 def validation_map(host: str, epoch: int, value: float) -> str:
     """Return the epoch's mAP; users cut it out between the line's first and last parenthesis."""
     return f"#quality_metric: host={host}, epoch={epoch}, validation mAP <score>=({value})"
+
+
+def best_validation_map(host: str, epoch: int, value: float) -> str:
+    """Return the mAP of the best model after an epoch, which is what a job leaves; the built-in has no such line.
+
+    A tuning job ranks by the last value of its metric. No definition of the built-in's metrics matches the line.
+    """
+    return f"#quality_metric: host={host}, epoch={epoch}, validation best mAP <score>=({value})"
 
 
 def progress(host: str, epochs_done: int, epochs: int) -> str:

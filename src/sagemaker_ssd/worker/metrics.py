@@ -48,7 +48,7 @@ class Metrics:
         """Write the file as it is after the last epoch of a history of at least one."""
         self._document |= {
             "best_epoch": history.best_epoch,
-            "best_mAP": history.scores[history.best_epoch],
+            "best_mAP": history.best_score,
             "ended_early": ended_early,
             "epochs": history.epochs,
         }

@@ -17,6 +17,7 @@ from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
+from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
@@ -101,6 +102,12 @@ def train_job(
         progress.write_copies(metrics.document())
         tensorboard.write(history.epochs, None)
 
+    def tell_best() -> None:
+        """Log the mAP of the model that was put back: a job that is stopped before its next evaluation leaves that."""
+        if progress is not None:
+            host, latest = job.cluster.current_host, len(history.epochs) - 1
+            _log.info("%s", log_lines.best_validation_map(host, latest, history.best_score))
+
     devices = training_devices(gpus, hyperparameters.mini_batch_size)
     # The training.
     changed: list[str] = []
@@ -111,6 +118,7 @@ def train_job(
         # So that no host ends before the first one has written.
         group.all_gather("whether anything is left to train", end)
     if checkpoint is not None and end is not None:
+        tell_best()
         _log.warning("%s: no training was done. To train anew, empty %s or name another folder", end, checkpoint.folder)
     else:
         first_epoch = len(history.epochs)
@@ -128,9 +136,11 @@ def train_job(
                 runner.load(parameters)
         # The network has its own copy.
         parameters = None
-        if checkpoint is not None and "validation" in changed:
-            _rescore(checkpoint, runner, history)
-            write_history()
+        if checkpoint is not None:
+            if "validation" in changed:
+                _rescore(checkpoint, runner, history)
+                write_history()
+            tell_best()
         recorder = None
         if progress is not None and tensorboard is not None:
             writer = None
@@ -173,7 +183,7 @@ def _reason_to_end(job: Job, history: History) -> str | None:
 
 def _rescore(checkpoint: Checkpoint, runner: EpochRunner, history: History) -> None:
     """Evaluate the best model so far on the validation data of now, so that later epochs are compared with that."""
-    epoch, before = history.best_epoch, history.scores[history.best_epoch]
+    epoch, before = history.best_epoch, history.best_score
     best = checkpoint.best_arrays()
     scores = runner.evaluate(epoch, arrays=Parameters(best.arguments, best.states))
     history.rescore(scores.mean)
