@@ -154,20 +154,24 @@ def test_without_a_driver_it_hosts_several_models(gpu_engine: Engine, tmp_path: 
     assert ask(container, "POST", "/models/a/invoke", "@/opt/ml/picture.jpg")[0] == 200
 
 
-def test_it_does_not_host_on_the_processors_beside_a_card_it_cannot_use(
-    gpu_engine: Engine, tmp_path: Path, driver: tuple[str, ...], nvidia_smi: Callable[[str, str], tuple[str, ...]]
-):
-    ended = gpu_engine.run(tmp_path, "serve", options=(*driver, *nvidia_smi("NVIDIA H100 80GB HBM3", "9.0")))
-    assert ended.code == 1
-    assert "this machine's GPU, NVIDIA H100 80GB HBM3 (compute capability 9.0)" in ended.log
+def refusal(engine: Engine, base: Path, options: tuple[str, ...]) -> str:
+    """Return what `serve` tells the first ping, after which it ends."""
+    container = engine.start(base, "serve", options=options)
+    container.until("ERROR")
+    status, text = ask(container, "GET", "/ping")
+    assert status == 503
+    assert container.end().code == 1
+    return json.loads(text)["error"]
 
 
-def test_gpus_are_counted_with_a_folder_for_temporary_files(
+def test_beside_a_card_that_it_cannot_use_it_does_not_host_on_the_processors(
     gpu_engine: Engine, tmp_path: Path, driver: tuple[str, ...], nvidia_smi: Callable[[str, str], tuple[str, ...]]
 ):
-    options = (*driver, *nvidia_smi("NVIDIA H100 80GB HBM3", "9.0"), "--read-only")
-    ended = gpu_engine.run(tmp_path, "serve", options=options)
-    assert ended.code == 1
-    assert "the GPUs cannot be counted without a folder for temporary files (No usable temporary" in ended.log
-    ended = gpu_engine.run(tmp_path, "serve", options=(*options, "--tmpfs", "/tmp"))
-    assert "this machine's GPU, NVIDIA H100" in ended.log
+    there = (*driver, *nvidia_smi("NVIDIA H100 80GB HBM3", "9.0"))
+    told = refusal(gpu_engine, tmp_path, there)
+    assert "this machine's GPU, NVIDIA H100 80GB HBM3 (compute capability 9.0)" in told
+    assert "or use the CPU image, sagemaker-ssd:cpu" in told
+    # What it counts the GPUs with needs a folder.
+    told = refusal(gpu_engine, tmp_path, (*there, "--read-only"))
+    assert "the GPUs cannot be counted without a folder for temporary files (No usable temporary directory" in told
+    assert "--tmpfs /tmp" in told
