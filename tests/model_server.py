@@ -89,10 +89,14 @@ class Answer:
 
 @dataclass
 class ModelServer:
-    """`serve` with its model in base/model; as a context it is killed at the end, if it still runs."""
+    """`serve` with its model in base/model; as a context it is killed at the end, if it still runs.
+
+    program: that of another checkout.
+    """
 
     base: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: Path = ROOT / "serve"
 
     def __post_init__(self) -> None:
         with socket.socket() as free:
@@ -100,7 +104,7 @@ class ModelServer:
             self.port = free.getsockname()[1]
         self._lines: list[str] = []
         self.process = subprocess.Popen(
-            [ROOT / "serve"],
+            [self.program],
             env={
                 **os.environ,
                 "SAGEMAKER_BASE_DIR": str(self.base),

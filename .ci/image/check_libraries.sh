@@ -1,12 +1,12 @@
 #!/bin/sh
 # Reports what the native libraries of an environment lack, and fails when that is more than the NVIDIA driver:
-# check_libraries.sh ENVIRONMENT DRIVER. Then imports MXNet and GluonCV, with DRIVER as the driver's stand-in.
+# check_libraries.sh ENVIRONMENT. Then imports MXNet and GluonCV, with the driver's stand-in for GPUs.
 set -eu
 environment=$1
-driver=$2
+stand_in=$environment/lib/driver-stand-in
 site=$environment/lib/python3.11/site-packages
 expected=
-if [ -e "$driver/libcuda.so.1" ]; then
+if [ -e "$stand_in/libcuda.so.1" ]; then
     expected=libcuda.so.1
 fi
 
@@ -27,7 +27,7 @@ undefined() {
 }
 without=$(undefined)
 echo "symbols that libmxnet.so does not find: ${without:-none}"
-export LD_LIBRARY_PATH="$driver"
+export LD_LIBRARY_PATH="$stand_in"
 with=$(undefined)
 echo "the same with the NVIDIA driver's functions: ${with:-none}"
 test -z "$with"

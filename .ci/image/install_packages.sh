@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs the locked packages into a Python environment without pip: install_packages.sh MXNET ENVIRONMENT
-# MXNET is mxnet or mxnet-cu112. Run in /build, where it leaves cuda.conf, the loader's path to CUDA's libraries (empty
-# for CPUs), and driver/, which for GPUs holds a stand-in for the NVIDIA driver that knows of no GPU.
+# MXNET is mxnet or mxnet-cu112, which gets a stand-in for the NVIDIA driver, one that knows of no GPU, in
+# ENVIRONMENT/lib/driver-stand-in. Run in /build, where it leaves cuda.conf, the path to CUDA's libraries, empty for
+# CPUs.
 set -eu
 mxnet=$1
 environment=$2
 site=$environment/lib/python3.11/site-packages
+stand_in=$environment/lib/driver-stand-in
 
 case $mxnet in
     mxnet) lock=requirements.lock ;;
@@ -24,18 +26,18 @@ rm -rf "${site:?}/bin" "$site/pip" "$site"/pip-*.dist-info
 # The packages' own tests: a tenth of the image.
 find "$site" -type d -name tests -prune -exec rm -rf {} +
 
-mkdir driver
 : > cuda.conf
 if [ "$mxnet" = mxnet-cu112 ]; then
     ls -d "$site"/nvidia/*/lib > cuda.conf
+    mkdir "$stand_in"
     # All that libmxnet.so takes from the driver; 100 is CUDA_ERROR_NO_DEVICE.
     for name in cuDeviceGet cuDevicePrimaryCtxRetain cuGetErrorString cuGraphKernelNodeGetParams cuGraphNodeGetType \
         cuLaunchKernel cuModuleGetFunction cuModuleLoadData cuModuleLoadDataEx cuModuleUnload; do
         echo "int $name(void) { return 100; }"
-    done | gcc -shared -fPIC -x c - -Wl,-soname,libcuda.so.1 -o driver/libcuda.so.1
+    done | gcc -shared -fPIC -x c - -Wl,-soname,libcuda.so.1 -s -o "$stand_in/libcuda.so.1"
     cp cuda.conf /etc/ld.so.conf.d/
     ldconfig
 fi
 # Bytecode of what a job imports, and of nothing else.
-LD_LIBRARY_PATH=$PWD/driver "$environment/bin/python" -c \
+LD_LIBRARY_PATH="$stand_in" "$environment/bin/python" -c \
     "import mxnet, gluoncv, pydantic, tqdm.contrib.logging, sagemaker_training.environment"

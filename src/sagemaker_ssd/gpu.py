@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,10 @@ from sagemaker_ssd.processes.answers import ask
 
 FAMILIES: Final = "ml.p3, ml.g4dn, ml.p4d, ml.g5 or ml.g6"
 CPU_IMAGE: Final = "the CPU image, sagemaker-ssd:cpu"
+DRIVER: Final = "libcuda.so.1"
+# Where the GPU image has a library in the driver's place that knows of no GPU; .ci/image/install_packages.sh makes it.
+_STAND_IN: Final = Path(sys.prefix) / "lib" / "driver-stand-in"
+_LOADER_PATH: Final = "LD_LIBRARY_PATH"
 # The library of mxnet-cu112 1.9.1 holds machine code for 5.0, 6.0, 7.0, 8.0 and 8.6, and none that a driver could
 # translate (PTX). Machine code runs on cards of its own major version and of the same or a higher minor version.
 _MAJOR_VERSIONS: Final = range(5, 9)
@@ -29,15 +33,34 @@ class Card:
     capability: tuple[int, int] | None
 
 
-def check_driver(library: str = "libcuda.so.1") -> None:
-    """Raise UserError where the NVIDIA driver's `library` cannot be loaded."""
+def driver_fault(library: str = DRIVER) -> str | None:
+    """Return why the NVIDIA driver's `library` cannot be loaded, in the loader's words; None where it can."""
     try:
         ctypes.CDLL(library)
     except OSError as error:
+        return str(error)
+    return None
+
+
+def check_driver(library: str = DRIVER) -> None:
+    """Raise UserError where the NVIDIA driver's `library` cannot be loaded."""
+    fault = driver_fault(library)
+    if fault is not None:
         raise UserError(
-            f"this is the GPU image, and no NVIDIA driver was found ({error}): choose an instance type with a GPU, of "
+            f"this is the GPU image, and no NVIDIA driver was found ({fault}): choose an instance type with a GPU, of "
             f"the families {FAMILIES}; or start the container with `docker run --gpus all`; or use {CPU_IMAGE}"
-        ) from error
+        )
+
+
+def stand_in_environment(environment: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the variables with which a child process computes on processors in the GPU image without a driver.
+
+    They put the driver's stand-in before what `environment` has on the loader's path. None where there is no stand-in,
+    as outside of the image.
+    """
+    if not (_STAND_IN / DRIVER).exists():
+        return None
+    return {_LOADER_PATH: os.pathsep.join(filter(None, (str(_STAND_IN), environment.get(_LOADER_PATH))))}
 
 
 def count_gpus(

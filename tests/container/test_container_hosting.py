@@ -1,35 +1,14 @@
 """The image hosts what it has trained, in the surroundings that platforms give it."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from container_runner import Container, Engine, docker
+from container_runner import Engine
 from model_server import write_drawn_model
+from served_container import ask, wait_until_ready
 
-# Asked from within, since a container without a network has nothing but its own loopback.
-ASK = """
-import http.client, json, sys
-connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=100)
-body = open(sys.argv[2], "rb").read() if len(sys.argv) > 2 else None
-connection.request("GET" if body is None else "POST", sys.argv[1], body)
-response = connection.getresponse()
-print(json.dumps([response.status, response.read().decode()]))
-"""
 SURROUNDINGS = ("--user", "12345:12345", "--cap-drop", "ALL", "--read-only", "--network", "none")
-
-
-def ask(container: Container, *arguments: str) -> tuple[int, str]:
-    status, text = json.loads(docker("exec", container.name, "python3", "-c", ASK, *arguments))
-    return status, text
-
-
-def wait_until_ready(container: Container) -> None:
-    container.until("Ready after")
-    deadline = time.monotonic() + 10
-    while ask(container, "/ping") != (200, ""):
-        assert time.monotonic() < deadline
 
 
 def test_the_image_serves_what_it_has_trained(engine: Engine, make_job: Callable[..., Path]):
@@ -39,10 +18,10 @@ def test_the_image_serves_what_it_has_trained(engine: Engine, make_job: Callable
     picture = next((base / "input" / "data" / "validation").glob("*.jpg")).name
     container = engine.start(base, "serve", options=SURROUNDINGS)
     wait_until_ready(container)
-    status, text = ask(container, "/invocations", f"/opt/ml/input/data/validation/{picture}")
+    status, text = ask(container, "POST", "/invocations", f"@/opt/ml/input/data/validation/{picture}")
     assert status == 200
     assert json.loads(text).keys() == {"prediction"}
-    status, text = ask(container, "/invocations", "/opt/ml/input/config/hyperparameters.json")
+    status, text = ask(container, "POST", "/invocations", "@/opt/ml/input/config/hyperparameters.json")
     assert (status, json.loads(text)) == (400, {"error": "the request's body: damaged or not an image"})
     assert container.stop() < 8
     ended = container.end()
@@ -55,26 +34,10 @@ def test_a_container_without_a_model_ends_with_a_reason(engine: Engine, tmp_path
     tmp_path.chmod(0o755)
     container = engine.start(tmp_path, "serve", options=SURROUNDINGS)
     container.until("ERROR")
-    status, text = ask(container, "/ping")
+    status, text = ask(container, "GET", "/ping")
     assert status == 503
     assert "/opt/ml/model: there is no such folder" in json.loads(text)["error"]
     assert container.end().code == 1
-
-
-ASK_MODELS = """
-import http.client, json, sys
-method, path, body = sys.argv[1:]
-connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=100)
-connection.request(method, path, body or None)
-response = connection.getresponse()
-print(json.dumps([response.status, response.read().decode()]))
-"""
-
-
-def ask_models(container: Container, method: str, path: str, body: object = None) -> tuple[int, str]:
-    text = "" if body is None else json.dumps(body)
-    status, text = json.loads(docker("exec", container.name, "python3", "-c", ASK_MODELS, method, path, text))
-    return status, text
 
 
 def test_models_are_loaded_until_the_containers_memory_is_full(engine: Engine, tmp_path: Path):
@@ -86,8 +49,8 @@ def test_models_are_loaded_until_the_containers_memory_is_full(engine: Engine, t
     loaded = []
     while True:
         name = f"model-{len(loaded)}"
-        body = {"model_name": name, "url": "/opt/ml/models/drawn/model"}
-        status, text = ask_models(container, "POST", "/models", body)
+        body = json.dumps({"model_name": name, "url": "/opt/ml/models/drawn/model"})
+        status, text = ask(container, "POST", "/models", body)
         if status != 200:
             break
         loaded.append(name)
@@ -97,9 +60,9 @@ def test_models_are_loaded_until_the_containers_memory_is_full(engine: Engine, t
     assert "are left: unload other models" in text
     assert len(loaded) >= 2
     # As the platform does it.
-    assert ask_models(container, "DELETE", f"/models/{loaded[0]}")[0] == 200
-    assert ask_models(container, "POST", "/models", body)[0] == 200
-    listed = json.loads(ask_models(container, "GET", "/models")[1])["models"]
+    assert ask(container, "DELETE", f"/models/{loaded[0]}")[0] == 200
+    assert ask(container, "POST", "/models", body)[0] == 200
+    listed = json.loads(ask(container, "GET", "/models")[1])["models"]
     assert [model["modelName"] for model in listed] == [*loaded[1:], name]
     assert "signal 9" not in container.log
     assert container.stop() < 8

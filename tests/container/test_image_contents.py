@@ -54,7 +54,7 @@ def test_train_and_serve_on_path_are_this_programs(engine: Engine):
         "command -v gcc cc g++ ld make pip pip3 git",
         f"ls -d {SITE}/pip {SITE}/setuptools {SITE}/pytest {SITE}/bin",
         f"find {SITE} -type d -name tests",
-        f"ls -d {SITE}/nvidia {SITE}/mxnet_cu112*",
+        f"ls -d {SITE}/nvidia {SITE}/mxnet_cu112* /opt/sagemaker-ssd/lib/driver-stand-in",
         "ls /var/lib/apt/lists/* /var/cache/apt/* /root/.cache /build",
         "find / -xdev -name '*.whl' -o -xdev -name '*.deb' -o -xdev -name '*.lock' -path '*requirements*'",
     ],

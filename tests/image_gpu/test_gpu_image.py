@@ -1,15 +1,22 @@
 """What the GPU image shows where there is no GPU: its libraries, and its sentences."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from command_runner import run_command
 from conftest import DRIVER_FUNCTIONS
 from container_runner import Engine
+from drawn_channels import encoded, noise
+from model_server import write_drawn_model
+from served_container import ask, wait_until_ready
 
+STAND_IN = "/opt/sagemaker-ssd/lib/driver-stand-in/libcuda.so.1"
 SITE = "/opt/sagemaker-ssd/lib/python3.11/site-packages"
 LARGEST_BYTES = 5.5e9
 ADD_ON_CPU = """
@@ -93,8 +100,10 @@ def test_mxnet_works_on_the_cpu_with_a_library_in_the_drivers_place(gpu_engine: 
     assert "libcudnn.so.8" in ended.stdout
 
 
-def test_no_driver_and_no_stand_in_are_in_the_image(gpu_engine: Engine):
-    assert gpu_engine.shell("find / -xdev -name 'libcuda.so*' -o -xdev -name driver -path '/driver*'").strip() == ""
+def test_the_drivers_stand_in_is_not_on_the_loaders_path(gpu_engine: Engine):
+    assert gpu_engine.shell("find / -xdev -name 'libcuda.so*'").split() == [STAND_IN]
+    assert "libcuda.so" not in gpu_engine.shell("ldconfig -p")
+    assert "LD_LIBRARY_PATH" not in gpu_engine.shell("env")
 
 
 def test_environment_for_the_container_toolkit(gpu_engine: Engine):
@@ -113,3 +122,56 @@ def test_notices_name_cuda(gpu_engine: Engine):
 
 def test_a_wrong_argument_is_refused_before_the_driver_is_looked_for(gpu_engine: Engine, job: Path):
     assert "it was started with `evaluate`" in (gpu_engine.run(job, "evaluate").failure or "")
+
+
+def test_without_a_driver_it_hosts_on_the_processors(gpu_engine: Engine, tmp_path: Path):
+    # Heads of so small values that no two scores are equal.
+    write_drawn_model(tmp_path / "model", heads=0.0003)
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(encoded(noise(1, (120, 80)), ".jpg"))
+    tmp_path.chmod(0o755)
+    container = gpu_engine.start(tmp_path, "serve", options=("--read-only", "--network", "none"))
+    wait_until_ready(container)
+    status, text = ask(container, "POST", "/invocations", "@/opt/ml/picture.jpg")
+    assert status == 200
+    # The checkout's MXNet is that of the CPU image.
+    expected = np.array(json.loads(run_command("predict", tmp_path / "model", picture).stdout)["prediction"])
+    assert len(expected) > 10
+    np.testing.assert_allclose(json.loads(text)["prediction"], expected, rtol=0, atol=1e-5)
+    assert "no NVIDIA driver was found (libcuda.so.1: cannot open shared object file" in container.log
+    assert "detecting on the processors, as the CPU image does" in container.log
+    container.stop()
+    assert container.end().code == 0
+
+
+def test_without_a_driver_it_hosts_several_models(gpu_engine: Engine, tmp_path: Path):
+    write_drawn_model(tmp_path / "models" / "a" / "model")
+    (tmp_path / "picture.jpg").write_bytes(encoded(noise(1, (120, 80)), ".jpg"))
+    container = gpu_engine.start(tmp_path, "serve", options=("--env", "SAGEMAKER_MULTI_MODEL=true"))
+    wait_until_ready(container)
+    loaded = ask(container, "POST", "/models", json.dumps({"model_name": "a", "url": "/opt/ml/models/a/model"}))
+    assert loaded[0] == 200, loaded
+    assert ask(container, "POST", "/models/a/invoke", "@/opt/ml/picture.jpg")[0] == 200
+
+
+def refusal(engine: Engine, base: Path, options: tuple[str, ...]) -> str:
+    """Return what `serve` tells the first ping, after which it ends."""
+    container = engine.start(base, "serve", options=options)
+    container.until("ERROR")
+    status, text = ask(container, "GET", "/ping")
+    assert status == 503
+    assert container.end().code == 1
+    return json.loads(text)["error"]
+
+
+def test_beside_a_card_that_it_cannot_use_it_does_not_host_on_the_processors(
+    gpu_engine: Engine, tmp_path: Path, driver: tuple[str, ...], nvidia_smi: Callable[[str, str], tuple[str, ...]]
+):
+    there = (*driver, *nvidia_smi("NVIDIA H100 80GB HBM3", "9.0"))
+    told = refusal(gpu_engine, tmp_path, there)
+    assert "this machine's GPU, NVIDIA H100 80GB HBM3 (compute capability 9.0)" in told
+    assert "or use the CPU image, sagemaker-ssd:cpu" in told
+    # What it counts the GPUs with needs a folder.
+    told = refusal(gpu_engine, tmp_path, (*there, "--read-only"))
+    assert "the GPUs cannot be counted without a folder for temporary files (No usable temporary directory" in told
+    assert "--tmpfs /tmp" in told

@@ -134,10 +134,14 @@ class _Slot:
 
 @dataclass(frozen=True)
 class Devices:
-    """Where to detect: the GPU of each process, None for the CPU; how many threads each has."""
+    """Where to detect: the GPU of each process, None for the CPU; how many threads each has.
+
+    environment: variables that each process gets besides.
+    """
 
     gpus: Sequence[int | None]
     threads: int
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def group(self) -> int:
@@ -513,7 +517,11 @@ class Detection:
         return arguments if slot.gpu is None else [*arguments, "--gpu", str(slot.gpu)]
 
     def _environment(self) -> dict[str, str]:
-        return {**mxnet_environment(os.environ, self._devices.threads), OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS)}
+        return {
+            **mxnet_environment(os.environ, self._devices.threads),
+            OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS),
+            **self._devices.environment,
+        }
 
     def _memory_remedy(self) -> str:
         workers = len(self._devices.gpus)

@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,15 @@ from sagemaker_ssd.contract.hosting import (
 from sagemaker_ssd.contract.paths import SAGEMAKER_BASE
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError, unexpected_error
-from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus
+from sagemaker_ssd.gpu import (
+    CPU_IMAGE,
+    FAMILIES,
+    check_cards,
+    check_driver,
+    count_gpus,
+    driver_fault,
+    stand_in_environment,
+)
 from sagemaker_ssd.serving.detection import Detection, Devices, Model
 from sagemaker_ssd.serving.front import Front
 from sagemaker_ssd.serving.models import Models
@@ -41,6 +50,8 @@ _log = logging.getLogger(__name__)
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # SageMaker kills the container 30 seconds after SIGTERM.
 _STOP_SECONDS: Final = 25
+# For what is only told, while nothing is loaded yet.
+_SECONDS_FOR_A_WARNING: Final = 20.0
 # A platform that has not asked for so long does not ask any more.
 _TELL_SECONDS: Final = 60.0
 # Longer than any proxy keeps a connection for its next request: one that this end closes first can lose that request.
@@ -145,26 +156,83 @@ async def _prepare(detection: Detection, settings: HostingSettings, stop: asynci
 
 def _devices(settings: HostingSettings, stop: asyncio.Event) -> Devices:
     """Return a process for each GPU, or as many as the environment says for the processors; raises JobError."""
-    cores = usable_cores()
     if not is_gpu_build():
-        workers = settings.workers or 1
-        if workers > cores:
-            _log.warning("%s is %d, more than the %d processors", WORKERS_VARIABLE, workers, cores)
-        return Devices([None] * workers, max(1, cores // workers))
-    check_driver()
-    with tempfile.TemporaryDirectory() as scratch:
-        gpus = count_gpus(Path(scratch), stopping=stop.is_set)
+        _warn_of_idle_gpus(settings, stop)
+        return _processors(settings)
+    fault = driver_fault()
+    stand_in = None if fault is None else stand_in_environment(os.environ)
+    if stand_in is None:
+        check_driver()
+    gpus = _count_gpus(stop)
     if gpus is None:
-        return Devices([None], cores)
+        return _processors(settings)
     if settings.multi_model:
+        if gpus:
+            raise UserError(
+                f"{MULTI_MODEL_VARIABLE} is true, and several models are hosted on CPUs alone: choose an instance type "
+                "without a GPU, on which the GPU image hosts too, or an endpoint for each model"
+            )
+        _log.info("No GPU was found, and several models need none: detecting on the processors")
+    elif fault is None:
+        check_cards(gpus, stopping=stop.is_set)
+        if settings.workers not in (None, gpus):
+            _log.warning("%s has no effect on GPUs: there is one process for each", WORKERS_VARIABLE)
+        return Devices(list(range(gpus)), max(1, usable_cores() // gpus))
+    elif gpus:
+        # Not on the processors: such an endpoint would be slow, for the price of a GPU.
         raise UserError(
-            f"{MULTI_MODEL_VARIABLE} is true, and several models are hosted on CPUs alone: choose an instance type "
-            "without a GPU, or an endpoint for each model"
+            f"this is the GPU image, and nvidia-smi lists {gpus} GPU(s), but the NVIDIA driver cannot be loaded "
+            f"({fault}): NVIDIA_DRIVER_CAPABILITIES must be compute,utility, as in this image, where it was set "
+            f"otherwise; or use {CPU_IMAGE}"
         )
-    check_cards(gpus, stopping=stop.is_set)
-    if settings.workers not in (None, gpus):
-        _log.warning("%s has no effect on GPUs: there is one process for each", WORKERS_VARIABLE)
-    return Devices(list(range(gpus)), max(1, cores // gpus))
+    else:
+        _log.warning(
+            "This is the GPU image, and no NVIDIA driver was found (%s): detecting on the processors, as the CPU image "
+            "does. Where a GPU was meant, choose an instance type with one, of the families %s, or start the container "
+            "with `docker run --gpus all`",
+            *(fault, FAMILIES),
+        )
+    return _processors(settings, stand_in)
+
+
+def _processors(settings: HostingSettings, environment: Mapping[str, str] | None = None) -> Devices:
+    """Return as many processes for the processors as the environment says; environment: what they get besides."""
+    cores = usable_cores()
+    workers = settings.workers or 1
+    if workers > cores:
+        _log.warning("%s is %d, more than the %d processors", WORKERS_VARIABLE, workers, cores)
+    return Devices([None] * workers, max(1, cores // workers), environment or {})
+
+
+def _warn_of_idle_gpus(settings: HostingSettings, stop: asyncio.Event) -> None:
+    """Say where the CPU image runs on a machine with GPUs, as training does; it may be meant, and is no fault."""
+    try:
+        gpus = _count_gpus(stop, _SECONDS_FOR_A_WARNING)
+    except JobError as error:
+        _log.warning("Whether this machine has GPUs was not found out: %s", error.sentence)
+        return
+    if gpus:
+        _log.warning(
+            "The machine has %d GPU(s), but this is the CPU image: detecting on the CPU. Choose %san instance type "
+            "without a GPU",
+            *(gpus, "" if settings.multi_model else "the GPU image, or "),
+        )
+
+
+def _count_gpus(stop: asyncio.Event, seconds: float = 120) -> int | None:
+    """Count the GPUs that nvidia-smi lists, None when this program was asked to stop meanwhile; raises JobError."""
+    # Without it there is nothing to ask, and no folder is needed for the answer: the root may be read-only.
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    try:
+        folder = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise UserError(
+            f"the GPUs cannot be counted without a folder for temporary files ({error.strerror}): mount one at /tmp, "
+            "with `docker run --tmpfs /tmp` where the root is read-only"
+        ) from error
+    with folder as scratch:
+        return count_gpus(Path(scratch), stopping=stop.is_set, deadline_seconds=seconds)
 
 
 class _Server(uvicorn.Server):
