@@ -84,6 +84,7 @@ ALLOWED = {
         "artifacts",
         "contract",
         "processes",
+        "gpu",
         "collectives",
         "files",
         "errors",
@@ -94,7 +95,7 @@ ALLOWED = {
         "version",
     },
     # What detects for `serving`.
-    "hosting": {"scoring", "channels", "ssd", "contract", "processes", "errors", "logs", "memory"},
+    "hosting": {"scoring", "channels", "ssd", "contract", "processes", "gpu", "errors", "logs", "memory"},
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),

@@ -22,6 +22,8 @@ _LOADER_PATH: Final = "LD_LIBRARY_PATH"
 _MAJOR_VERSIONS: Final = range(5, 9)
 # Of the cards whose drivers do not tell the capability, the one that no instance but p2 has.
 _CAPABILITY_BY_NAME: Final = {"K80": (3, 7)}
+# For CUDA 11, by the table of its release notes. MXNet counts no GPU where the driver is older.
+_OLDEST_DRIVER: Final = "450.80.02"
 _COUNT_GPUS: Final = "from sagemaker_training.environment import num_gpus; print(num_gpus())"
 
 
@@ -145,6 +147,14 @@ def unsupported(cards: Sequence[Card]) -> str | None:
         f"MXNet 1.9.1 cannot use this machine's GPU, {' and '.join(sorted(wrong))}; it was built for compute "
         f"capability {_MAJOR_VERSIONS[0]}.0 to {_MAJOR_VERSIONS[-1]}.9: choose an instance type of the families "
         f"{FAMILIES} (not ml.p2 or ml.p5), or use {CPU_IMAGE}"
+    )
+
+
+def unseen(listed: str, seen: int) -> str:
+    """Say that MXNet sees fewer GPUs than the driver lists, and what to look at; listed: which those are."""
+    return (
+        f"the driver lists {listed}, and MXNet sees {seen}: look at CUDA_VISIBLE_DEVICES, and at the driver, which "
+        f"must be {_OLDEST_DRIVER} or newer"
     )
 
 

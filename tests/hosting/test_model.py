@@ -4,12 +4,14 @@ import json
 import tarfile
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 from model_server import write_drawn_model, write_overflowing_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.hosting.__main__ import explained
 from sagemaker_ssd.hosting.model import find_model, load_detectors
 
 FILES = (SYMBOL, PARAMETERS, CONFIGURATION)
@@ -111,3 +113,16 @@ def test_a_model_that_gives_no_numbers_is_refused(files: Path, tmp_path: Path):
     detectors = load_detectors(write_overflowing_model(files, tmp_path), None, 1, ())
     with pytest.raises(UserError, match="predictions are not finite numbers: its training has diverged"):
         detectors.warm_up()
+
+
+def test_advice_where_memory_is_short() -> None:
+    """A GPU has one process whatever the variable says, so that fewer of them are no way out there."""
+    gpu, machine = (
+        explained(mx.MXNetError(f"Check failed: {text}"), "an image").sentence
+        for text in ("e == cudaSuccess: cudaMalloc failed: out of memory", "std::bad_alloc")
+    )
+    assert gpu == "the GPU ran out of memory with an image: choose an instance type with more GPU memory"
+    assert machine == (
+        "the machine ran out of memory with an image: choose an instance type with more memory, or fewer processes in "
+        "SAGEMAKER_MODEL_SERVER_WORKERS"
+    )

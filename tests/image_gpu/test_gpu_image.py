@@ -80,7 +80,7 @@ def test_a_card_it_can_use_is_left_to_mxnet(
     ended = gpu_engine.run(job, "train", options=(*driver, *nvidia_smi("Tesla T4", "7.5")))
     # There is no such card here, which MXNet is the one to find out.
     assert ended.code == 2, ended.log
-    assert "MXNet can use none of them" in (ended.failure or "")
+    assert "the driver lists 1 GPU, and MXNet sees 0: look at CUDA_VISIBLE_DEVICES" in (ended.failure or "")
 
 
 def test_only_the_driver_is_missing(gpu_engine: Engine):

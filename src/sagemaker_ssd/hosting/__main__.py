@@ -16,7 +16,7 @@ from PIL import Image
 
 from sagemaker_ssd import logs
 from sagemaker_ssd.contract.environment import BEST_CLASS
-from sagemaker_ssd.contract.hosting import read_hosting_settings
+from sagemaker_ssd.contract.hosting import WORKERS_VARIABLE, read_hosting_settings
 from sagemaker_ssd.errors import (
     JobError,
     PlatformError,
@@ -25,6 +25,7 @@ from sagemaker_ssd.errors import (
     exhausted_memory,
     unexpected_error,
 )
+from sagemaker_ssd.gpu import unseen
 from sagemaker_ssd.hosting.front_socket import FrontSocket
 from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.processes.child_end import end_with_supervisor, leave
@@ -148,9 +149,12 @@ def explained(error: BaseException, work: str, *, several: bool = False) -> JobE
     exhausted = exhausted_memory(error)
     if exhausted is not None:
         others = "unload other models, " if several else ""
+        # Each GPU has one process, whatever the variable says.
+        fewer = "" if exhausted == "GPU" else f", or fewer processes in {WORKERS_VARIABLE}"
+        kind = "GPU " if exhausted == "GPU" else ""
         return UserError(
-            f"the {exhausted} ran out of memory with {work}: {others}choose an instance type with more {exhausted} "
-            "memory, or fewer processes in SAGEMAKER_MODEL_SERVER_WORKERS"
+            f"the {exhausted} ran out of memory with {work}: {others}choose an instance type with more {kind}memory"
+            f"{fewer}"
         )
     if isinstance(error, OSError):
         return PlatformError(f"a file could not be read or written with {work}: {error}")
@@ -172,9 +176,13 @@ class Hosting:
     def __init__(self, front: FrontSocket, gpu: int | None, group: int) -> None:
         self._precision = prepare_detection()
         # Imports MXNet, which takes seconds and can fail: where a failure gets its sentence.
+        import mxnet as mx
+
         from sagemaker_ssd.hosting import model
 
         self._library = model
+        if gpu is not None and gpu >= (seen := mx.context.num_gpus()):
+            raise UserError(unseen(f"a GPU {gpu}", seen))
         # PIL has a limit of its own, at which it warns or refuses.
         Image.MAX_IMAGE_PIXELS = None
         self._front, self._gpu, self._group = front, gpu, group

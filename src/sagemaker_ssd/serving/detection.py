@@ -525,7 +525,8 @@ class Detection:
 
     def _memory_remedy(self) -> str:
         workers = len(self._devices.gpus)
-        if workers > 1:
+        # Each GPU has one process, whatever the variable says.
+        if workers > 1 and self._devices.gpus[0] is None:
             return f"lower {WORKERS_VARIABLE} (now {workers})"
         return "send smaller images" if self._only is not None else "load fewer models at a time"
 

@@ -11,7 +11,8 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, read_deadlines
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
-from sagemaker_ssd.errors import PlatformError, UserError
+from sagemaker_ssd.errors import PlatformError, UserError, in_words
+from sagemaker_ssd.gpu import unseen
 from sagemaker_ssd.ssd.graphs import training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas
 from sagemaker_ssd.ssd.network import Frozen, Network, layer, layers
@@ -138,8 +139,7 @@ def training_devices(gpus: int, mini_batch_size: int) -> list[mx.Context]:
     visible = min(gpus, mx.context.num_gpus())
     if visible == 0:
         raise PlatformError(
-            f"the driver lists {gpus} GPU(s), but MXNet can use none of them: look at CUDA_VISIBLE_DEVICES, or start "
-            "the job again on another instance"
+            f"{unseen(in_words(gpus, 'GPU', 'GPUs'), visible)}; or start the job again on another instance"
         )
     used = min(visible, mini_batch_size)
     if used < gpus:
