@@ -26,7 +26,7 @@ ALLOWED = {
     "processes": {"contract", "errors"},
     "amx": {"processes"},
     "coordination": {"contract", "errors"},
-    "gpu": {"processes", "errors"},
+    "gpu": {"processes", "errors", "version"},
     "supervisor": {
         "amx",
         "processes",
@@ -55,6 +55,7 @@ ALLOWED = {
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
     "scoring": {
         "amx",
+        "gpu",
         "commands",
         "batches",
         "channels",

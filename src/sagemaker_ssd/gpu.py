@@ -10,6 +10,7 @@ from typing import Final
 
 from sagemaker_ssd.errors import PlatformError, UserError
 from sagemaker_ssd.processes.answers import ask
+from sagemaker_ssd.version import is_gpu_build
 
 FAMILIES: Final = "ml.p3, ml.g4dn, ml.p4d, ml.g5 or ml.g6"
 CPU_IMAGE: Final = "the CPU image, sagemaker-ssd:cpu"
@@ -63,6 +64,20 @@ def stand_in_environment(environment: Mapping[str, str]) -> dict[str, str] | Non
     if not (_STAND_IN / DRIVER).exists():
         return None
     return {_LOADER_PATH: os.pathsep.join(filter(None, (str(_STAND_IN), environment.get(_LOADER_PATH))))}
+
+
+def use_stand_in() -> None:
+    """Let this process and its children compute on processors in the GPU image without a driver, before MXNet's import.
+
+    Without effect where the driver is, in other images and outside of images.
+    """
+    if not is_gpu_build() or driver_fault() is None:
+        return
+    variables = stand_in_environment(os.environ)
+    if variables is not None:
+        os.environ.update(variables)
+        # The loader takes it for the driver by its name; it read the variables when this process began.
+        ctypes.CDLL(str(_STAND_IN / DRIVER))
 
 
 def count_gpus(

@@ -11,7 +11,7 @@ import pytest
 
 from command_runner import run_command
 from conftest import DRIVER_FUNCTIONS
-from container_runner import Engine
+from container_runner import Engine, docker
 from drawn_channels import encoded, noise
 from model_server import write_drawn_model
 from served_container import ask, wait_until_ready
@@ -138,6 +138,10 @@ def test_without_a_driver_it_hosts_on_the_processors(gpu_engine: Engine, tmp_pat
     expected = np.array(json.loads(run_command("predict", tmp_path / "model", picture).stdout)["prediction"])
     assert len(expected) > 10
     np.testing.assert_allclose(json.loads(text)["prediction"], expected, rtol=0, atol=1e-5)
+    # The commands on models compute there too.
+    predict = ("python", "-m", "sagemaker_ssd.predict", "/opt/ml/model", "/opt/ml/picture.jpg")
+    predicted = json.loads(docker("exec", container.name, *predict))
+    np.testing.assert_allclose(predicted["prediction"], expected, rtol=0, atol=1e-5)
     assert "no NVIDIA driver was found (libcuda.so.1: cannot open shared object file" in container.log
     assert "detecting on the processors, as the CPU image does" in container.log
     container.stop()

@@ -18,6 +18,7 @@ from sagemaker_ssd.contract.environment import (
 )
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.gpu import use_stand_in
 from sagemaker_ssd.progress import phase
 
 _FIRST_LINE_SECONDS: Final = 5.0
@@ -39,6 +40,8 @@ def run(work: Callable[[], int], memory_remedy: str = LARGER_MACHINE) -> int:
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
 
     def timed() -> int:
+        # These commands compute on processors, in the GPU image too.
+        use_stand_in()
         os.environ[THREADS_VARIABLE] = str(read_threads(os.environ) or usable_cores())
         with phase("The command is under way", first=_FIRST_LINE_SECONDS, every=_LINE_SECONDS):
             return work()
