@@ -61,7 +61,7 @@ def test_a_library_without_gpu_kernels_lacks_them_all():
     assert missing(Path(found.origin).parent / "libmxnet.so") == [*KERNELS, *UPDATES]
 
 
-@pytest.mark.parametrize(("base_network", "batch_size", "gib"), [("resnet-50", 32, 5.2), ("vgg-16", 64, 10.0)])
+@pytest.mark.parametrize(("base_network", "batch_size", "gib"), [("resnet-50", 32, 5.5), ("vgg-16", 64, 12.3)])
 def test_the_documented_batches_fit_into_16_gb(base_network: str, batch_size: int, gib: float):
     # Measured once; a graph that needs more is noticed.
     assert planned_bytes(base_network, 300, batch_size) / GIB == pytest.approx(gib, rel=0.03)
