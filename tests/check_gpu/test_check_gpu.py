@@ -1,5 +1,6 @@
 """check-gpu on two CPU devices, each process under a limit of memory: all of it holds, and each check sees a fault."""
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from job_runner import ROOT
 from sagemaker_ssd.check_gpu.__main__ import freed
 from sagemaker_ssd.check_gpu.findings import Finding, at_most, from_json, table, to_json
 from sagemaker_ssd.check_gpu.measurements import training_speed
+from sagemaker_ssd.check_gpu.part import PARTS
 from sagemaker_ssd.ssd.network import Network
 
 TESTS = Path(__file__).parent.parent
@@ -67,6 +69,31 @@ def test_the_table_and_what_a_part_prints():
     ]
 
 
+def test_every_part_runs_with_the_variables_of_a_job(tmp_path: Path):
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("NVIDIA_", "MXNET_CUDNN_"))},
+        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        "ENVIRONMENTS": str(tmp_path / "environments"),
+        "OMP_NUM_THREADS": "2",
+    }
+    command = [sys.executable, "-P", "-m", "check_gpu.environments"]
+    subprocess.run(command, check=True, env=environment, timeout=200)
+    told = [json.loads(line) for line in (tmp_path / "environments").read_text().splitlines()]
+    assert {one["plan"]["part"] for one in told} == PARTS.keys() - {"about"}
+    for one in told:
+        part, variables = one["plan"]["part"], one["variables"]
+        float32 = part in ("network", "optimizers", "together", "host", "probe")
+        assert variables["NVIDIA_TF32_OVERRIDE"] == ("0" if float32 else None), part
+        assert variables["MXNET_CUDNN_AUTOTUNE_DEFAULT"] == ("1" if one["plan"]["tuned"] else "0"), part
+        assert variables["OMP_NUM_THREADS"] == "2"
+    # Of each network one batch, the largest that fitted.
+    tuned = [one["plan"] for one in told if one["plan"]["tuned"]]
+    assert [(plan["part"], plan["network"], plan["image_shape"], plan["batches"]) for plan in tuned] == [
+        ("speed", "resnet-50", 300, [16]),
+        ("speed", "vgg-16", 300, [16]),
+    ]
+
+
 def test_a_signal_ends_it_at_once_and_its_parts_with_it():
     process = subprocess.Popen(
         [ROOT / "train", "check-gpu", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -91,8 +118,11 @@ def test_two_cpu_devices_hold():
     rows = re.findall(r"^\| (ok|measured|FAILED) +\| (.*?) +\| ", done.stdout, re.MULTILINE)
     assert {verdict for verdict, _ in rows} == {"ok", "measured"}
     for what in (
-        *("losses of a step", "gradients, best of 1", "BatchNorm's mean and variance"),
+        *("losses of a step", "gradients together, best of 1", "gradient of each parameter, best of 1"),
+        "BatchNorm's mean and variance",
         *("frozen layers stay, others move", "the CPU's 100 best detections of an image"),
+        "the CPU's 100 best detections of an image, of all classes",
+        "a step in the precision of jobs (TF32 from Ampere on)",
         *(f"{name}, 3 updates of the same gradients" for name in ("sgd", "adam", "rmsprop", "adadelta")),
         *("gradients of all devices together, against one device", "parameters after a step together"),
         "a step of dist_sync, a process each, against one process",
@@ -105,10 +135,14 @@ def test_two_cpu_devices_hold():
 # What check-gpu must find wrong, by what is broken.
 BROKEN = {
     "step": (
-        *("losses of a step", "gradients, best of 1", "gradients, worst of 1", "BatchNorm's mean and variance"),
+        *("losses of a step", "gradients together, best of 1", "gradient of each parameter, best of 1"),
+        *("gradient of each parameter, worst of 1", "BatchNorm's mean and variance"),
         "frozen layers stay, others move",
     ),
-    "detections": ("the CPU's 100 best detections of an image",),
+    "detections": (
+        "the CPU's 100 best detections of an image",
+        "the CPU's 100 best detections of an image, of all classes",
+    ),
     "updates": tuple(f"{name}, 3 updates of the same gradients" for name in ("sgd", "adam", "rmsprop", "adadelta")),
     "together": ("gradients of all devices together, against one device", "parameters after a step together"),
     "processes": ("a step of dist_sync, a process each, against one process",),

@@ -13,10 +13,11 @@ from pathlib import Path
 _GPU = "IN7mshadow3gpuE"
 
 
-def function(name: str, *, of: str = "", functor: str = "") -> str:
-    """Return how the mangled name of mxnet::op::OF::NAME<mshadow::gpu, FUNCTOR> begins."""
+def function(name: str, *, of: str = "", functor: str = "", argument: str = "") -> str:
+    """Return how the mangled name of mxnet::op::OF::NAME<mshadow::gpu, FUNCTOR or ARGUMENT> begins."""
     parts = "".join(f"{len(part)}{part}" for part in (of, name) if part)
     given = f"NS0_10mshadow_op{len(functor)}{functor}E" if functor else ""
+    given += f"NS0_{len(argument)}{argument}E" if argument else ""
     return f"_ZN5mxnet2op{parts}{_GPU}{given}"
 
 
@@ -25,11 +26,13 @@ def older(parameters: str) -> str:
     return f"_ZN5mxnet2op8CreateOp{_GPU}EEPNS_8OperatorENS0_{len(parameters)}{parameters}E"
 
 
-# By the operator's name in a graph, what computes it; what the training needs backwards is the second one.
+# By the operator's name in a graph or in the profile of an update, what computes it; what the training needs backwards
+# is the second one.
 KERNELS: dict[str, tuple[str, ...]] = {
     "Activation": (function("ActivationCompute"), function("ActivationGradCompute")),
     "BatchNorm": (function("BatchNormCompute"), function("BatchNormGradCompute")),
     "BlockGrad": (function("IdentityCompute", of="UnaryOp"),),
+    "Cast": (function("CastCompute"),),
     "Concat": (function("ConcatCompute"), function("ConcatGradCompute")),
     "Convolution": (function("ConvolutionCompute"), function("ConvolutionGradCompute")),
     "Flatten": (function("IdentityCompute", of="UnaryOp"),),
@@ -39,18 +42,28 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "Reshape": (function("IdentityCompute", of="UnaryOp"),),
     "SoftmaxActivation": (function("SoftmaxActivationCompute"),),
     "SoftmaxOutput": (function("SoftmaxOutputCompute"), function("SoftmaxOutputGradCompute")),
+    "_arange": (function("RangeCompute", argument="RangeParam"),),
     "_contrib_MultiBoxDetection": (older("MultiBoxDetectionParam"),),
     "_contrib_MultiBoxPrior": (older("MultiBoxPriorParam"),),
     "_contrib_MultiBoxTarget": (older("MultiBoxTargetParam"),),
+    "_contrib_arange_like": (function("RangeCompute", argument="RangeLikeParam"),),
+    "_contrib_box_decode": (function("BoxDecodeForward"),),
+    "_contrib_box_nms": (function("BoxNMSForward"),),
     "_copy": (function("IdentityCompute", of="UnaryOp"),),
+    "_greater_equal_scalar": (function("Compute", of="BinaryScalarOp", functor="ge"),),
     "_lesser_scalar": (function("Compute", of="BinaryScalarOp", functor="lt"),),
     "_mul_scalar": (function("Compute", of="BinaryScalarOp", functor="mul"),),
     "_not_equal_scalar": (function("Compute", of="BinaryScalarOp", functor="ne"),),
     "_plus_scalar": (function("Compute", of="BinaryScalarOp", functor="plus"),),
+    "broadcast_like": (function("BroadcastCompute"),),
     "broadcast_mul": (function("BinaryBroadcastCompute", functor="mul"),),
+    "clip": (function("Clip"),),
     "elemwise_add": (function("Compute", of="ElemwiseBinaryOp", functor="plus"),),
     "elemwise_mul": (function("Compute", of="ElemwiseBinaryOp", functor="mul"),),
     "elemwise_sub": (function("Compute", of="ElemwiseBinaryOp", functor="minus"),),
+    "expand_dims": (function("IdentityCompute", of="UnaryOp"),),
+    # No template: it asks the card whether all places are inside of the array.
+    "gather_nd": ("_ZN5mxnet2op18GatherNDForwardGPUE",),
     "log": (function("Compute", of="UnaryOp", functor="log"),),
     "max": (function("ReduceAxesCompute") + "NS2_3red7maximumE",),
     "pick": (function("PickOpForward"),),
@@ -67,11 +80,17 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "where": (function("WhereOpForward"),),
     "zeros_like": (function("FillCompute"),),
 }
-# What the four optimizers call, with the arrays of many parameters at once.
+# What the updates of the four optimizers call beside those.
 UPDATES = {
-    "sgd": (function("SGDUpdate"), function("SGDMomUpdate")),
-    "adam": (function("AdamUpdate"),),
-    "rmsprop": (function("RMSPropUpdate"),),
+    "_zeros": (function("FillCompute"),),
+    "adam_update": (function("AdamUpdate"),),
+    "broadcast_add": (function("BinaryBroadcastCompute", functor="plus"),),
+    "broadcast_div": (function("BinaryBroadcastCompute", functor="div"),),
+    "broadcast_sub": (function("BinaryBroadcastCompute", functor="minus"),),
+    "multi_sgd_mom_update": (function("MultiSGDMomUpdate", argument="type_identity"),),
+    "multi_sgd_update": (function("MultiSGDUpdate", argument="type_identity"),),
+    "rmsprop_update": (function("RMSPropUpdate"),),
+    "sqrt": (function("Compute", of="UnaryOp", functor="square_root"),),
 }
 
 
@@ -90,7 +109,7 @@ def names_of(library: Path) -> bytes:
 
 
 def missing(library: Path) -> list[str]:
-    """Return the operators and optimizers for which the library has no GPU kernel."""
+    """Return the operators for which the library has no GPU kernel."""
     names = names_of(library)
     return [
         operator

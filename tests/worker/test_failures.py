@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mxnet as mx
@@ -9,7 +11,7 @@ import pytest
 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.worker.failures import diverged, explain
+from sagemaker_ssd.worker.failures import crowded_images_told, diverged, explain
 
 WORKLOAD = "vgg-16, image_shape 512, mini_batch_size 32 on 4 GPU(s)"
 
@@ -101,6 +103,59 @@ def test_a_real_mxnet_error_is_told_by_its_check():
     error = explain(raised.value, WORKLOAD, 32)
     assert error.exit_code == 3
     assert error.sentence.startswith("MXNetError: Check failed: L[!Ta].Size()")
+
+
+CROWDED = """
+import os
+import resource
+from pathlib import Path
+
+import mxnet as mx
+
+from sagemaker_ssd.ssd.loss import matching_bytes
+from sagemaker_ssd.worker.failures import crowded_images_told, explain
+
+IMAGES, ANCHORS, OBJECTS = 8, 8732, 500
+anchors, label = mx.nd.random.uniform(0, 1, (1, ANCHORS, 4)), mx.nd.zeros((IMAGES, OBJECTS, 5))
+scores = mx.nd.random.uniform(0, 1, (IMAGES, 5, ANCHORS))
+# Loads what MXNet loads late.
+mx.nd.contrib.MultiBoxTarget(anchors, label[:, :1], scores)[0].wait_to_read()
+status = Path("/proc/self/status").read_text().splitlines()
+held = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+wanted = matching_bytes(IMAGES, ANCHORS, OBJECTS)
+resource.setrlimit(resource.RLIMIT_DATA, (held + wanted // 2, resource.RLIM_INFINITY))
+try:
+    with crowded_images_told(OBJECTS, wanted):
+        mx.nd.contrib.MultiBoxTarget(anchors, label, scores)[0].wait_to_read()
+except mx.MXNetError as error:
+    print(explain(error, "vgg-16, mini_batch_size 8 on CPU", 8).sentence)
+resource.setrlimit(resource.RLIMIT_DATA, (held + 2 * wanted, resource.RLIM_INFINITY))
+mx.nd.contrib.MultiBoxTarget(anchors, label, scores)[0].wait_to_read()
+print("it fits", flush=True)
+# As a worker ends: after an allocation that failed MXNet can free its memory twice at the interpreter's end.
+os._exit(0)
+"""
+
+
+def test_where_one_crowded_image_takes_the_memory_it_is_told():
+    done = subprocess.run([sys.executable, "-P", "-c", CROWDED], capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        "the machine ran out of memory with vgg-16, mini_batch_size 8 on CPU. Set mini_batch_size to 4, or choose a "
+        "smaller image_shape or an instance type with more memory. 1.4 GiB of each device are taken because one image "
+        "of the train channel has 500 objects: they grow with that number, so that leaving out such images, or cutting "
+        "them into several, helps too\nit fits\n"
+    ), done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "bytes_of_device"), [(mx.MXNetError(CASES[0][0]), 200 << 20), (mx.MXNetError("axes differ"), 4 << 30)]
+)
+def test_few_objects_and_other_failures_are_told_as_before(error: mx.MXNetError, bytes_of_device: int):
+    before = explain(error, WORKLOAD, 32).sentence
+    with pytest.raises(mx.MXNetError) as raised, crowded_images_told(40, bytes_of_device):
+        raise error
+    assert explain(raised.value, WORKLOAD, 32).sentence == before
 
 
 def test_anything_else_is_a_bug_with_its_first_line():

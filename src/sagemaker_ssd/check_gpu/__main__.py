@@ -20,15 +20,18 @@ from typing import Final
 from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
 from sagemaker_ssd.check_gpu.plan import Plan
 from sagemaker_ssd.coordination.addresses import free_port
+from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, PlatformError, UserError
 from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus
 from sagemaker_ssd.processes.answers import ask
+from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
 from sagemaker_ssd.version import is_gpu_build, version
 
 _NETWORKS: Final = ("resnet-50", "vgg-16")
 _PART: Final = "sagemaker_ssd.check_gpu.part"
 _PART_SECONDS: Final = 240.0
+_COMPARISONS: Final = ("network", "optimizers", "together", "host", "probe")
 _SERVER: Final = "import mxnet"
 # Images of a batch for which there is no memory, and of those that the input makes.
 _CANNOT_FIT: Final = 64
@@ -79,6 +82,9 @@ class Checker:
             self._over_processes(Plan("host", devices[:2], image_shape=size))
         self._kill_in_a_step(Plan("endless", devices, image_shape=size, images=2 * len(devices)))
         self._out_of_memory(Plan("exhaust", devices[:1], "vgg-16", size, batches=(_CANNOT_FIT,)))
+        for network in _NETWORKS:
+            what = f"a step of {network} in the precision of jobs"
+            self._part(Plan("tf32", devices[:1], network, size), what, measures=True)
         self._speeds(self._input())
 
     @property
@@ -112,7 +118,7 @@ class Checker:
         """Return what a part finds, or what became of its process."""
         seconds = min(_PART_SECONDS, max(self._left(), 1.0))
         try:
-            environment = self._environment(plan)
+            environment = part_environment(plan)
             answer = ask(self._command(plan), seconds=seconds, environment=environment, stopping=lambda: self._stopping)
         except TimeoutError:
             return [Finding(what, plan.where, f"no answer in {seconds:.0f} seconds", "an answer", False)]
@@ -125,13 +131,6 @@ class Checker:
 
     def _command(self, plan: Plan) -> list[str]:
         return [sys.executable, "-P", "-m", _PART, plan.limited(self._memory).to_json()]
-
-    def _environment(self, plan: Plan) -> dict[str, str]:
-        environment = dict(os.environ)
-        if plan.part not in ("speed", "input"):
-            # Comparisons are of float32: TensorFloat-32 rounds to ten bits. Trying out every algorithm takes long.
-            environment |= {"NVIDIA_TF32_OVERRIDE": "0", "MXNET_CUDNN_AUTOTUNE_DEFAULT": "0"}
-        return environment
 
     def _over_processes(self, plan: Plan) -> None:
         """Make a step of dist_sync with a process for each of the devices."""
@@ -149,7 +148,7 @@ class Checker:
                 output, errors = (
                     stack.enter_context(Path(folder, f"{number}.{of}").open("w+")) for of in ("out", "err")
                 )
-                environment = role_environment(self._environment(plan), role, server)
+                environment = role_environment(part_environment(plan), role, server)
                 process = subprocess.Popen(
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
                 )
@@ -184,7 +183,7 @@ class Checker:
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 self._command(plan),
-                env=self._environment(plan),
+                env=part_environment(plan),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.DEVNULL,
@@ -242,11 +241,14 @@ class Checker:
         for size in self._options.sizes:
             for network in _NETWORKS:
                 plan = Plan("speed", self._devices[:1], network, size, batches=batches, seconds=seconds)
-                # It says itself what it has left out; to end a process takes a moment.
-                within = min(self._left(), _PART_SECONDS) - _BEFORE_THE_DEADLINE_SECONDS
-                plan = replace(plan, within=max(0.0, within))
-                found = self._part(plan, f"speed of {network} at {size} px", measures=True)
-                speeds = [float(one.found.split()[0]) for one in found if "images/s" in one.found]
+                found = self._speed(plan, f"speed of {network} at {size} px")
+                measured = [one for one in found if "images/s" in one.found]
+                speeds = [float(one.found.split()[0]) for one in measured]
+                if measured and size == min(self._options.sizes):
+                    # One batch of each network tells whether it would be worth its time.
+                    largest = int(measured[-1].what.split()[1])
+                    tuned = replace(plan, batches=(largest,), tuned=True)
+                    self._speed(tuned, f"speed of {network} with algorithms tried out")
                 if not speeds or size not in made:
                     continue
                 # All cards are fed by the same cores.
@@ -254,6 +256,22 @@ class Checker:
                 waits = f"wait for the input: {made[size]:.1f} of {wanted:.1f} images/s"
                 where = f"{network} at {size} px, {'the card' if count == 1 else f'{count} devices'}"
                 self._add([Finding("training and input", where, waits if made[size] < wanted else "do not wait")])
+
+    def _speed(self, plan: Plan, what: str) -> list[Finding]:
+        # It says itself what it has left out; to end a process takes a moment.
+        within = min(self._left(), _PART_SECONDS) - _BEFORE_THE_DEADLINE_SECONDS
+        return self._part(replace(plan, within=max(0.0, within)), what, measures=True)
+
+
+def part_environment(plan: Plan) -> dict[str, str]:
+    """Return the environment of a part's process: a job's, but for the precision of comparisons and what is tuned."""
+    environment = mxnet_environment(os.environ, usable_cores())
+    if plan.part in _COMPARISONS:
+        # They are of float32: TensorFloat-32, in which cards from Ampere on convolve, rounds to ten bits.
+        environment["NVIDIA_TF32_OVERRIDE"] = "0"
+    if plan.tuned:
+        environment["MXNET_CUDNN_AUTOTUNE_DEFAULT"] = "1"
+    return environment
 
 
 def freed(what: str, before: Finding, after: Finding) -> Finding:

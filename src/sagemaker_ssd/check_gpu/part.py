@@ -7,12 +7,14 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import mxnet as mx
 
 from sagemaker_ssd.check_gpu.checks import (
     CLASSES,
+    OBJECTS,
     OPTIMIZERS,
     SGD,
     check_frozen,
@@ -23,6 +25,7 @@ from sagemaker_ssd.check_gpu.checks import (
     compare_updates,
     drawn_batch,
     drawn_parameters,
+    measure_gradients,
     step_over_hosts,
 )
 from sagemaker_ssd.check_gpu.findings import Finding, to_json
@@ -37,6 +40,9 @@ from sagemaker_ssd.training.updates import connect
 from sagemaker_ssd.worker.failures import explain
 
 _GIB: Final = 1 << 30
+# Detections of all classes sort and suppress by class and image: more of both than the other checks have.
+_DETECTED_CLASSES: Final = 20
+_DETECTED_IMAGES: Final = 8
 # What is left of a card's memory for a batch that needs several times as much.
 _LEFT_BYTES: Final = _GIB
 _BALLAST_BYTES: Final = 256 << 20
@@ -61,6 +67,14 @@ def _network(plan: Plan) -> Iterator[Finding]:
     for device in devices:
         yield check_frozen(network, device, images=plan.images)
     yield from compare_detections(network, devices, reference, images=plan.images)
+    many = replace(network, num_classes=_DETECTED_CLASSES)
+    yield from compare_detections(many, devices, reference, images=_DETECTED_IMAGES, all_classes=True)
+
+
+def _tf32(plan: Plan) -> Iterator[Finding]:
+    """Make a step without the variables that the comparisons run with."""
+    (device,) = _contexts(plan)
+    yield measure_gradients(_architecture(plan), device, mx.cpu(), images=plan.images)
 
 
 def _optimizers(plan: Plan) -> Iterator[Finding]:
@@ -91,7 +105,7 @@ def _trainer(plan: Plan, images: int) -> Trainer:
         SGD,
         batch_size=images,
         image_shape=plan.image_shape,
-        max_objects=3,
+        max_objects=OBJECTS,
         frozen=fixed_gammas(graph),
     )
     trainer.load(parameters.arguments, parameters.states)
@@ -153,7 +167,8 @@ def _exhaust(plan: Plan) -> Iterator[Finding]:
 
 def _speed(plan: Plan) -> Iterator[Finding]:
     (device,) = _contexts(plan)
-    yield from training_speed(_architecture(plan), device, plan.batches, seconds=plan.seconds, within=plan.within)
+    network = _architecture(plan)
+    yield from training_speed(network, device, plan.batches, seconds=plan.seconds, within=plan.within, tuned=plan.tuned)
 
 
 def _input(plan: Plan) -> Iterator[Finding]:
@@ -173,6 +188,7 @@ def _about(plan: Plan) -> Iterator[Finding]:
 PARTS: Final[dict[str, Callable[[Plan], Iterator[Finding]]]] = {
     "about": _about,
     "network": _network,
+    "tf32": _tf32,
     "optimizers": _optimizers,
     "together": _together,
     "host": _host,

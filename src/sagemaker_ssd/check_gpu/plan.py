@@ -11,7 +11,7 @@ class Plan:
 
     devices: as MXNet writes them, gpu(0) or cpu(1). images: in a step. batches: sizes to try. seconds: of a
     measurement. rank: of a process among several. memory: a limit in bytes, for CPUs. within: the seconds of all
-    measurements together.
+    measurements together. tuned: whether cuDNN tries out its algorithms before the first step, which jobs leave out.
     """
 
     part: str
@@ -24,6 +24,7 @@ class Plan:
     rank: int = 0
     memory: int | None = None
     within: float = 600.0
+    tuned: bool = False
 
     @property
     def where(self) -> str:

@@ -45,6 +45,15 @@ def targets(predictions: Predictions, label: mx.sym.Symbol, *, saved: bool = Fal
     )
 
 
+def matching_bytes(images: int, anchors: int, objects: int) -> int:
+    """Return the bytes that `targets` takes on a device for labels (images, objects, 5) while a step lasts.
+
+    MultiBoxTarget's temporary space is 11 numbers of float32 for each image, anchor and place of the label, whether an
+    object is in it or not (multibox_target-inl.h, Forward). A graph's plan of its memory leaves it out.
+    """
+    return 4 * 11 * images * anchors * objects
+
+
 def with_negatives_of_empty_images(
     class_target: mx.sym.Symbol, predictions: Predictions, label: mx.sym.Symbol
 ) -> mx.sym.Symbol:

@@ -1,8 +1,10 @@
 """Which sentence an exception of the worker becomes."""
 
+import contextlib
 import errno
 import os
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
@@ -11,6 +13,8 @@ from sagemaker_ssd.files import is_disk_full
 
 # What is proposed where clip_gradient is not set.
 _CLIP_GRADIENT: Final = 5.0
+# What matching with the objects of the most crowded image must take of a device, to be told where memory is too small.
+_SUBSTANTIAL_BYTES: Final = 256 << 20
 # MXNet's arrays hold less than 2^31 numbers.
 _ARRAY_SIZE: Final = re.compile(r"larger than 2\^31 elements|USE_INT64_TENSOR_SIZE")
 # ps-lite's check of its socket.
@@ -35,10 +39,12 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
         return error
     smaller = f"Set mini_batch_size to {mini_batch_size // 2}, or choose" if mini_batch_size > 1 else "Choose"
     exhausted = exhausted_memory(error)
+    # Of `crowded_images_told`.
+    notes = "".join(f". {note}" for note in getattr(error, "__notes__", ()))
     if exhausted == "machine":
         return UserError(
             f"the machine ran out of memory with {workload}. {smaller} a smaller "
-            "image_shape or an instance type with more memory"
+            f"image_shape or an instance type with more memory{notes}"
         )
     if is_disk_full(error):
         where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
@@ -59,9 +65,28 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
     if exhausted == "GPU":
         return UserError(
             f"the GPU ran out of memory with {workload}. {smaller} a smaller "
-            "image_shape or an instance type with more GPU memory"
+            f"image_shape or an instance type with more GPU memory{notes}"
         )
     return internal_error(f"{type(error).__name__}: {_reason(text)}", of="this program or of MXNet")
+
+
+@contextlib.contextmanager
+def crowded_images_told(objects: int, bytes_of_device: int) -> Iterator[None]:
+    """Where memory is too small inside, have `explain` tell of the training channel's most crowded image.
+
+    objects: of that image. bytes_of_device: what they take there, of `matching_bytes`; little is not told.
+    """
+    try:
+        yield
+    # MXNetError is a RuntimeError.
+    except (RuntimeError, MemoryError) as error:
+        if exhausted_memory(error) is not None and bytes_of_device >= _SUBSTANTIAL_BYTES:
+            error.add_note(
+                f"{bytes_of_device / (1 << 30):.1f} GiB of each device are taken because one image of the train "
+                f"channel has {objects} objects: they grow with that number, so that leaving out such images, or "
+                "cutting them into several, helps too"
+            )
+        raise
 
 
 def _reason(text: str) -> str:

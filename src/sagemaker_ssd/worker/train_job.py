@@ -13,14 +13,17 @@ from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.progress import phase
+from sagemaker_ssd.ssd.detect import anchor_boxes
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import Parameters
+from sagemaker_ssd.ssd.loss import matching_bytes
 from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
+from sagemaker_ssd.worker.failures import crowded_images_told
 from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import (
     agree_on_shares,
@@ -161,7 +164,10 @@ def train_job(
         _log.info("Start training.")
         if recorder is not None and checkpoint is None:
             recorder.await_first_model()
-        run_epochs(job, runner, recorder, group, first_epoch=first_epoch, progress_bar=progress_bar)
+        objects = channels.train.label_objects
+        device_batch = -(-shares.batch_size // len(devices))
+        with crowded_images_told(objects, matching_bytes(device_batch, len(anchor_boxes(network)), objects)):
+            run_epochs(job, runner, recorder, group, first_epoch=first_epoch, progress_bar=progress_bar)
         # Their memory is for what follows.
         del runner, recorder
         trim_malloc()
