@@ -21,8 +21,8 @@ from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
 from sagemaker_ssd.check_gpu.plan import Plan
 from sagemaker_ssd.coordination.addresses import free_port
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import JobError, PlatformError, UserError
-from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus
+from sagemaker_ssd.errors import JobError, PlatformError, UserError, in_words
+from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus, unseen
 from sagemaker_ssd.processes.answers import ask
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
@@ -351,10 +351,7 @@ def main(arguments: Sequence[str]) -> int:
             if about[0].holds is False:
                 raise PlatformError(f"MXNet does not start: {about[0].found}")
             if devices[0].startswith("gpu") and int(about[0].found) < len(devices):
-                raise UserError(
-                    f"the driver lists {len(devices)} GPU(s), and MXNet sees {about[0].found}: look at "
-                    "CUDA_VISIBLE_DEVICES"
-                )
+                raise UserError(unseen(in_words(len(devices), "GPU", "GPUs"), int(about[0].found)))
             checker.run()
     except JobError as error:
         print(error.sentence, file=sys.stderr)
