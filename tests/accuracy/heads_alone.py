@@ -53,7 +53,8 @@ class Recipe:
 
     rate, climb: of layers without weights, in rates of the others, and the updates until then. last_batch: whether an
     epoch's last, smaller batch weighs by its images instead of as a whole one. cosine: whether the rate falls to 0 with
-    half a cosine. momentum_climb: updates until the momentum is whole. empty: negatives of an image without objects.
+    half a cosine. lower: whether it is a tenth in the last quarter of the epochs. momentum_climb: updates until the
+    momentum is whole. empty: negatives of an image without objects.
     background: its probability at first in class heads without weights. original: as mxnet-ssd starts, with Xavier's
     values where the ImageNet convolutions have none, and its last batches, which are filled up.
     """
@@ -62,6 +63,7 @@ class Recipe:
     climb: int = schedule.UPDATES_TO_THAT_RATE
     last_batch: bool = False
     cosine: bool = False
+    lower: bool = False
     warmup_epochs: int = 0
     momentum_climb: int = 0
     empty: int = loss.NEGATIVES_OF_AN_EMPTY_IMAGE
@@ -75,6 +77,7 @@ RECIPES = {
     "one rate": Recipe(rate=1.0),
     "last batch by its images": Recipe(last_batch=True),
     "cosine": Recipe(cosine=True),
+    "a tenth in the last quarter": Recipe(lower=True),
     "one epoch of warm-up": Recipe(warmup_epochs=1),
     "momentum climbs in 75 updates": Recipe(momentum_climb=75),
     "10 negatives of an empty image": Recipe(empty=10),
@@ -244,7 +247,8 @@ def train(
     update = mx.optimizer.get_updater(optimizer)
     executors = {run.batch: executor}
     steps = -(-images[0] // run.batch)
-    plan = schedule.Schedule(recipe.learning_rate, warmup_epochs=recipe.warmup_epochs)
+    lower = (run.epochs * 3 // 4,) if recipe.lower else ()
+    plan = schedule.Schedule(recipe.learning_rate, steps=lower, warmup_epochs=recipe.warmup_epochs)
     figures = []
     for epoch in range(run.epochs):
         order, sums = epoch_order(images[0], seed=seed, epoch=epoch), np.zeros(3)
