@@ -164,7 +164,12 @@ KEYS = [
     content_case("annotations an object", STOPS, 'has no list "annotations"', annotations=box(*OBJECT)),
     content_case("no file", USED, "", file=None),
     content_case("file a number", STOPS, 'has the "file" 7, which is not a name', file=7),
-    content_case("categories that do not fit", USED, "", categories=[{"class_id": 99, "name": "cat"}]),
+    content_case(
+        "categories that do not fit",
+        USED,
+        "JSON whose categories name other class_ids than its boxes have, not used (1): odd.json",
+        categories=[{"class_id": 99, "name": "cat"}],
+    ),
 ]
 TEXTS = [
     text_case("key twice: the last one counts", USED, "", PLAIN.replace('{"file"', '{"annotations": [], "file"', 1)),

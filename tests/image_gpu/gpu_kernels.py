@@ -38,6 +38,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "Flatten": (function("IdentityCompute", of="UnaryOp"),),
     "L2Normalization": (older("L2NormalizationParam"),),
     "MakeLoss": (older("MakeLossParam"),),
+    "Pad": (older("PadParam"),),
     "Pooling": (function("PoolingCompute"), function("PoolingGradCompute")),
     "Reshape": (function("IdentityCompute", of="UnaryOp"),),
     "SoftmaxActivation": (function("SoftmaxActivationCompute"),),
