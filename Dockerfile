@@ -21,9 +21,10 @@ FROM $BASE AS runtime
 RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends libgomp1 libquadmath0 python3.11 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
-# The GPU image hosts on instances without a GPU too, where MXNet's library for GPUs asks for a driver all the same:
-# `serve` gives its detection processes, and nothing else, the driver's stand-in in lib/driver-stand-in. That folder is
-# not on the loader's path, so that a training without a driver fails and says so, instead of taking days on processors.
+# The GPU image hosts and predicts on machines without a GPU too, where MXNet's library for GPUs asks for a driver all
+# the same: the detection processes of `serve`, and the commands on models, take the driver's stand-in in
+# lib/driver-stand-in. That folder is not on the loader's path, so that a training without a driver fails and says so,
+# instead of taking days on processors.
 COPY --from=packages /opt/sagemaker-ssd /opt/sagemaker-ssd
 COPY --from=packages /build/cuda.conf /etc/ld.so.conf.d/
 RUN ldconfig
