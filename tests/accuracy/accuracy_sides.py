@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -43,7 +44,7 @@ from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
@@ -66,7 +67,10 @@ Epochs = Iterator[tuple[Sequence[str], Callable[..., Scored]]]
 
 @dataclass(frozen=True)
 class Run:
-    """What all sides have in common: channels in RecordIO, classes, epochs, images in a batch, frozen layers."""
+    """What all sides have in common: channels in RecordIO, classes, epochs, images in a batch, frozen layers.
+
+    shown: the epochs, counted from 1, after which the detections of all classes are scored too.
+    """
 
     train: Path
     validation: Path
@@ -76,6 +80,7 @@ class Run:
     seed: int
     freeze: str
     precision: str
+    shown: Sequence[int] = ()
 
     @property
     def network(self) -> Network:
@@ -164,6 +169,8 @@ def ours(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
                 state = runner.trainer.state().copied(optimizer=True)
             both = epoch < lower or not defaults
             yield sides if both else ("ours",), partial(detected, run, scratch, *runner.trainer.parameters())
+    # Its memory is the next one's.
+    del runner
     if len(sides) > 1:
         with runner_of_a_job(run, scratch, recommended, first_epoch=lower) as runner:
             runner.trainer.restore(state)
@@ -203,7 +210,9 @@ def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             labels = mx.nd.array(padded_labels(batch.labels, train.max_objects))
             module.forward_backward(mx.io.DataBatch([batch.data], [labels]))
             module.update()
-        yield sides, partial(detected, run, scratch, *module.get_params())
+        arguments, states = module.get_params()
+        check_finite(arguments.values(), epoch)
+        yield sides, partial(detected, run, scratch, arguments, states)
 
 
 def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
@@ -229,9 +238,14 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             layer.bias.set_data(given[f"{name}_bias"])
             if f"{name}_weight" in run.network.freeze(run.freeze or None).arguments:
                 layer.collect_params().setattr("grad_req", "null")
-    net.hybridize(static_alloc=True, static_shape=True)
+    pictures = Pictures(run.channel("train", scratch))
+    if len(pictures) < run.batch:
+        raise UserError(
+            f"GluonCV's side trains on whole batches of images with objects: it needs {run.batch}, and there are "
+            f"{len(pictures)}; choose a smaller --batch, or leave out this side with --sides"
+        )
     transform = SSDDefaultTrainTransform(IMAGE_SHAPE, IMAGE_SHAPE, anchors)
-    data = mx.gluon.data.SimpleDataset(list(pictures(run.channel("train", scratch)))).transform(transform)
+    data = pictures.transform(transform)
     loader = mx.gluon.data.DataLoader(
         data, run.batch, shuffle=True, batchify_fn=Tuple(Stack(), Stack(), Stack()), last_batch="rollover"
     )
@@ -239,7 +253,9 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
     settings = {"learning_rate": 0.001 * run.batch / 32, "momentum": 0.9, "wd": 0.0005}
     trainer = mx.gluon.Trainer(net.collect_params(), "sgd", settings)
     loss_of = SSDMultiBoxLoss()
-    for _ in range(run.epochs):
+    for epoch in range(run.epochs):
+        # As train_ssd.py does before every epoch: an evaluation leaves the network in its form for detecting.
+        net.hybridize(static_alloc=True, static_shape=True)
         for batch in loader:
             # Out of the memory that the loader's processes would share.
             pixels, classes, boxes = (part.as_in_context(mx.cpu()) for part in batch)
@@ -248,24 +264,51 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
                 sums, _, _ = loss_of(class_predictions, box_predictions, classes, boxes)
                 mx.autograd.backward(sums)
             trainer.step(1)
+        check_finite((parameter.data() for parameter in net.collect_params().values()), epoch)
         yield sides, partial(detected_by_gluoncv, run, scratch, net)
 
 
-def pictures(file: RecordFile) -> Iterator[tuple[mx.nd.NDArray, NDArray[np.float32]]]:
-    """Yield a channel's images, (H, W, 3) RGB, with objects as GluonCV has them: box in pixels, class_id."""
-    for begin, end in zip(file.offsets[:-1].tolist(), file.offsets[1:].tolist(), strict=True):
-        payload = split_payload(read_payload(file.path, begin, end))
-        pixels = decode(payload.image)
+def check_finite(parameters: Iterable[mx.nd.NDArray], epoch: int) -> None:
+    """Raise FloatingPointError where a parameter is not a finite number after an epoch."""
+    if not all(np.isfinite(array.asnumpy()).all() for array in parameters):
+        raise FloatingPointError(f"training diverged: parameters are not finite numbers after epoch {epoch}")
+
+
+class Pictures(mx.gluon.data.Dataset):
+    """A channel's images, (H, W, 3) RGB, with objects as GluonCV has them: box in pixels, class_id.
+
+    It takes no image without objects: its targets need one.
+    """
+
+    def __init__(self, file: RecordFile) -> None:
+        spans = zip(file.offsets[:-1].tolist(), file.offsets[1:].tolist(), strict=True)
+        self._file = file
+        self._spans = [span for span in spans if len(self._read(*span)[1])]
+
+    def _read(self, begin: int, end: int) -> tuple[bytes, NDArray[np.float32]]:
+        payload = split_payload(read_payload(self._file.path, begin, end))
+        return payload.image, objects_with_area(split_label(payload.label))
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __getitem__(self, number: int) -> tuple[mx.nd.NDArray, NDArray[np.float32]]:
+        image, objects = self._read(*self._spans[number])
+        pixels = decode(image)
         height, width = pixels.shape[:2]
-        objects = objects_with_area(split_label(payload.label))
         boxes = objects[:, 1:5] * (width, height, width, height)
         labels = np.concatenate([boxes, objects[:, :1]], axis=1).astype(np.float32)
-        if len(labels):
-            yield mx.nd.array(pixels[:, :, ::-1].copy(), dtype=np.uint8), labels
+        return mx.nd.array(pixels[:, :, ::-1].copy(), dtype=np.uint8), labels
 
 
 def detected(
-    run: Run, scratch: Path, arguments: dict[str, Any], states: dict[str, Any], precision_dtype: str = "float32"
+    run: Run,
+    scratch: Path,
+    arguments: dict[str, Any],
+    states: dict[str, Any],
+    precision_dtype: str = "float32",
+    *,
+    all_classes: bool = False,
 ) -> Scored:
     """Detect with this program's graph, whose parameters the original has too."""
     file = run.channel("validation", scratch)
@@ -273,10 +316,12 @@ def detected(
     if precision_dtype == "bfloat16":
         arguments = weights_in_bfloat16(arguments)
     weights = Weights(mx.cpu(), arguments, states)
-    graph = detection_graph(run.network, precision_dtype)
+    graph = detection_graph(run.network, precision_dtype, all_classes=all_classes)
     detector = Detector(graph, [weights], batch_size=batch, image_shape=IMAGE_SHAPE)
     for images in evaluation_batches(file, run.loading()):
         yield from zip(detector.detect(images.data), images.labels, strict=True)
+    if not detector.finite:
+        raise FloatingPointError("training diverged: the network's predictions are not finite numbers")
 
 
 def detected_by_gluoncv(run: Run, scratch: Path, net: Any) -> Scored:
@@ -287,7 +332,8 @@ def detected_by_gluoncv(run: Run, scratch: Path, net: Any) -> Scored:
     shift = mx.nd.array(mean.reshape((1, 3, 1, 1)))
     for images in evaluation_batches(run.channel("validation", scratch), run.loading()):
         ids, scores, boxes = net((images.data - shift) / deviation)
-        found = mx.nd.concat(ids, scores, boxes / IMAGE_SHAPE, dim=2).asnumpy()
+        # Within the image, as its own evaluation has them.
+        found = mx.nd.concat(ids, scores, boxes.clip(0, IMAGE_SHAPE) / IMAGE_SHAPE, dim=2).asnumpy()
         yield from zip((rows[rows[:, 0] >= 0] for rows in found), images.labels, strict=True)
 
 
@@ -326,7 +372,10 @@ SIDES: dict[str, Callable[[Run, Path, Sequence[str]], Epochs]] = {
 
 
 def measure(results: dict[str, Path], run: Run, facts: dict[str, Any]) -> None:
-    """Train sides and write each one's figures after every epoch; results: the sides' files."""
+    """Train sides and write each one's figures after every epoch; results: the sides' files.
+
+    That a training diverges is a result too. Raises UserError where it could not be run.
+    """
     epochs: dict[str, list[dict[str, Any]]] = {side: [] for side in results}
     sides = tuple(results)
     with tempfile.TemporaryDirectory() as folder:
@@ -341,20 +390,24 @@ def measure(results: dict[str, Path], run: Run, facts: dict[str, Any]) -> None:
                     "train_seconds": round(seconds, 1),
                     "core_seconds": round(core_seconds, 1),
                 }
+                done = len(epochs[trained[0]]) + 1
+                if trained[0] != "gluoncv" and done in run.shown:
+                    figures["all_classes"] = scored(evaluation(all_classes=True), run.classes)
                 # What detection in bfloat16 costs, shown on the models that come out.
-                last = len(epochs[trained[0]]) + 1 == run.epochs
-                if last and trained[0].startswith("ours") and can_compute_bfloat16():
+                if done == run.epochs and trained[0].startswith("ours") and can_compute_bfloat16():
                     figures["bfloat16"] = scored(evaluation("bfloat16"), run.classes)
                 for side in trained:
                     epochs[side].append(figures)
                     write(results[side], {**facts, "side": side, "epochs": epochs[side]})
                     print(f"{results[side].stem} epoch {len(epochs[side])}: {figures}", flush=True)
                 begin, core_begin = time.monotonic(), time.process_time()
-        except UserError as error:
-            # A training that diverges is a result too, of the side that was trained. Another one is run again.
+        except (FloatingPointError, UserError) as error:
+            if isinstance(error, UserError) and not isinstance(error.__cause__, FloatingPointError):
+                raise
+            # Of the side that was trained. Another one is run again.
             side = next(side for side in sides if len(epochs[side]) < run.epochs)
-            write(results[side], {**facts, "side": side, "epochs": epochs[side], "failure": error.sentence})
-            print(f"{results[side].stem}: {error.sentence}", flush=True)
+            write(results[side], {**facts, "side": side, "epochs": epochs[side], "failure": str(error)})
+            print(f"{results[side].stem}: {error}", flush=True)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -373,10 +426,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     fields = {**options.run, "train": Path(options.run["train"]), "validation": Path(options.run["validation"])}
     run = Run(**fields)
-    about = {k: v for k, v in asdict(run).items() if k not in ("train", "validation")}
-    measure({side: Path(path) for side, path in options.results.items()}, run, {**options.facts, **about})
+    about = {k: v for k, v in asdict(run).items() if k not in ("train", "validation", "shown")}
+    status = 1
+    try:
+        measure({side: Path(path) for side, path in options.results.items()}, run, {**options.facts, **about})
+        status = 0
+    except JobError as error:
+        print(error.sentence, file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+    sys.stderr.flush()
     # The engine's threads may wait for one another in an interpreter that ends.
-    os._exit(0)
+    os._exit(status)
 
 
 if __name__ == "__main__":

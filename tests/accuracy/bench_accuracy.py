@@ -2,24 +2,34 @@
 
 Each run leaves a small JSON file, and what is there is not run again, so that the comparison can be made in pieces. A
 set is a folder in VOC form, with the names of the VOC devkit or of `images`, `annotations`, `train.txt`, and `test.txt`
-or `val.txt`; without lists one image in five is evaluated on. Or it is images with one or two COCO JSON files.
+or `val.txt`; without lists one image in five is evaluated on. Or it is images with one or two COCO JSON files. Its
+name is that of its folder, or the one before it: `--voc cells=exports/train`.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
+from urllib.parse import quote
 
+from sagemaker_ssd.contract.environment import WEIGHTS_SOURCE_VARIABLE
+from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.files import sha256
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.version import version
 
@@ -36,6 +46,10 @@ SIDES = {
 TOGETHER = (("ours", "ours-recommended"), ("original-0.001",), ("original-0.004",), ("gluoncv",))
 EPOCHS_SHOWN = (1, 2, 4, 8, 12)
 MARKS = ("<!-- accuracy -->", "<!-- /accuracy -->")
+# These have ImageNet's convolutions alone, which is what every side can start from.
+WEIGHTS = "vgg-16=keras"
+# A result of a training that differs in one of these is not that of the one that is asked for.
+ALIKE = ("images", "classes", "batch", "freeze", "precision")
 # Where a set in VOC form has its parts.
 IMAGES = ("JPEGImages", "images", "Images", "")
 ANNOTATIONS = ("Annotations", "annotations", "labels", "")
@@ -69,38 +83,73 @@ class DataSet:
 
 def main() -> None:
     """Run what is missing, and write the table and the curves."""
+    # So that nothing is left in the folder for temporary files, and no training runs on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse()
     options.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
+    if options.page is not None:
+        prepare_page(options.page)
+    failed = []
+    with locked(options.results) as lock, tempfile.TemporaryDirectory() as scratch:
         sets = list(data_sets(options, Path(scratch)))
         if not sets:
             print("no data set was named or found: only the table of what is there is written")
-        if not options.table_only:
+        if sets and not options.table_only:
+            check_weights()
             for seed in options.seeds:
                 for data in sets:
-                    run_sides(data, seed, options)
+                    failed += run_sides(data, seed, options, Path(scratch), lock)
     results = read_results(options.results)
     names = list(dict.fromkeys([*(data.name for data in sets), *(result["set"] for result in results)]))
     folder = options.results if options.page is None else options.page.parent
     text = table(results, names, options.sides, options.seeds)
     curves = [plot(results, name, folder) for name in names]
-    text += "".join(f"\n![mAP by epoch, {path.stem}]({path.name})\n" for path in curves if path is not None)
+    text += "".join(f"\n![mAP by epoch, {path.stem}]({quote(path.name)})\n" for path in curves if path is not None)
     print(text)
     if options.page is not None:
         write_page(options.page, text)
+    if failed:
+        raise SystemExit(f"did not run to their ends, see above: {', '.join(failed)}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Let no second comparison write into a folder; yields the descriptor that holds the lock."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError:
+        raise SystemExit(
+            f"another comparison, or a training that one has left behind, writes into {folder}: wait for it or end "
+            "it, or name another folder with --results"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def check_weights() -> None:
+    """Have all sides start from the same convolutions, which must be installed."""
+    os.environ[WEIGHTS_SOURCE_VARIABLE] = WEIGHTS
+    try:
+        required_weights("vgg-16").check()
+    except UserError as error:
+        raise SystemExit(error.sentence) from None
 
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder whose folders are sets in VOC form")
-    parser.add_argument("--voc", type=Path, action="append", default=[], help="one set in VOC form; can be repeated")
+    parser.add_argument(
+        "--voc", action="append", default=[], metavar="[NAME=]FOLDER", help="one set in VOC form; can be repeated"
+    )
     parser.add_argument(
         "--coco",
         nargs="+",
         action="append",
         default=[],
-        metavar=("IMAGES", "JSON"),
+        metavar=("[NAME=]IMAGES", "JSON"),
         help="folder of images, JSON file to train on, and one to evaluate on; can be repeated",
     )
     parser.add_argument("--limit", type=int, help="at most so many images of each list")
@@ -113,57 +162,114 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON files")
     parser.add_argument("--page", type=Path, help="Markdown file whose table is replaced")
     parser.add_argument("--table-only", action="store_true", help="run nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if any(len(parts) not in (2, 3) for parts in options.coco):
+        parser.error("--coco takes a folder of images and one or two JSON files")
+    if options.data is not None and not options.data.is_dir():
+        parser.error(f"--data {options.data} is no folder")
+    return options
 
 
 def data_sets(options: argparse.Namespace, scratch: Path) -> Iterator[DataSet]:
-    """Find the sets that the command line names."""
-    limit = options.limit
-    suffix = f"-{limit}" if limit else ""
-    folders = [*options.voc]
+    """Find the sets that the command line names; each has a folder of its own for what is made of it."""
+    suffix = f"-{options.limit}" if options.limit else ""
+    in_voc_form = [named_folder(text) for text in options.voc]
     if options.data is not None:
-        folders += sorted(path for path in options.data.iterdir() if (path / "annotations").is_dir())
-    for folder in folders:
-        name = folder.resolve().name + suffix
-        yield DataSet(name, scratch / name, voc_arguments(folder, limit, scratch))
-    for images, *files in options.coco:
-        if len(files) not in (1, 2):
-            raise SystemExit("--coco takes a folder of images and one or two JSON files")
-        name = Path(images).resolve().name + suffix
-        shortened = [str(shortened_coco(Path(file), limit, scratch)) for file in files]
-        arguments = ["coco", "--images", images, "--train", shortened[0]]
-        yield DataSet(name, scratch / name, [*arguments, *(["--validation", shortened[1]] if shortened[1:] else [])])
+        for folder in sorted(path for path in options.data.iterdir() if path.is_dir()):
+            if first_with(folder, IMAGES, SUFFIXES) and first_with(folder, ANNOTATIONS, (".xml",)):
+                in_voc_form.append((folder.resolve().name, folder))
+            else:
+                print(f"{folder} is left out: it has no images (.jpg, .png) and annotations (.xml) in VOC form")
+    in_coco_form = [(*named_folder(images), files) for images, *files in options.coco]
+    named = Counter([name for name, _ in in_voc_form] + [name for name, _, _ in in_coco_form])
+    twice = [name for name, count in named.items() if count > 1]
+    if twice:
+        raise SystemExit(f"two sets have the name {twice[0]}: give one another, as in --voc other=FOLDER")
+    for name, folder in in_voc_form:
+        own = scratch / name
+        own.mkdir()
+        yield DataSet(name + suffix, own / "channels", voc_arguments(name, folder, options.limit, own))
+    for name, folder, files in in_coco_form:
+        own = scratch / name
+        own.mkdir()
+        yield DataSet(name + suffix, own / "channels", coco_arguments(name, folder, files, options.limit, own))
 
 
-def voc_arguments(folder: Path, limit: int | None, scratch: Path) -> list[str]:
+def named_folder(text: str) -> tuple[str, Path]:
+    """Return the name of a set and its folder; text: [NAME=]FOLDER."""
+    name, sign, rest = text.partition("=")
+    named = sign and name and "/" not in name and not Path(text).exists()
+    folder = Path(rest if named else text)
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is no folder")
+    return (name if named else folder.resolve().name), folder
+
+
+def check_apart(name: str, train: Sequence[str], validation: Sequence[str]) -> None:
+    """End the program where images are trained and evaluated on: every figure would be too high."""
+    both = sorted(set(train) & set(validation))
+    if both:
+        raise SystemExit(f"{name}: of its images {len(both)} are both for training and for evaluation: {both[0]}")
+
+
+def voc_arguments(name: str, folder: Path, limit: int | None, scratch: Path) -> list[str]:
     """Return what convert takes for a folder in VOC form, with lists of its own."""
     images = first_with(folder, IMAGES, SUFFIXES)
     annotations = first_with(folder, ANNOTATIONS, (".xml",))
     if images is None or annotations is None:
         raise SystemExit(f"{folder} is no set in VOC form: images (.jpg, .png) and annotations (.xml) are looked for")
     train, validation = (
-        next((p for part in LISTS for name in names if (p := folder / part / f"{name}.txt").is_file()), None)
-        for names in (("train", "trainval"), ("test", "val"))
+        next((p for part in LISTS for stem in stems if (p := folder / part / f"{stem}.txt").is_file()), None)
+        for stems in (("train", "trainval"), ("test", "val"))
     )
     if train is None or validation is None:
         stems = sorted(path.stem for path in annotations.glob("*.xml"))
         random.Random(0).shuffle(stems)
         held = max(1, int(len(stems) * FRACTION))
-        lists = (sorted(stems[held:]), sorted(stems[:held]))
+        lists = [sorted(stems[held:]), sorted(stems[:held])]
     else:
-        lists = tuple(
-            [line.split()[0] for line in path.read_text().splitlines() if line.split()] for path in (train, validation)
-        )
+        lists = [listed_in(train), listed_in(validation)]
+        if (train.stem, validation.stem) == ("trainval", "val"):
+            lists[0] = [line for line in lists[0] if line not in set(lists[1])]
+    check_apart(name, *lists)
     written = []
-    for name, stems in zip(("train", "validation"), lists, strict=True):
-        path = scratch / f"{folder.resolve().name}-{name}.txt"
-        path.write_text("".join(f"{stem}\n" for stem in stems[:limit]))
+    for part, lines in zip(("train", "validation"), lists, strict=True):
+        path = scratch / f"{part}.txt"
+        path.write_text("".join(f"{line}\n" for line in lines[:limit]), encoding="utf-8")
         written.append(path)
     return [
         "voc",
         *("--images", str(images), "--annotations", str(annotations)),
         *("--train", str(written[0]), "--validation", str(written[1])),
     ]
+
+
+def listed_in(path: Path) -> list[str]:
+    """Return the lines of a list of images; convert says what they may be."""
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+
+
+def coco_arguments(name: str, images: Path, files: Sequence[str], limit: int | None, scratch: Path) -> list[str]:
+    """Return what convert takes for COCO files, of which --limit leaves the first images alone."""
+    arguments, listed = ["coco", "--images", str(images)], []
+    for part, file in zip(("train", "validation"), files, strict=False):
+        path = Path(file)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            described = [image for image in content["images"] if "id" in image and "file_name" in image]
+        except OSError as error:
+            raise SystemExit(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise SystemExit(f"{path} is not in COCO's form: a JSON object with a list `images`") from None
+        listed.append([str(image["file_name"]) for image in described])
+        if limit is not None:
+            ids = {str(image["id"]) for image in described[:limit]}
+            boxes = [one for one in content.get("annotations", []) if str(one.get("image_id")) in ids]
+            path = scratch / f"{part}.json"
+            path.write_text(json.dumps({**content, "images": described[:limit], "annotations": boxes}))
+        arguments += [f"--{part}", str(path)]
+    check_apart(name, listed[0], *listed[1:] or [[]])
+    return arguments
 
 
 def first_with(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> Path | None:
@@ -175,52 +281,58 @@ def first_with(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> P
     return None
 
 
-def shortened_coco(path: Path, limit: int | None, scratch: Path) -> Path:
-    """Return a COCO file with the first images alone, the file itself without a limit."""
-    if limit is None:
-        return path
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["images"] = content["images"][:limit]
-    ids = {image["id"] for image in content["images"]}
-    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in ids]
-    short = scratch / f"{limit}-{path.name}"
-    short.write_text(json.dumps(content), encoding="utf-8")
-    return short
-
-
-def run_sides(data: DataSet, seed: int, options: argparse.Namespace) -> None:
-    """Run the sides on one set whose result is not there; those of one training together."""
-    missing = {}
-    for side in options.sides:
-        result = options.results / f"{data.name}-{side}-{seed}.json"
-        found = json.loads(result.read_text()) if result.exists() else {"epochs": []}
-        if len(found["epochs"]) >= options.epochs or "failure" in found:
-            print(f"{result.name} is there")
-        else:
-            missing[side] = str(result)
-    if not missing:
-        return
+def run_sides(data: DataSet, seed: int, options: argparse.Namespace, scratch: Path, lock: int) -> list[str]:
+    """Run the sides on one set whose result is not there, those of one training together; return which failed."""
     train, validation, classes = data.channels()
-    facts = {"set": data.name, "machine": machine(), "program": version()}
+    facts = {
+        "set": data.name,
+        "images": {"train": sha256(train), "validation": sha256(validation)},
+        "of_epochs": options.epochs,
+        "machine": machine(),
+        "program": version(),
+    }
+    shared = {"classes": classes, "batch": options.batch, "freeze": options.freeze}
+    failed = []
     for group in TOGETHER:
-        results = {side: missing[side] for side in group if side in missing}
-        if not results:
+        described = {**shared, "precision": options.precision if "ours" in group else "float32"}
+        missing = {}
+        for side in (side for side in group if side in options.sides):
+            result = options.results / f"{data.name}-{side}-{seed}.json"
+            if is_there(result, side, {**facts, **described}):
+                print(f"{result.name} is there")
+            else:
+                missing[side] = str(result)
+        if not missing:
             continue
-        described = {
-            "train": str(train),
-            "validation": str(validation),
-            "classes": classes,
-            "epochs": options.epochs,
-            "batch": options.batch,
-            "seed": seed,
-            "freeze": options.freeze,
-            "precision": options.precision if "ours" in group else "float32",
-        }
-        command = [sys.executable, HERE / "accuracy_sides.py", json.dumps(described), json.dumps(results)]
-        environment = mxnet_environment(os.environ, threads=usable_cores())
-        done = subprocess.run([*map(str, command), "--facts", json.dumps(facts)], env=environment)
+        described |= {"epochs": options.epochs, "seed": seed, "shown": EPOCHS_SHOWN}
+        described |= {"train": str(train), "validation": str(validation)}
+        command = [sys.executable, HERE / "accuracy_sides.py", json.dumps(described), json.dumps(missing)]
+        environment = {**mxnet_environment(os.environ, threads=usable_cores()), "TMPDIR": str(scratch)}
+        # The lock is held as long as the training runs, also where this program is killed.
+        done = subprocess.run(
+            [*map(str, command), "--facts", json.dumps(facts)], env=environment, pass_fds=[lock], check=False
+        )
         if done.returncode:
-            print(f"{', '.join(results)} on {data.name}: the run ended with {done.returncode}", flush=True)
+            failed += [Path(result).name for result in missing.values()]
+            print(f"{', '.join(missing)} on {data.name}: the run ended with {done.returncode}", flush=True)
+    return failed
+
+
+def is_there(result: Path, side: str, wanted: dict[str, Any]) -> bool:
+    """Say whether a result is whole; ends the program where it is of other images or settings."""
+    if not result.exists():
+        return False
+    found = json.loads(result.read_text())
+    # The recommended rate becomes lower when three quarters of the epochs are over.
+    names = [*ALIKE, "of_epochs"] if side == "ours-recommended" else ALIKE
+    differing = [name for name in names if found.get(name) != wanted[name]]
+    if differing:
+        values = "; ".join(f"{name} is {found.get(name)} there and {wanted[name]} here" for name in differing)
+        raise SystemExit(
+            f"{result} is of another training: {values}. Name another folder with --results, or give the set another "
+            "name, as in --voc other=FOLDER"
+        )
+    return "failure" in found or len(found["epochs"]) >= wanted["of_epochs"]
 
 
 def machine() -> str:
@@ -232,33 +344,75 @@ def machine() -> str:
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Read every result."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and {"set", "side", "seed", "epochs", "of_epochs"} <= set(content):
+            results.append(content)
+        else:
+            print(f"{path} is left out: it is no result of this program")
+    return results
 
 
 def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequence[str], seeds: Sequence[int]) -> str:
-    """Return the table in Markdown; what has not been run is named."""
+    """Return the table in Markdown; what has not been run, or not to its end, is named."""
     head = " | ".join(f"after {epoch}" for epoch in EPOCHS_SHOWN)
     lines = [f"| set | side | seeds | {head} | COCO AP at the end | core seconds of an epoch |"]
     lines.append("|---" * (5 + len(EPOCHS_SHOWN)) + "|")
+    missing = []
     for name in sets:
         for side in sides:
-            runs = [one for one in results if (one["set"], one["side"]) == (name, side) and one["epochs"]]
-            failed = [one for one in results if (one["set"], one["side"]) == (name, side) and "failure" in one]
-            found = ", ".join(str(one["seed"]) for one in runs) or "not run"
-            figures = [figure_after(runs, epoch) for epoch in EPOCHS_SHOWN]
-            last = f"{mean(one['epochs'][-1]['coco'] for one in runs):.3f}" if runs else ""
-            seconds = [epoch["core_seconds"] for one in runs for epoch in one["epochs"]]
-            cost = f"{mean(seconds):.0f}" if seconds else ""
-            if failed:
-                found += f"; diverged with {', '.join(str(one['seed']) for one in failed)}"
-            lines.append(f"| {name} | {SIDES[side]} | {found} | {' | '.join(figures)} | {last} | {cost} |")
-    done = {(one["set"], one["side"], one["seed"]) for one in results}
-    wanted = [(name, side, seed) for name in sets for side in sides for seed in seeds]
-    missing = [key for key in wanted if key not in done]
+            runs = [one for one in results if (one["set"], one["side"]) == (name, side)]
+            figures = " | ".join(figure_after(runs, epoch) for epoch in EPOCHS_SHOWN)
+            last = mean_of(one["epochs"][-1]["coco"] for one in runs if is_whole(one))
+            cost = mean_of((epoch["core_seconds"] for one in runs for epoch in one["epochs"]), digits=0)
+            found = "; ".join(map(extent, runs)) or "not run"
+            lines.append(f"| {name} | {SIDES[side]} | {found} | {figures} | {last} | {cost} |")
+            done = [one["seed"] for one in runs if "failure" in one or is_whole(one)]
+            missing += [f"{name} {side} {seed}" for seed in seeds if seed not in done]
     if missing:
-        listed = "; ".join(f"{name} {side} {seed}" for name, side, seed in missing)
-        lines.append("\n" + textwrap.fill(f"Not run yet (set, side, seed): {listed}.", 120, break_on_hyphens=False))
-    return "\n".join([*lines, *bfloat16_lines(results, sets)]) + "\n"
+        sentence = f"Not run to the end yet (set, side, seed): {'; '.join(missing)}."
+        lines.append("\n" + textwrap.fill(sentence, 120, break_on_hyphens=False))
+    return "\n".join([*lines, *all_classes_lines(results, sets, sides), *bfloat16_lines(results, sets)]) + "\n"
+
+
+def is_whole(result: dict[str, Any]) -> bool:
+    """Say whether a run has all its epochs."""
+    return len(result["epochs"]) >= result["of_epochs"]
+
+
+def extent(result: dict[str, Any]) -> str:
+    """Name a run by its seed, and say how far it came where that is not to its end."""
+    done = len(result["epochs"])
+    if "failure" in result:
+        return f"{result['seed']} diverged after {done} epochs"
+    return str(result["seed"]) if is_whole(result) else f"{result['seed']} (of {result['of_epochs']} epochs {done})"
+
+
+def mean_of(values: Iterator[float], digits: int = 3) -> str:
+    """Return a mean as text, nothing of nothing."""
+    found = list(values)
+    return f"{mean(found):.{digits}f}" if found else ""
+
+
+def all_classes_lines(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequence[str]) -> list[str]:
+    """Return the table of the same models' detections of all classes; nothing where none was scored."""
+    rows = []
+    for name in sets:
+        for side in sides:
+            runs = [one for one in results if (one["set"], one["side"]) == (name, side)]
+            figures = [figure_after(runs, epoch, "all_classes") for epoch in EPOCHS_SHOWN]
+            if any(figures):
+                rows.append(f"| {name} | {SIDES[side]} | {' | '.join(figures)} |")
+    if not rows:
+        return []
+    head = " | ".join(f"after {epoch}" for epoch in EPOCHS_SHOWN)
+    return [
+        "\nThe same models with the detections of all classes of an anchor, as GluonCV has them:\n",
+        f"| set | side | {head} |",
+        "|---" * (2 + len(EPOCHS_SHOWN)) + "|",
+        *rows,
+    ]
 
 
 def bfloat16_lines(results: Sequence[dict[str, Any]], sets: Sequence[str]) -> list[str]:
@@ -275,9 +429,14 @@ def bfloat16_lines(results: Sequence[dict[str, Any]], sets: Sequence[str]) -> li
     return ["\nThe same models, detecting in bfloat16:\n", head, "|---" * 7 + "|", *sorted(rows)]
 
 
-def figure_after(runs: Sequence[dict[str, Any]], epoch: int) -> str:
-    """Return the mean VOC07 of the runs that have come so far, and how far they differ."""
-    values = [one["epochs"][epoch - 1]["voc07"] for one in runs if len(one["epochs"]) >= epoch]
+def figure_after(runs: Sequence[dict[str, Any]], epoch: int, detections: str | None = None) -> str:
+    """Return the mean VOC07 of the runs that have come so far, and how far they differ.
+
+    detections: those that were scored, where they are others than the side has by itself.
+    """
+    reached = [one["epochs"][epoch - 1] for one in runs if len(one["epochs"]) >= epoch]
+    scores = [figures if detections is None else figures.get(detections) for figures in reached]
+    values = [figures["voc07"] for figures in scores if figures]
     if not values:
         return ""
     spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
@@ -310,12 +469,20 @@ def plot(results: Sequence[dict[str, Any]], name: str, folder: Path) -> Path | N
     return path
 
 
+def prepare_page(page: Path) -> None:
+    """Make the page where there is none; ends the program where it has no place for the table."""
+    if not page.exists():
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(f"# Accuracy\n\n{MARKS[0]}\n{MARKS[1]}\n", encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    if not all(mark in text for mark in MARKS):
+        raise SystemExit(f"{page} lacks the marks {' and '.join(MARKS)}, between which the table is written")
+
+
 def write_page(page: Path, text: str) -> None:
     """Replace what stands between the marks of a page."""
     before, _, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, mark, after = rest.partition(MARKS[1])
-    if not mark:
-        raise SystemExit(f"{page} lacks the marks {' and '.join(MARKS)}")
+    _, _, after = rest.partition(MARKS[1])
     page.write_text(f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}", encoding="utf-8")
 
 

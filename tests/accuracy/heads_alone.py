@@ -4,8 +4,9 @@
 at 300 pixels; --pretrained FOLDER starts from a detector as that channel does, if its convolutions are the installed
 ones. CHANNELS: what `convert --as recordio` wrote. The frozen trunk's features of the views that a training sees in its
 first --views epochs are kept in --work, 2 MB a view, and used again in later ones: an epoch of a recipe takes a fifth
-of a training's time or less, and is the same training where every epoch has its views. What has been run is kept there
-too, figures and model, and not run again. Prints a table in Markdown.
+of a training's time or less, and is the same training where every epoch has its views. These are the same for all seeds,
+which differ in the values of fresh layers and in the order of the images. What has been run is kept there too, figures
+and model, and not run again. Prints a table in Markdown.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from sagemaker_ssd.batches.reader import Batch, TrainingLoader, evaluation_batch
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.contract.weights import required_weights
+from sagemaker_ssd.files import sha256, write_json
 from sagemaker_ssd.ssd import loss
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
@@ -202,7 +204,13 @@ def start_of(run: Run, seed: int, pretrained: Path | None = None) -> InitialWeig
 def features_of(run: Run, work: Path, views: int) -> tuple[Features, Features]:
     """Return the features of both channels, computed unless they are there."""
     train, validation = (run.channel(name, work) for name in ("train", "validation"))
+    facts = {name: sha256(path) for name, path in (("train", run.train), ("validation", run.validation))}
+    facts["weights"] = sha256(required_weights("vgg-16").parameters)
+    kept = work / "features.json"
+    if kept.exists() and json.loads(kept.read_text()) != facts:
+        raise SystemExit(f"{work} holds the features of other images or of another trunk: name another folder")
     if not (work / "validation" / "whole").exists():
+        write_json(kept, facts)
         internals = saved_graph(run.network).get_internals()
         graph = mx.sym.Group([internals[f"{name}_output"] for name in FEATURES])
         trunk = graph.simple_bind(mx.cpu(), grad_req="null", data=(run.batch, 3, 300, 300))
@@ -326,14 +334,17 @@ def main() -> None:
     of_training: Features | WithNegatives = kept
     differing = []
     if options.pretrained:
-        differing.append(f"from {options.pretrained.name}")
+        (file,) = (path for path in options.pretrained.iterdir() if path.is_file())
+        differing.append(f"from {options.pretrained.name} {sha256(file)[:8]}")
     if options.limit:
         differing.append(f"{count} images")
     if options.negatives:
         others = Features(options.negatives / "train")
         of_training = WithNegatives(kept, count, others)
         count, empty = count + others.images, empty + others.images
-        differing.append(f"{others.images} negatives")
+        differing.append(f"{others.images} negatives of {options.negatives.resolve().name}")
+    if options.batch != 8:
+        differing.append(f"batches of {options.batch}")
     print(f"{count} images to train on, {empty} of them without objects, {held_out.images} held out")
     print(f"| recipe | seed | {' | '.join(str(epoch + 1) for epoch in range(options.epochs))} | cross entropy |")
     print("|---" * (3 + options.epochs) + "|")

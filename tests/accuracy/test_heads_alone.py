@@ -11,6 +11,7 @@ import pytest
 from heads_alone import FEATURES, FROZEN, Features, WithNegatives, without_trunk
 from test_bench_accuracy import draw
 
+from sagemaker_ssd.files import sha256
 from sagemaker_ssd.ssd.graphs import saved_graph, training_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
@@ -92,25 +93,34 @@ def test_recipes_are_compared_on_features_computed_once(tmp_path: Path):
     command += ["--seeds", "0", "--recipe", "defaults", "last batch by its images"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "6 images to train on, 0 of them without objects, 2 held out" in printed
+    features = json.loads((work / "features.json").read_text())
     rows = [line.split(" | ") for line in printed.splitlines() if line.startswith(("| defaults", "| last"))]
     assert [len(row) for row in rows] == [5, 5]
     # The second batch of the first epoch has two images, whose gradients weigh half.
     assert rows[0][4] != rows[1][4]
     # What has been run is not run again.
-    file = work / "defaults, 2 epochs, seed 0.json"
+    file = work / "defaults, batches of 4, 2 epochs, seed 0.json"
     figures = json.loads(file.read_text())
     file.write_text(json.dumps([{**epoch, "voc07": 0.625} for epoch in figures]))
     again = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "features of view" not in again
-    assert "| defaults | 0 | 0.625 | 0.625 |" in again
+    assert "| defaults, batches of 4 | 0 | 0.625 | 0.625 |" in again
+    # Features of other images would be taken for these.
+    (work / "features.json").write_text(json.dumps({**features, "train": "of another set"}))
+    refused = subprocess.run(command, stderr=-1, check=False)
+    assert b"holds the features of other images or of another trunk: name another folder" in refused.stderr
+    (work / "features.json").write_text(json.dumps(features))
     # From the detector that was trained, whose values the first step finds: its losses are lower.
     (tmp_path / "detector").mkdir()
-    (work / "defaults, 2 epochs, seed 0.params").rename(tmp_path / "detector" / "detector.params")
+    detector = tmp_path / "detector" / "detector.params"
+    file.with_suffix(".params").rename(detector)
+    digest = sha256(detector)[:8]
     subprocess.run([*command[:-2], "defaults", "--pretrained", tmp_path / "detector"], check=True)
-    further = json.loads((work / "defaults, from detector, 2 epochs, seed 0.json").read_text())
+    named = f"defaults, from detector {digest}, batches of 4, 2 epochs, seed 0.json"
+    further = json.loads((work / named).read_text())
     assert further[0]["cross_entropy"] < figures[1]["cross_entropy"] < figures[0]["cross_entropy"]
     # Another trunk has other features.
-    arrays = mx.nd.load(str(tmp_path / "detector" / "detector.params"))
-    mx.nd.save(str(tmp_path / "detector" / "detector.params"), {**arrays, TRUNK: arrays[TRUNK] + 1e-3})
+    arrays = mx.nd.load(str(detector))
+    mx.nd.save(str(detector), {**arrays, TRUNK: arrays[TRUNK] + 1e-3})
     refused = subprocess.run([*command, "--pretrained", tmp_path / "detector", "--seeds", "1"], stderr=-1, check=False)
     assert b"conv3_1_weight is not that of the installed weights" in refused.stderr
