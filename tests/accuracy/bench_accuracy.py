@@ -343,7 +343,7 @@ def machine() -> str:
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """Read every result."""
+    """Read every result, by set, side and seed."""
     results = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text())
@@ -351,7 +351,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
             results.append(content)
         else:
             print(f"{path} is left out: it is no result of this program")
-    return results
+    return sorted(results, key=lambda result: (result["set"], result["side"], result["seed"]))
 
 
 def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequence[str], seeds: Sequence[int]) -> str:

@@ -4,9 +4,9 @@
 at 300 pixels; --pretrained FOLDER starts from a detector as that channel does, if its convolutions are the installed
 ones. CHANNELS: what `convert --as recordio` wrote. The frozen trunk's features of the views that a training sees in its
 first --views epochs are kept in --work, 2 MB a view, and used again in later ones: an epoch of a recipe takes a fifth
-of a training's time or less, and is the same training where every epoch has its views. These are the same for all seeds,
-which differ in the values of fresh layers and in the order of the images. What has been run is kept there too, figures
-and model, and not run again. Prints a table in Markdown.
+of a training's time or less, and is the same training where every epoch has its views. These are the same for all
+seeds, which differ in the values of fresh layers and in the order of the images. What has been run is kept there too,
+figures and model, and not run again. Prints a table in Markdown.
 """
 
 import argparse
