@@ -97,7 +97,7 @@ def _reason(text: str) -> str:
 
 
 def diverged(what: str, learning_rate: float, hyperparameters: Hyperparameters) -> UserError:
-    """Return the failure of a training whose losses or predictions are not finite.
+    """Return the failure of a training whose losses, parameters or predictions are not finite.
 
     what: which, and when. learning_rate: of that step, which a schedule or a warm-up may have made smaller than the
     hyperparameter; what to do is said of the hyperparameters.
