@@ -11,7 +11,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from ended_job import MODEL, Ended
+from ended_job import MADE_OF_THE_MODEL, MODEL, Ended, leave_another_models_outputs
 from job_runner import Job, Watched
 from sagemaker_ssd.worker.metrics import MetricsDocument
 
@@ -280,21 +280,18 @@ def test_what_an_earlier_job_made_of_its_model_goes_with_that_model(
 ):
     job = small(make_job)
     output = job.base / "output" / "data"
-    made = ["report.html", "model.onnx", "detections.json", "ground_truth.json"]
-    made += [f"deploy/deploy_model_algo_1-{part}" for part in ("symbol.json", "0000.params")]
-    (output / "deploy").mkdir(parents=True)
-    for name in [*made, "deploy/mine.txt"]:
-        (output / name).write_text("of another model")
+    leave_another_models_outputs(job.base)
+    (output / "deploy" / "mine.txt").write_text("mine")
     running = watch(job)
     running.until("Start training.")
     # As long as the earlier job's model may be there.
-    assert all((output / name).exists() for name in made)
+    assert all((output / name).exists() for name in MADE_OF_THE_MODEL)
     running.until("epoch=0, validation mAP")
     running.process.send_signal(signal.SIGTERM)
     code, _ = running.end()
     ended = Ended(code, "".join(running.lines), job.base)
     assert (code, ended.failure, ended.model_files) == (0, None, MODEL)
     # The small report is this job's.
-    assert [name for name in made if (output / name).exists()] == ["report.html"]
+    assert ended.made_of_the_model == ["report.html"]
     assert "of another model" not in (output / "report.html").read_text()
     assert (output / "deploy" / "mine.txt").exists()
