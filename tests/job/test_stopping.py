@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -121,6 +122,26 @@ def test_sagemakers_stop_waits_for_a_first_model(
     MetricsDocument.model_validate(ended.metrics)
     assert (ended.metrics["best_mAP"] is not None, len(ended.metrics["epochs"])) == (is_known, int(is_known))
     mx.model.load_checkpoint(str(job.base / "model" / "model_algo_1"), 0)
+
+
+def test_what_keeps_a_first_model_from_being_saved_is_told(make_job: Callable[..., Job], watch: Callable[..., Watched]):
+    # A limit on the size of files stands for the full disk: the parameters of resnet-50 are 110 MB.
+    job = small(make_job)
+    job.environment = ON_SAGEMAKER
+    running = watch(job)
+    resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (60_000_000, 60_000_000))
+    running.until("Start training.")
+    running.process.send_signal(signal.SIGTERM)
+    code, seconds = running.end()
+    ended = Ended(code, "".join(running.lines), job.base)
+    assert (code, ended.model_files) == (2, set()), ended.log
+    assert seconds < 100
+    assert ended.failure is not None
+    assert ended.failure.startswith(
+        "stopped on request before the first model was saved, so there is no model. The training process said: the "
+        "disk is full"
+    )
+    assert "The training process failed while it was being stopped: the disk is full" in ended.log
 
 
 def test_sagemakers_stop_does_not_wait_once_there_is_a_model(

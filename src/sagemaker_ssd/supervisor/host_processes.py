@@ -127,6 +127,12 @@ class HostProcesses:
             return True
         raise hanging_worker(expired, self._worker.watchdog.variable, several=self._cluster.several)
 
+    @property
+    def reported_failure(self) -> str:
+        """The sentence with which the worker reported that it failed, "" where it has not."""
+        report = self._worker.report
+        return "" if report is None or report.get("exit_code") == 0 else str(report.get("sentence"))
+
     def stop(self) -> None:
         """Have the worker end in the time that a stop may take, and kill it when it does not.
 
