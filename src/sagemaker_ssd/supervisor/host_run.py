@@ -3,6 +3,8 @@
 import contextlib
 import json
 import logging
+import os
+from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.amx import environment_for_bfloat16
@@ -39,7 +41,7 @@ def run_host(job: Job, host_group: HostGroup, *, gpu_build: bool) -> Outcome:
 def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome:
     host, model = job.cluster.current_host, job.paths.model
     _make_output_folders(job)
-    finish_publication(model)
+    _clear_up(model)
     before = model_state(model)
     if before is not None:
         _log.warning("%s holds a model already; the first one of this run replaces it", model)
@@ -62,6 +64,18 @@ def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome
     if not saved:
         raise internal_error("training ended without a model")
     return Outcome("done", host)
+
+
+def _clear_up(model: Path) -> None:
+    """Clear up in the model folder after a job that was killed; raises UserError where that one was another user's."""
+    try:
+        finish_publication(model)
+    except OSError as error:
+        at = f" at {error.filename}" if error.filename else ""
+        raise UserError(
+            f"{model} holds what a job that was killed left there, and it cannot be cleared up: {error.strerror}{at}. "
+            f"Make it and all that is in it writable for user {os.geteuid()}, or empty it"
+        ) from error
 
 
 def is_unevaluated(job: Job) -> bool:
