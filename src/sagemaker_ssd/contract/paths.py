@@ -16,6 +16,10 @@ CHECKPOINT_CONFIG_FILE: Final = "checkpointconfig.json"
 
 # Where the job lives on SageMaker.
 SAGEMAKER_BASE: Final = "/opt/ml"
+# What sentences propose where a job must not go on from the checkpoints that are there.
+ANOTHER_CHECKPOINT_FOLDER: Final = "name another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri)"
+# Beside a proposal of other hyperparameters: a job goes on from a checkpoint with those that it was written with alone.
+WITH_A_CHECKPOINT: Final = f"where there is a checkpoint already, {ANOTHER_CHECKPOINT_FOLDER}"
 _CHECKPOINT_CONFIG_MUST_HOLD: Final = 'it must hold a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}'
 
 

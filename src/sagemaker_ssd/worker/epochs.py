@@ -266,7 +266,8 @@ class EpochRunner:
             raise self._diverged(what, self.learning_rate(epoch))
 
     def _diverged(self, what: str, learning_rate: float) -> UserError:
-        return diverged(what, learning_rate, self._job.hyperparameters)
+        asked, writes_checkpoints = self._job.hyperparameters, self._job.checkpoints is not None
+        return diverged(what, learning_rate, asked, writes_checkpoints=writes_checkpoints)
 
     def picture_sample(self) -> PictureSample:
         """Return a sample for the detections of an evaluation."""
