@@ -92,6 +92,16 @@ def test_an_environment_that_is_not_complete_is_told(environment, tmp_path: Path
     assert sentence.endswith(f"run `make setup` in {checkout}")
 
 
+def test_a_notice_on_stderr_is_no_fault_of_the_environment(tmp_path: Path):
+    base = refused(tmp_path)
+    # The dynamic linker complains at the start of every program.
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "LD_PRELOAD": "/not/there.so"}
+    ended = subprocess.run([ROOT / "train"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert "/not/there.so" in ended.stderr
+    assert ended.returncode == 1
+    assert "num_classes" in (base / "output" / "failure").read_text()
+
+
 def test_make_train_in_a_path_with_a_space(tmp_path: Path):
     checkout = tmp_path / "my checkout"
     (checkout / "local_test").mkdir(parents=True)

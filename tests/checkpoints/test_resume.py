@@ -82,8 +82,8 @@ def test_all_differences_are_told_at_once_and_what_to_do():
         check_same_job(here, configuration(optimizer="adam"), CHECKPOINT)
     assert caught.value.sentence.splitlines() == [
         "/kept/sagemaker-ssd-0004.json is a checkpoint of a job with other hyperparameters, listed below. Set them as "
-        "they were there to go on with that job; or name another folder for checkpoints, on SageMaker another "
-        "CheckpointConfig.S3Uri, or empty this one, to start anew, perhaps from the finished model as the model "
+        "they were there to go on with that job; or name another folder for checkpoints (on SageMaker another "
+        "CheckpointConfig.S3Uri), or empty this one, to start anew, perhaps from the finished model as the model "
         "channel.",
         "- learning_rate is '0.01' here and was '0.001' there",
         "- lr_scheduler_step is '3,5' here and was not set there",

@@ -120,10 +120,12 @@ def test_how_long_to_wait_for_a_stream(tree, monkeypatch, given, seconds):
 def test_no_time_to_wait_for_a_stream(tree, monkeypatch, given):
     monkeypatch.setenv(PIPE_VARIABLE, given)
     assert tree.read().train.mode == "File"
-    tree.channels["train"]["TrainingInputMode"] = "Pipe"
-    assert tree.faults() == [
-        f"environment variable {PIPE_VARIABLE} is '{given}'; it must be a number of seconds above 0"
-    ]
+    for name in ("train", "validation"):
+        # Once, also where both are streams.
+        tree.channels[name]["TrainingInputMode"] = "Pipe"
+        assert tree.faults() == [
+            f"environment variable {PIPE_VARIABLE} is '{given}'; it must be a number of seconds above 0"
+        ]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,27 @@ def test_files_that_another_user_may_not_read(tree):
     ]
 
 
+def test_files_that_are_listed_and_cannot_be_looked_at(tree):
+    """A folder that may be read and not be searched gives their names away, and nothing else."""
+    tree.channels["model"] = {}
+    tree.file("model/model.tar.gz")
+    tree.write()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        base = Path(folder) / "ml"
+        shutil.copytree(tree.base, base)
+        data = base / "input" / "data"
+        files = [data / "train" / "train.rec", data / "model" / "model.tar.gz"]
+        for file in files:
+            file.parent.chmod(0o444)
+        sentence = sentence_as_another_user(base)
+        for file in files:
+            file.parent.chmod(0o755)
+    assert sentence.splitlines() == ["2 problems:"] + [
+        f"- {file}: it cannot be read (Permission denied); it and its folder must be readable" for file in files
+    ]
+
+
 def test_an_unreadable_config_folder_is_no_missing_file(tree):
     tree.write()
     for name, _ in FILES:
@@ -235,6 +256,14 @@ def test_the_usual_folder_for_checkpoints_is_used_where_it_exists(tree):
     assert tree.read().checkpoints is None
     usual.write_text("a file")
     assert tree.faults() == [f"{usual} is not a folder: remove it, or make it the folder for checkpoints"]
+    usual.unlink()
+    # As a mount that is gone: there is something, and it cannot be looked at.
+    usual.symlink_to("x" * 300)
+    cannot = f"{usual} cannot be read (File name too long): remove it, or make it the folder for checkpoints"
+    assert tree.faults() == [cannot]
+    (tree.config / "checkpointconfig.json").write_text("{}")
+    assert tree.faults() == [cannot]
+    (tree.config / "checkpointconfig.json").unlink()
     usual.unlink()
     usual.mkdir()
     assert tree.read().checkpoints == usual

@@ -1,14 +1,17 @@
 """Wrong jobs, one a row: what `./train` leaves in output/failure, and its exit code."""
 
+import ctypes
 import json
+import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from job_runner import Job
+from job_runner import ROOT, Job
 
 HYPER = {"num_classes": "3", "num_training_samples": "4", "use_pretrained_model": "0"}
 CHANNELS = {
@@ -144,6 +147,10 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
         file("resourceconfig", {"current_host": "algo-9", "hosts": ["algo-1"]}),
         ["resourceconfig.json", "algo-9"],
     ),
+    "checkpoints that lead nowhere": (
+        lambda job: (job.base / "checkpoints").symlink_to("x" * 300),
+        ["checkpoints cannot be read (File name too long): remove it, or make it the folder for checkpoints"],
+    ),
     "checkpoints not an object": (file("checkpointconfig", "[]"), ["checkpointconfig.json"]),
 }
 
@@ -242,3 +249,41 @@ def test_a_model_folder_that_cannot_be_made_is_named(job: Job):
     assert ended.code == 1
     assert f"cannot write to {job.base / 'model'}: File exists" in (ended.failure or "")
     assert stat.S_ISREG((job.base / "model").stat().st_mode)
+
+
+# <sys/prctl.h>, <linux/capability.h>
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+LIBC = ctypes.CDLL(None)
+
+
+def permissions_count() -> None:
+    """Let the program that is started now do what permissions allow, even where root starts it."""
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        # Fails where it is another user, who has no such capability.
+        LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def test_what_a_killed_job_of_another_user_left_is_told(job: Job):
+    left = job.base / "model" / ".staging"
+    write(left / "model_algo_1-symbol.json", "half")
+    left.chmod(0o500)
+    try:
+        ended = subprocess.run(
+            [ROOT / "train"],
+            env={**os.environ, "SAGEMAKER_BASE_DIR": str(job.base), "TMPDIR": str(job.temporary), **job.environment},
+            preexec_fn=permissions_count,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        left.chmod(0o700)
+    failure = (job.base / "output" / "failure").read_text()
+    assert ended.returncode == 1, ended.stdout
+    assert failure == (
+        f"{job.base / 'model'} holds what a job that was killed left there, and it cannot be cleared up: Permission "
+        f"denied at model_algo_1-symbol.json. Make it and all that is in it writable for user {os.geteuid()}, or empty "
+        "it"
+    )
+    assert "Traceback" not in ended.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from ended_job import BEST_MAP, MODEL, Ended
+from ended_job import BEST_MAP, MADE_OF_THE_MODEL, MODEL, Ended, leave_another_models_outputs
 from event_reader import assert_curves
 from job_runner import Job, Watched, draw
 
@@ -187,6 +187,7 @@ def test_a_job_at_its_end_puts_model_and_metrics_back(
     name: str, reason: str, finished: Callable[[str], Job], twins_of: Callable[[str], Twins]
 ):
     straight, job = twins_of(name).straight, finished(name)
+    leave_another_models_outputs(job.base)
     ended = job.run()
     assert ended.code == 0, ended.log
     assert f"Nothing is left to train: {reason}: no training was done" in ended.log
@@ -201,6 +202,10 @@ def test_a_job_at_its_end_puts_model_and_metrics_back(
     assert_curves(ended.base, ended.metrics, ["circle", "square", "triangle"])
     copied = json.loads((ended.base / FOLDER / "progress.json").read_text())
     assert copied["epochs"] == ended.metrics["epochs"]
+    # As is all that is made of the model, which is this job's.
+    assert ended.made_of_the_model == list(MADE_OF_THE_MODEL)
+    output = ended.base / "output" / "data"
+    assert not [name for name in MADE_OF_THE_MODEL if (output / name).read_bytes() == b"of another model"]
 
 
 def test_more_epochs_go_on_and_a_broken_checkpoint_is_passed_over(
@@ -344,6 +349,8 @@ def test_a_stop_right_after_resuming_leaves_the_model(
     job = finished("sgd")
     next((job.base / "input" / "data" / "train_annotation").rglob("*.json")).unlink()
     job.set(epochs="9")
+    # In a folder where other checkpoints brought an earlier job to its end.
+    leave_another_models_outputs(job.base)
     running = watch(job)
     running.until("Start training.")
     running.process.send_signal(signal.SIGTERM)
@@ -352,6 +359,9 @@ def test_a_stop_right_after_resuming_leaves_the_model(
     assert (code, ended.failure, ended.model_files) == (0, None, MODEL)
     assert (ended.base / PARAMETERS).read_bytes() == (twins_of("sgd").straight.base / PARAMETERS).read_bytes()
     assert len(ended.metrics["epochs"]) == 2
+    # The small report is this job's.
+    assert ended.made_of_the_model == ["report.html"]
+    assert "of another model" not in (ended.base / "output" / "data" / "report.html").read_text()
     assert "the data are not those of" in ended.log
     assert "train has 2 images and " in ended.log
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-from ended_job import MODEL, Ended
+from ended_job import MADE_OF_THE_MODEL, MODEL, Ended, leave_another_models_outputs
 from job_runner import Job, Watched
 from sagemaker_ssd.worker.metrics import MetricsDocument
 
@@ -121,6 +122,26 @@ def test_sagemakers_stop_waits_for_a_first_model(
     MetricsDocument.model_validate(ended.metrics)
     assert (ended.metrics["best_mAP"] is not None, len(ended.metrics["epochs"])) == (is_known, int(is_known))
     mx.model.load_checkpoint(str(job.base / "model" / "model_algo_1"), 0)
+
+
+def test_what_keeps_a_first_model_from_being_saved_is_told(make_job: Callable[..., Job], watch: Callable[..., Watched]):
+    # A limit on the size of files stands for the full disk: the parameters of resnet-50 are 110 MB.
+    job = small(make_job)
+    job.environment = ON_SAGEMAKER
+    running = watch(job)
+    resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (60_000_000, 60_000_000))
+    running.until("Start training.")
+    running.process.send_signal(signal.SIGTERM)
+    code, seconds = running.end()
+    ended = Ended(code, "".join(running.lines), job.base)
+    assert (code, ended.model_files) == (2, set()), ended.log
+    assert seconds < 100
+    assert ended.failure is not None
+    assert ended.failure.startswith(
+        "stopped on request before the first model was saved, so there is no model. The training process said: the "
+        "disk is full"
+    )
+    assert "The training process failed while it was being stopped: the disk is full" in ended.log
 
 
 def test_sagemakers_stop_does_not_wait_once_there_is_a_model(
@@ -280,21 +301,18 @@ def test_what_an_earlier_job_made_of_its_model_goes_with_that_model(
 ):
     job = small(make_job)
     output = job.base / "output" / "data"
-    made = ["report.html", "model.onnx", "detections.json", "ground_truth.json"]
-    made += [f"deploy/deploy_model_algo_1-{part}" for part in ("symbol.json", "0000.params")]
-    (output / "deploy").mkdir(parents=True)
-    for name in [*made, "deploy/mine.txt"]:
-        (output / name).write_text("of another model")
+    leave_another_models_outputs(job.base)
+    (output / "deploy" / "mine.txt").write_text("mine")
     running = watch(job)
     running.until("Start training.")
     # As long as the earlier job's model may be there.
-    assert all((output / name).exists() for name in made)
+    assert all((output / name).exists() for name in MADE_OF_THE_MODEL)
     running.until("epoch=0, validation mAP")
     running.process.send_signal(signal.SIGTERM)
     code, _ = running.end()
     ended = Ended(code, "".join(running.lines), job.base)
     assert (code, ended.failure, ended.model_files) == (0, None, MODEL)
     # The small report is this job's.
-    assert [name for name in made if (output / name).exists()] == ["report.html"]
+    assert ended.made_of_the_model == ["report.html"]
     assert "of another model" not in (output / "report.html").read_text()
     assert (output / "deploy" / "mine.txt").exists()

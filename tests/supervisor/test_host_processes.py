@@ -17,6 +17,18 @@ def test_signal_9_is_memory_with_a_batch_size_to_try():
     assert "lower mini_batch_size (now 32; try 16)" in error.sentence
 
 
+def test_other_settings_need_another_folder_for_checkpoints():
+    """Else the next start refuses what is proposed."""
+    remedy = memory_remedy(32, writes_checkpoints=True)
+    error = exit_failure("the training process", -signal.SIGKILL, None, "", remedy)
+    assert error is not None
+    assert error.sentence.endswith(
+        ": lower mini_batch_size (now 32; try 16) or image_shape and, where there is a checkpoint already, name "
+        "another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri), or choose an instance type "
+        "with more memory"
+    )
+
+
 def test_a_batch_of_one_is_not_halved_to_nothing():
     error = exit_failure("the training process", -signal.SIGKILL, None, "", memory_remedy(1))
     assert error is not None

@@ -10,18 +10,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mxnet as mx
+import numpy as np
 import pytest
 
 from job_runner import draw
 from sagemaker_ssd.checkpoints.format import CheckpointArrays, Manifest, parameters_name, write_parameters
 from sagemaker_ssd.checkpoints.resume import Checkpoint
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
+from sagemaker_ssd.contract.environment import StopBudget
 from sagemaker_ssd.contract.job import read_job
+from sagemaker_ssd.contract.model_folder import model_state
+from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network
-from sagemaker_ssd.worker.epochs import BackgroundTask, EpochRunner
+from sagemaker_ssd.training.loop import EpochLosses
+from sagemaker_ssd.training.state import History
+from sagemaker_ssd.worker.epochs import BackgroundTask, EpochRecorder, EpochRunner
 from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
+from sagemaker_ssd.worker.metrics import Metrics
+from sagemaker_ssd.worker.progress_page import ProgressPage
+from sagemaker_ssd.worker.stopping import SigtermListener
+from sagemaker_ssd.worker.tensorboard import TensorBoard
 
 PATIENCE = 10
 
@@ -85,7 +95,8 @@ def prepared(folder: Path, *options: str, first_epoch: int = 0) -> Iterator[Epoc
     supervisor, worker = socket.socketpair()
     with supervisor:
         group = ProcessGroup(SupervisorSocket(worker.detach()), job.cluster.hosts, job.cluster.current_host, 60)
-        network = Network("resnet-50", job.hyperparameters.image_shape, job.hyperparameters.num_classes)
+        asked = job.hyperparameters
+        network = Network(asked.base_network, asked.image_shape, asked.num_classes)
         channels = check_channels(job, folder / "scratch", group)
         shares, _ = agree_on_shares(job, channels.train, group)
         start = {"from": "scratch", "seed": 0}
@@ -106,6 +117,45 @@ def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):
             assert left() is None
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "value"),
+    [("vgg-16", "conv1_1_weight", np.nan), ("resnet-50", "stage1_unit1_bn1_moving_var", np.inf)],
+)
+def test_a_network_that_is_not_finite_is_not_saved_whatever_it_detects(
+    tmp_path: Path, network: str, name: str, value: float
+):
+    """On a CPU its predictions can be finite all the same: ReLU makes 0 of NaN."""
+    with prepared(tmp_path, "--hyperparameter", f"base_network={network}") as runner:
+        values = initial_parameters(saved_graph(runner._network), 300, seed=0)
+        {**values.arguments, **values.states}[name][:] = value
+        runner.load(values)
+        job, sigterm, writing = runner._job, SigtermListener(StopBudget(60, first_model=True)), BackgroundTask()
+        recorder = EpochRecorder(
+            job,
+            runner,
+            History(),
+            Metrics(job, {"from": "scratch", "seed": 0}, {}),
+            None,
+            ProgressPage(job.paths.report, None, ["circle"]),
+            TensorBoard(job.paths.tensorboard, ["circle"], 0.5),
+            sigterm,
+        )
+        # A stop in the first epoch, on SageMaker.
+        sigterm.model_is_wanted = True
+        told = rf"training diverged: values of {name} are not finite numbers in epoch 0 \(counted from 0; "
+        with pytest.raises(UserError, match=told):
+            recorder.after_batch()
+        sigterm.model_is_wanted = False
+        losses = EpochLosses(cross_entropy=1.0, smooth_l1=1.0, batches=2, images=2, seconds=1.0, anchors=8)
+        # There may be processors on which the predictions show it.
+        told = f"training diverged: (values of {name}|the network's predictions) are not finite numbers after epoch 0 "
+        with pytest.raises(UserError, match=told):
+            recorder.record(0, losses, writing)
+        writing.wait()
+        assert model_state(job.paths.model) is None
+        assert not job.paths.metrics.exists()
 
 
 def test_one_host_counts_on_from_the_updates_that_servers_made(tmp_path: Path):

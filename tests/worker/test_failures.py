@@ -10,7 +10,7 @@ import mxnet as mx
 import pytest
 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import FAILURE_REASON_LENGTH, UserError
 from sagemaker_ssd.worker.failures import crowded_images_told, diverged, explain
 
 WORKLOAD = "vgg-16, image_shape 512, mini_batch_size 32 on 4 GPU(s)"
@@ -202,3 +202,35 @@ def test_what_to_do_after_a_divergence_follows_from_the_hyperparameters(given: d
         f"training diverged: the loss is not a finite number in epoch 25, batch 0 (counted from 0{fact}). The model of "
         f"the best epoch before it, if any, is kept. {advice}"
     )
+
+
+ANEW = (
+    ". For other settings, where there is a checkpoint already, name another folder for checkpoints (on SageMaker "
+    "another CheckpointConfig.S3Uri), perhaps with the best model so far as the model channel"
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["Failed to allocate CPU Memory", "cudaMalloc retry failed: out of memory", "larger than 2^31 elements"]
+)
+def test_other_settings_need_another_folder_for_checkpoints(text: str):
+    """Else the next start refuses what is proposed."""
+    before = explain(mx.MXNetError(text), WORKLOAD, 32).sentence
+    assert "Set mini_batch_size to 16" in before
+    assert explain(mx.MXNetError(text), WORKLOAD, 32, writes_checkpoints=True).sentence == before + ANEW
+
+
+def test_where_no_setting_is_proposed_checkpoints_are_not_spoken_of():
+    full = OSError(errno.ENOSPC, "No space left on device", "x")
+    assert "checkpoint" not in explain(full, WORKLOAD, 32, writes_checkpoints=True).sentence
+
+
+def test_the_longest_advice_after_a_divergence_fits_the_failure_reason():
+    given = {"clip_gradient": "0.123456", "warmup_epochs": "5", "learning_rate": "0.00012345"}
+    asked = Hyperparameters(num_classes="1", num_training_samples="1", **given)
+    names = ", ".join(["stage4_unit3_conv3_weight"] * 3)
+    what = f"values of {names} and 200 more are not finite numbers after epoch 1999"
+    told = diverged(what, 1.2345e-05, asked, writes_checkpoints=True).sentence
+    assert told == diverged(what, 1.2345e-05, asked).sentence + ANEW
+    # Also behind what a stop says.
+    assert len(told) + 200 <= FAILURE_REASON_LENGTH

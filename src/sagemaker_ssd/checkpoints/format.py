@@ -16,6 +16,7 @@ import mxnet as mx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sagemaker_ssd.artifacts.model_files import save_arrays, size_of
+from sagemaker_ssd.contract.paths import ANOTHER_CHECKPOINT_FOLDER
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import durable_file, sha256
 
@@ -29,9 +30,7 @@ _UPLOADING: Final = ".sagemaker-uploading"
 _UPLOADED: Final = ".sagemaker-uploaded"
 _NAME: Final = re.compile(r"sagemaker-ssd-(?P<epoch>[0-9]{4}|[1-9][0-9]{4,})\.(?:params|json)")
 # The remedy in every sentence about a checkpoint that cannot be used.
-ANOTHER_FOLDER: Final = (
-    "name another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri) to start anew"
-)
+ANOTHER_FOLDER: Final = f"{ANOTHER_CHECKPOINT_FOLDER} to start anew"
 
 
 def parameters_name(epoch: int) -> str:

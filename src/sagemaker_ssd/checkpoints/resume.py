@@ -18,15 +18,14 @@ from sagemaker_ssd.collectives import ProcessGroup
 from sagemaker_ssd.contract.channels import model_file, pretrained_file
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters, PlatformKeys
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.paths import ANOTHER_CHECKPOINT_FOLDER
 from sagemaker_ssd.errors import UserError, shown
 from sagemaker_ssd.files import sha256
 from sagemaker_ssd.training.optimizer import OptimizerState
 from sagemaker_ssd.training.state import History, TrainingState
 
 _log = logging.getLogger(__name__)
-_START_ANEW: Final = (
-    "name another folder for checkpoints, on SageMaker another CheckpointConfig.S3Uri, or empty this one, to start anew"
-)
+_START_ANEW: Final = f"{ANOTHER_CHECKPOINT_FOLDER}, or empty this one, to start anew"
 # How long the job goes on, what is only checked, and what has no effect on one host; all others change the result.
 MAY_DIFFER: Final = frozenset(
     {

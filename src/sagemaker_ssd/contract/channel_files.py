@@ -146,11 +146,8 @@ def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sh
             else "the channel must hold at least one"
         )
         _add_nothing(folder, base, ".rec file", listing, NO_SHARE if sharded else hint, diagnostics)
-    diagnostics.faults.extend(
-        f"{file.relative_to(base)}: the file is empty; pack the images again"
-        for file in listing.found
-        if file.stat().st_size == 0
-    )
+    for file in listing.found:
+        _check_not_empty(file, base, "pack the images again", diagnostics)
 
 
 def check_images(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
@@ -230,5 +227,14 @@ def _check_only_one(
             f"{folder.relative_to(base)}: there are several files to start from, such as {names}; the channel must "
             "hold exactly one"
         )
-    elif listing.found[0].stat().st_size == 0:
-        diagnostics.faults.append(f"{listing.found[0].relative_to(base)}: the file is empty; copy or upload it again")
+    else:
+        _check_not_empty(listing.found[0], base, "copy or upload it again", diagnostics)
+
+
+def _check_not_empty(file: Path, base: Path, remedy: str, diagnostics: Diagnostics) -> None:
+    """Add a fault for a file that holds nothing, or that was listed and cannot be looked at."""
+    try:
+        if file.stat().st_size == 0:
+            diagnostics.faults.append(f"{file.relative_to(base)}: the file is empty; {remedy}")
+    except OSError as error:
+        diagnostics.faults.append(f"{file}: it cannot be read ({error.strerror}); it and its folder must be readable")

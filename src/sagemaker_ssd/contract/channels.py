@@ -116,10 +116,15 @@ def read_channels(paths: Paths, diagnostics: Diagnostics) -> Channels:
 def _read_data_channels(config: dict[str, object], paths: Paths, diagnostics: Diagnostics) -> dict[str, DataChannel]:
     used: set[str] = set()
     channels = {}
+    # For both channels, told once, and only where there is a stream.
+    faults: list[str] = []
+    pipe_seconds = read_pipe_seconds(os.environ, faults)
     for name in _NEEDED_FOR:
-        if (channel := _read_data_channel(name, config, paths, diagnostics)) is not None:
+        if (channel := _read_data_channel(name, config, paths, diagnostics, pipe_seconds)) is not None:
             channels[name] = channel
             used |= {name} if channel.annotations is None else {name, channel.annotations.name}
+    if any(channel.mode == "Pipe" for channel in channels.values()):
+        diagnostics.faults.extend(faults)
     # Whether an annotation channel is used is known only when its own channel could be read.
     known = {name for channel in channels for name in (channel, f"{channel}_annotation")}
     for name in sorted(config.keys() - used - _NEEDED_FOR.keys() - _WEIGHT_TYPES.keys()):
@@ -136,7 +141,7 @@ def _read_data_channels(config: dict[str, object], paths: Paths, diagnostics: Di
 
 
 def _read_data_channel(
-    name: str, config: dict[str, object], paths: Paths, diagnostics: Diagnostics
+    name: str, config: dict[str, object], paths: Paths, diagnostics: Diagnostics, pipe_seconds: float
 ) -> DataChannel | None:
     if name not in config:
         there = ", ".join(named(other) for other in config) or "none"
@@ -168,8 +173,7 @@ def _read_data_channel(
         return None
     folder = paths.data / name
     if delivery.mode == "Pipe":
-        seconds = read_pipe_seconds(os.environ, diagnostics.faults)
-        return DataChannel(name, content, folder, None, sharded, "Pipe", seconds)
+        return DataChannel(name, content, folder, None, sharded, "Pipe", pipe_seconds)
     if content == "recordio":
         check_record_files(folder, paths.base, diagnostics, sharded=sharded)
         return DataChannel(name, content, folder, None, sharded, delivery.mode)

@@ -1,5 +1,6 @@
 """Every path of SageMaker's training contract, among them the folder for checkpoints, which a config file can set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,16 @@ CHECKPOINT_CONFIG_FILE: Final = "checkpointconfig.json"
 
 # Where the job lives on SageMaker.
 SAGEMAKER_BASE: Final = "/opt/ml"
+# What sentences propose where a job must not go on from the checkpoints that are there.
+ANOTHER_CHECKPOINT_FOLDER: Final = "name another folder for checkpoints (on SageMaker another CheckpointConfig.S3Uri)"
+# Beside a proposal of other hyperparameters: a job goes on from a checkpoint with those that it was written with alone.
+WITH_A_CHECKPOINT: Final = f"where there is a checkpoint already, {ANOTHER_CHECKPOINT_FOLDER}"
 _CHECKPOINT_CONFIG_MUST_HOLD: Final = 'it must hold a JSON object such as {"LocalPath": "/opt/ml/checkpoints"}'
+
+
+def base_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder below which the job, or the model that is hosted, lives; an empty variable names none."""
+    return Path(environment.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_BASE)
 
 
 @dataclass(frozen=True)
@@ -107,9 +117,7 @@ def read_checkpoint_folder(paths: Paths, diagnostics: Diagnostics) -> Path | Non
     """
     usual = paths.base / "checkpoints"
     if not is_there(paths.checkpoint_config):
-        if is_there(usual) and not usual.is_dir():
-            diagnostics.faults.append(f"{usual} is not a folder: remove it, or make it the folder for checkpoints")
-        return usual if usual.is_dir() else None
+        return usual if is_there(usual) and _may_hold_checkpoints(usual, diagnostics) else None
     content = read_object(paths.checkpoint_config, _CHECKPOINT_CONFIG_MUST_HOLD, diagnostics)
     if content is None:
         return None
@@ -131,4 +139,17 @@ def read_checkpoint_folder(paths: Paths, diagnostics: Diagnostics) -> Path | Non
                 f"{other}: write /opt/ml/checkpoints"
             )
             return None
-    return path
+    return path if _may_hold_checkpoints(path, diagnostics) else None
+
+
+def _may_hold_checkpoints(path: Path, diagnostics: Diagnostics) -> bool:
+    """Say whether there is a folder at `path`, or nothing in its place; add a fault for anything else."""
+    try:
+        if path.is_dir() or not is_there(path):
+            return True
+        wrong = "is not a folder"
+    except OSError as error:
+        # As where a mount is gone, or a link leads into a closed folder.
+        wrong = f"cannot be read ({error.strerror})"
+    diagnostics.faults.append(f"{path} {wrong}: remove it, or make it the folder for checkpoints")
+    return False

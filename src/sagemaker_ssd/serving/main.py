@@ -29,7 +29,7 @@ from sagemaker_ssd.contract.hosting import (
     read_hosting_port,
     read_hosting_settings,
 )
-from sagemaker_ssd.contract.paths import SAGEMAKER_BASE
+from sagemaker_ssd.contract.paths import base_folder
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError, unexpected_error
 from sagemaker_ssd.gpu import (
@@ -116,7 +116,7 @@ async def _serve(listener: socket.socket) -> int:
         settings = read_hosting_settings(os.environ)
     except UserError as error:
         fault = error
-    base = Path(os.environ.get("SAGEMAKER_BASE_DIR") or SAGEMAKER_BASE)
+    base = base_folder(os.environ)
     only = None if settings.multi_model else Model("", base / MODEL_FOLDER)
     detection = Detection(settings.answer_seconds, only)
     front = Front(settings, detection, only or Models(detection, base.absolute()))

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, JOB_NAME_VARIABLE, PROGRESS_VARIABLE, stop_budget
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.paths import WITH_A_CHECKPOINT
 from sagemaker_ssd.coordination.link import GatherCallback
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, unexpected_error
@@ -50,7 +51,9 @@ class HostProcesses:
         gpus: int,
         environment: Mapping[str, str],
     ) -> None:
-        self._memory_remedy = memory_remedy(job.hyperparameters.mini_batch_size)
+        self._memory_remedy = memory_remedy(
+            job.hyperparameters.mini_batch_size, writes_checkpoints=job.checkpoints is not None
+        )
         self._cluster, self._host_group = job.cluster, host_group
         self._stop_seconds = stop_budget(os.environ).worker
         self._parameter_server = parameter_server
@@ -126,6 +129,12 @@ class HostProcesses:
             self._worker.kill()
             return True
         raise hanging_worker(expired, self._worker.watchdog.variable, several=self._cluster.several)
+
+    @property
+    def reported_failure(self) -> str:
+        """The sentence with which the worker reported that it failed, "" where it has not."""
+        report = self._worker.report
+        return "" if report is None or report.get("exit_code") == 0 else str(report.get("sentence"))
 
     def stop(self) -> None:
         """Have the worker end in the time that a stop may take, and kill it when it does not.
@@ -236,7 +245,8 @@ def hanging_worker(expired: str, variable: str | None, *, several: bool) -> Plat
     )
 
 
-def memory_remedy(mini_batch_size: int) -> str:
+def memory_remedy(mini_batch_size: int, *, writes_checkpoints: bool = False) -> str:
     """Return which hyperparameters to lower where the machine had run out of memory."""
     half = mini_batch_size // 2
-    return f"lower mini_batch_size (now {mini_batch_size}; try {half}) or image_shape" if half else "lower image_shape"
+    lower = f"lower mini_batch_size (now {mini_batch_size}; try {half}) or image_shape" if half else "lower image_shape"
+    return f"{lower} and, {WITH_A_CHECKPOINT}" if writes_checkpoints else lower

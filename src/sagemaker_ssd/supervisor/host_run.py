@@ -3,6 +3,8 @@
 import contextlib
 import json
 import logging
+import os
+from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.amx import environment_for_bfloat16
@@ -39,27 +41,41 @@ def run_host(job: Job, host_group: HostGroup, *, gpu_build: bool) -> Outcome:
 def _run_first_host(job: Job, host_group: HostGroup, gpu_build: bool) -> Outcome:
     host, model = job.cluster.current_host, job.paths.model
     _make_output_folders(job)
-    finish_publication(model)
+    _clear_up(model)
     before = model_state(model)
     if before is not None:
         _log.warning("%s holds a model already; the first one of this run replaces it", model)
     try:
-        _train(job, host_group, gpu_build)
+        said = _train(job, host_group, gpu_build)
     except JobError:
         # The first failure is the one to report.
         with contextlib.suppress(OSError):
             finish_publication(model)
         raise
     finish_publication(model)
+    if said:
+        _log.warning("The training process failed while it was being stopped: %s", said)
     saved = model_state(model) not in (None, before)
     if host_group.stop_requested:
         if saved:
             return Outcome("stopped", host)
-        sentence = _stopped_early(job, model_is_there=before is not None)
+        sentence = _stopped_early(job, model_is_there=before is not None, said=said)
         return Outcome("stopped", host, PlatformError.exit_code, sentence)
     if not saved:
         raise internal_error("training ended without a model")
     return Outcome("done", host)
+
+
+def _clear_up(model: Path) -> None:
+    """Clear up in the model folder after a job that was killed; raises UserError where that one was another user's."""
+    try:
+        finish_publication(model)
+    except OSError as error:
+        at = f" at {error.filename}" if error.filename else ""
+        raise UserError(
+            f"{model} holds what a job that was killed left there, and it cannot be cleared up: {error.strerror}{at}. "
+            f"Make it and all that is in it writable for user {os.geteuid()}, or empty it"
+        ) from error
 
 
 def is_unevaluated(job: Job) -> bool:
@@ -71,18 +87,24 @@ def is_unevaluated(job: Job) -> bool:
     return isinstance(metrics, dict) and metrics.get("best_mAP") is None
 
 
-def _stopped_early(job: Job, *, model_is_there: bool) -> str:
+def _stopped_early(job: Job, *, model_is_there: bool, said: str) -> str:
+    """Return the sentence of a stop without a model of this run; said: by the training process, as of `_train`."""
     text = "stopped on request before the first model was saved, "
     text += f"so {job.paths.model} holds the one from before" if model_is_there else "so there is no model"
-    return text if job.checkpoints is None else f"{text}. Start the job again: it goes on from its checkpoint, if any"
+    if job.checkpoints is not None:
+        text += ". Start the job again: it goes on from its checkpoint, if any"
+    return f"{text}. The training process said: {said}" if said else text
 
 
-def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> None:
-    """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end."""
+def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> str:
+    """Run this host's processes to their end, or stop them when asked to; raises JobError for any other end.
+
+    Returns what the worker said where it failed while it was being stopped, else "".
+    """
     with scratch_folder() as scratch:
         gpus = count_gpus(scratch, stopping=lambda: host_group.stop_requested)
         if gpus is None:
-            return
+            return ""
         if gpu_build:
             check_cards(gpus, stopping=lambda: host_group.stop_requested)
         environment = {}
@@ -90,7 +112,7 @@ def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> None:
             environment = environment_for_bfloat16(stopping=lambda: host_group.stop_requested)
         parameter_server = host_group.rendezvous()
         if host_group.stop_requested:
-            return
+            return ""
         with HostProcesses(
             job, host_group, parameter_server, scratch=scratch, gpus=gpus, environment=environment
         ) as processes:
@@ -100,13 +122,14 @@ def _train(job: Job, host_group: HostGroup, gpu_build: bool) -> None:
                         host_group.relay_stop()
                         _log.info("Asked to stop")
                         processes.stop()
-                        return
+                        return processes.reported_failure
                     host_group.check_verdict()
             except JobError:
                 # What goes wrong while the job is being stopped is no failure.
                 if not host_group.stop_requested:
                     raise
                 host_group.relay_stop()
+            return processes.reported_failure
 
 
 def _make_output_folders(job: Job) -> None:

@@ -1,13 +1,12 @@
 """The supervisor's story from the signals to the exit code: reads the job, runs this host's part, says how it ended."""
 
-import contextlib
 import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from sagemaker_ssd.contract.cluster import find_cluster
 from sagemaker_ssd.contract.environment import PROGRESS_VARIABLE, Deadlines, read_deadlines
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job, read_job
-from sagemaker_ssd.contract.paths import Paths
+from sagemaker_ssd.contract.paths import Paths, base_folder
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, shorten, unexpected_error
 from sagemaker_ssd.gpu import check_driver
 from sagemaker_ssd.processes.watchdog import Watchdog, resource_usage
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     stop.answer_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _log.info("sagemaker-ssd %s, built for %s", version(), "GPUs" if is_gpu_build() else "CPUs")
-    paths = Paths(Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")))
+    paths = Paths(base_folder(os.environ))
     _remove_failure(paths.failure)
     host_group = None
     try:
@@ -93,8 +92,10 @@ def _read_job(base: Path, stop: StopFlag) -> Job:
     watchdog.kick("its start", _progress_seconds(), busy=True)
     before = time.monotonic()
     while True:
-        with contextlib.suppress(TimeoutError):
-            return done.result(_POLL_SECONDS)
+        # Not by result's own limit: a file system that gave up raises a TimeoutError too.
+        wait([done], _POLL_SECONDS)
+        if done.done():
+            return done.result()
         if stop.is_set():
             raise StoppedEarlyError
         now = time.monotonic()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 
 from sagemaker_ssd.training.optimizer import OptimizerState
 
@@ -27,6 +28,11 @@ class TrainingState:
         return TrainingState(
             copied(self.arguments), copied(self.states), OptimizerState(arrays, self.optimizer.updates)
         )
+
+
+def not_finite(*groups: Mapping[str, mx.nd.NDArray]) -> list[str]:
+    """Name the arrays that hold a value which is not a finite number."""
+    return [name for arrays in groups for name, array in arrays.items() if not np.isfinite(array.asnumpy()).all()]
 
 
 @dataclass

@@ -29,13 +29,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: SigtermListener) -> JobError | None:
-    workload, mini_batch_size = "this job", 1
+    workload, mini_batch_size, writes_checkpoints = "this job", 1, False
     try:
         with phase(READING_FILES):
             job = read_job(arguments.base)
         hyperparameters = job.hyperparameters
         devices = f"{arguments.gpus} GPU(s)" if arguments.gpus else "CPU"
-        mini_batch_size = hyperparameters.mini_batch_size
+        mini_batch_size, writes_checkpoints = hyperparameters.mini_batch_size, job.checkpoints is not None
         workload = (
             f"{hyperparameters.base_network}, image_shape {hyperparameters.image_shape}, mini_batch_size "
             f"{mini_batch_size} and num_classes {hyperparameters.num_classes} on {devices}"
@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
             sigterm=sigterm,
         )
     except BaseException as error:
-        failure = explain(error, workload, mini_batch_size)
+        failure = explain(error, workload, mini_batch_size, writes_checkpoints=writes_checkpoints)
         # Where the sentence is not what was raised, nothing else tells what was, and where.
         if failure is not error or isinstance(failure, ProgramError):
             logging.getLogger(__name__).exception("training failed")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import mxnet as mx
 import numpy as np
@@ -23,7 +23,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import model_state
 from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, some
 from sagemaker_ssd.export.deploy import DEPLOY_FILES
 from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.progress import images_line, phase, progress_lines
@@ -36,7 +36,7 @@ from sagemaker_ssd.ssd.initial_values import Parameters, with_fixed_gammas
 from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.training.loop import DivergedError, EarlyStopping, EpochLosses, EpochProgress, combined, train_epoch
 from sagemaker_ssd.training.schedule import Schedule, ServerSchedule
-from sagemaker_ssd.training.state import History, TrainingState
+from sagemaker_ssd.training.state import History, TrainingState, not_finite
 from sagemaker_ssd.version import version
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_weights
@@ -49,6 +49,8 @@ from sagemaker_ssd.worker.stopping import SigtermListener
 from sagemaker_ssd.worker.tensorboard import PictureSample, TensorBoard, has_pictures
 
 _log = logging.getLogger(__name__)
+# The parameters that a sentence names before it only counts the rest.
+_NAMED: Final = 3
 
 
 class EpochRunner:
@@ -177,7 +179,7 @@ class EpochRunner:
                     totals=self._shares.totals,
                 )
             except DivergedError as error:
-                raise diverged(str(error), error.learning_rate, self._job.hyperparameters) from error
+                raise self._diverged(str(error), error.learning_rate) from error
         if self._job.hyperparameters.kv_store == "dist_async":
             # Hosts reach the end of an epoch at their own pace, which is no step that has to end in time.
             self._group.all_gather(f"the end of epoch {epoch}", None)
@@ -247,9 +249,25 @@ class EpochRunner:
                     observe=None if sample is None else sample.add,
                 )
         except FloatingPointError as error:
-            raise diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch), hyperparameters) from error
+            raise self._diverged(f"{error} after epoch {epoch}", self.learning_rate(epoch)) from error
         self._evaluation_seconds = time.monotonic() - begin
         return scores
+
+    def check_finite(self, epoch: int, when: str) -> None:
+        """Raise UserError where a parameter or a state of the network as it is now is not a finite number.
+
+        when: how the sentence goes on, such as "after epoch 3".
+        """
+        # Losses and predictions need not show it: oneDNN's ReLU makes 0 of NaN, and BatchNorm makes a constant of what
+        # it divides by an infinite variance.
+        wrong = not_finite(*self.trainer.parameters())
+        if wrong:
+            what = f"values of {some(wrong, _NAMED)} are not finite numbers {when}"
+            raise self._diverged(what, self.learning_rate(epoch))
+
+    def _diverged(self, what: str, learning_rate: float) -> UserError:
+        asked, writes_checkpoints = self._job.hyperparameters, self._job.checkpoints is not None
+        return diverged(what, learning_rate, asked, writes_checkpoints=writes_checkpoints)
 
     def picture_sample(self) -> PictureSample:
         """Return a sample for the detections of an evaluation."""
@@ -345,12 +363,14 @@ class EpochRecorder:
             self.sigterm.release()
 
     def _save_unevaluated(self) -> bool:
-        """Say whether there is a model of the weights as they are, because the job is to stop."""
+        """Say whether there is a model of the weights as they are, because the job is to stop; raises UserError."""
         # After an evaluation its model is being written, and must not be replaced.
         if not self.sigterm.model_is_wanted or self.history.epochs:
             return False
         if model_state(self.job.paths.model) is not None:
             return True
+        # What the last steps made of the weights no loss has told yet.
+        self.runner.check_finite(0, "in epoch 0")
         with self.sigterm.saving:
             self.runner.save_model(self.runner.trainer.state().copied(optimizer=False))
             self.metrics.write_unevaluated()
@@ -363,6 +383,8 @@ class EpochRecorder:
         # In case that the time for a stop is over before the evaluation is.
         sample = self.runner.picture_sample() if has_pictures(epoch, self.job.hyperparameters.epochs) else None
         scores = self.runner.evaluate(epoch, each_batch=self._save_unevaluated, sample=sample)
+        # Before anything tells of a model that could not be read back.
+        self.runner.check_finite(epoch, f"after epoch {epoch}")
         seconds = time.monotonic() - begin
         _log.info("%s", log_lines.validation_map(self.job.cluster.current_host, epoch, scores.mean))
         adadelta = self.job.hyperparameters.optimizer == "adadelta"

@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
+from sagemaker_ssd.contract.paths import WITH_A_CHECKPOINT
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, exhausted_memory, internal_error
 from sagemaker_ssd.files import is_disk_full
 
+# Behind hyperparameters that are proposed to a job that writes checkpoints.
+_FOR_OTHER_SETTINGS: Final = (
+    f". For other settings, {WITH_A_CHECKPOINT}, perhaps with the best model so far as the model channel"
+)
 # What is proposed where clip_gradient is not set.
 _CLIP_GRADIENT: Final = 5.0
 # What matching with the objects of the most crowded image must take of a device, to be told where memory is too small.
@@ -29,7 +34,7 @@ _FOLDER_REMEDIES: Final = {
 }
 
 
-def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobError:
+def explain(error: BaseException, workload: str, mini_batch_size: int, *, writes_checkpoints: bool = False) -> JobError:
     """Return the failure that an exception stands for.
 
     workload: what was being trained, for the reader of the sentence, such as "resnet-50 at 512 px, ...".
@@ -41,10 +46,11 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
     exhausted = exhausted_memory(error)
     # Of `crowded_images_told`.
     notes = "".join(f". {note}" for note in getattr(error, "__notes__", ()))
+    anew = _FOR_OTHER_SETTINGS if writes_checkpoints else ""
     if exhausted == "machine":
         return UserError(
             f"the machine ran out of memory with {workload}. {smaller} a smaller "
-            f"image_shape or an instance type with more memory{notes}"
+            f"image_shape or an instance type with more memory{notes}{anew}"
         )
     if is_disk_full(error):
         where = f" while writing {error.filename}" if isinstance(error, OSError) and error.filename else ""
@@ -61,11 +67,13 @@ def explain(error: BaseException, workload: str, mini_batch_size: int) -> JobErr
             "again"
         )
     if _ARRAY_SIZE.search(text):
-        return UserError(f"MXNet cannot hold an array that is needed with {workload}. {smaller} a smaller image_shape")
+        return UserError(
+            f"MXNet cannot hold an array that is needed with {workload}. {smaller} a smaller image_shape{anew}"
+        )
     if exhausted == "GPU":
         return UserError(
             f"the GPU ran out of memory with {workload}. {smaller} a smaller "
-            f"image_shape or an instance type with more GPU memory{notes}"
+            f"image_shape or an instance type with more GPU memory{notes}{anew}"
         )
     return internal_error(f"{type(error).__name__}: {_reason(text)}", of="this program or of MXNet")
 
@@ -96,8 +104,10 @@ def _reason(text: str) -> str:
     return (telling or lines or [""])[0].removeprefix("MXNetError: ")[:400]
 
 
-def diverged(what: str, learning_rate: float, hyperparameters: Hyperparameters) -> UserError:
-    """Return the failure of a training whose losses or predictions are not finite.
+def diverged(
+    what: str, learning_rate: float, hyperparameters: Hyperparameters, *, writes_checkpoints: bool = False
+) -> UserError:
+    """Return the failure of a training whose losses, parameters or predictions are not finite.
 
     what: which, and when. learning_rate: of that step, which a schedule or a warm-up may have made smaller than the
     hyperparameter; what to do is said of the hyperparameters.
@@ -123,5 +133,5 @@ def diverged(what: str, learning_rate: float, hyperparameters: Hyperparameters) 
     advice = ", or ".join(ways)
     return UserError(
         f"training diverged: {what} (counted from 0{rate}). The model of the best epoch before it, if any, is kept. "
-        f"{advice[0].upper()}{advice[1:]}"
+        f"{advice[0].upper()}{advice[1:]}{_FOR_OTHER_SETTINGS if writes_checkpoints else ''}"
     )

@@ -22,7 +22,7 @@ from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
-from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, run_epochs
+from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, remove_outputs, run_epochs
 from sagemaker_ssd.worker.failures import crowded_images_told
 from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import (
@@ -72,6 +72,7 @@ def train_job(
         else:
             if group.is_first:
                 with sigterm.saving:
+                    remove_outputs(job.paths)
                     checkpoint.restore_model(job, saved_graph(network))
             start, history = checkpoint.manifest.start, checkpoint.history()
     # What it trains on.
