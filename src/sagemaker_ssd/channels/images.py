@@ -13,15 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.errors import listed
-
 Pixels = NDArray[np.uint8]
-# Of the files of a channel of images; what they hold can be something else.
-IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
-# Of image files that no channel looks at, and first of those that no decoder takes either.
-_UNDECODABLE_ENDINGS: Final = (".avif", ".gif", ".heic", ".heif")
-OTHER_IMAGE_ENDINGS: Final = (*_UNDECODABLE_ENDINGS, ".bmp", ".jfif", ".jp2", ".jpe", ".tif", ".tiff", ".webp")
-LOOKED_AT: Final = f"only {listed(list(IMAGE_ENDINGS), 'and')} are looked at"
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
 # TIFF's number of a type of four bytes.
@@ -94,13 +86,6 @@ class ImageHeader:
     def upright_size(self) -> tuple[int, int]:
         """Width and height of the picture as a viewer shows it."""
         return (self.height, self.width) if swaps_sides(self.orientation) else (self.width, self.height)
-
-
-def ending_remedy(file: str) -> str:
-    """Say what to do about an image whose name has one of OTHER_IMAGE_ENDINGS."""
-    if file.lower().endswith(_UNDECODABLE_ENDINGS):
-        return "save it as JPEG or PNG"
-    return "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"
 
 
 def swaps_sides(orientation: int) -> bool:

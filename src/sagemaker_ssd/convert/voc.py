@@ -20,12 +20,12 @@ from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.channels.annotations import compression, find_files, other_tool_in
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS
+from sagemaker_ssd.channels.annotations import composed, compression, find_files, other_tool_in
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import FoundImage, ImageFolder, name_key, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
+from sagemaker_ssd.data_formats import IMAGE_ENDINGS
 from sagemaker_ssd.errors import UserError, in_words, problems
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
