@@ -32,6 +32,7 @@ _HOW_TO_MARK: Final = (
 )
 _ODD_MARK: Final = "sixth number of an object that is neither 0 nor 1, read as not difficult"
 _ODD_MARK_DIFFICULT: Final = "sixth number of an object that is neither 0 nor 1, read as difficult"
+_DEEP: Final = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
 _log = logging.getLogger(__name__)
 
 
@@ -144,6 +145,8 @@ class ChannelFindings:
             return False
         if image.truncated:
             self.warn("JPEG that is cut off, used as far as it goes", where)
+        if image.deep:
+            self.warn(_DEEP, where)
         if image.changed:
             self.warn(f"image changed: {image.changed}", where)
         return True

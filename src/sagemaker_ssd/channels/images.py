@@ -72,7 +72,7 @@ class ImageHeader:
     """Width and height as stored, before any turn; `coding` is png, baseline, progressive or other.
 
     `orientation` is EXIF's 1 (upright) to 8, and stands at byte `orientation_at` of a JPEG if there is one. `complete`
-    is false for a PNG that ends before its last chunk does.
+    is false for a PNG that ends before its last chunk does. `bits` are those of each colour.
     """
 
     width: int
@@ -81,6 +81,7 @@ class ImageHeader:
     orientation: int = 1
     orientation_at: int = 0
     complete: bool = True
+    bits: int = 8
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -135,7 +136,7 @@ def webp_orientation(image: bytes) -> int:
 
 
 def _read_png(image: bytes) -> ImageHeader:
-    width, height = struct.unpack_from(">II", image, 16)
+    width, height, bits = struct.unpack_from(">IIB", image, 16)
     orientation, place, complete = 1, len(_PNG_SIGNATURE), False
     # Length, kind, content, checksum.
     while not complete and place + 12 <= len(image):
@@ -144,7 +145,7 @@ def _read_png(image: bytes) -> ImageHeader:
             orientation, _ = _read_orientation(image[place + 8 : place + 8 + length])
         place += 12 + length
         complete = kind == b"IEND" and place <= len(image)
-    return ImageHeader(width, height, "png", orientation, complete=complete)
+    return ImageHeader(width, height, "png", orientation, complete=complete, bits=bits)
 
 
 def _read_jpeg(image: bytes) -> ImageHeader | None:
@@ -279,8 +280,8 @@ def _imdecode(image: bytes, flags: int) -> Any:
 class ExaminedImage:
     """An image as a channel uses it: the bytes of its file, and the size in pixels that it decodes to.
 
-    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG that lacks a part of the picture;
-    `changed` says how and why the bytes are not the file's own.
+    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG that lacks a part of the picture,
+    `deep` a PNG of 16 bits; `changed` says how and why the bytes are not the file's own.
     """
 
     content: bytes
@@ -289,6 +290,7 @@ class ExaminedImage:
     fault: str = ""
     truncated: bool = False
     changed: str = ""
+    deep: bool = False
 
 
 class DecodeResult(StrEnum):
@@ -342,7 +344,7 @@ def examine_image(
         if header.coding == "png":
             return _as_drawn(image)
         return ExaminedImage(without_orientation(image, header), *stored, truncated=truncated, changed=_AS_DRAWN)
-    return ExaminedImage(image, *header.upright_size, truncated=truncated)
+    return ExaminedImage(image, *header.upright_size, truncated=truncated, deep=header.bits > 8)
 
 
 def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None) -> ExaminedImage:
