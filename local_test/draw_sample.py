@@ -49,11 +49,24 @@ def main() -> int:
     """Draw the data set that the command line asks for; return 1 where something is in the way."""
     options = parse_options()
     root = options.output / "input"
-    if root.exists() and not (root / MARKER).exists():
-        print(f"{root} was not drawn by this program: remove it, or name another folder", file=sys.stderr)
+    try:
+        if root.exists() and not (root / MARKER).exists():
+            print(f"{root} was not drawn by this program: remove it, or name another folder", file=sys.stderr)
+            return 1
+        draw_job(root, options)
+    except OSError as error:
+        place, reason = error.filename or root, error.strerror or error
+        print(f"{place} cannot be replaced ({reason}): remove it, or name another folder", file=sys.stderr)
         return 1
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
+    print(f"{root}: {options.train} images to train, {options.validation} to validate, as {options.content}")
+    return 0
+
+
+def draw_job(root: Path, options: argparse.Namespace) -> None:
+    """Put the job into the folder `root`, in place of one that was drawn before; raises OSError."""
+    if root.exists():
+        empty_folder(root)
+    root.mkdir(parents=True, exist_ok=True)
     (root / MARKER).write_text("draw_sample.py replaces this folder when it is run again.\n")
     write_config(root / "config", options)
     chance = random.Random(options.seed)
@@ -61,8 +74,23 @@ def main() -> int:
         examples = draw_examples(count, options.size, chance)
         write = write_records if options.content == "recordio" else write_images
         write(root / "data", channel, examples)
-    print(f"{root}: {options.train} images to train, {options.validation} to validate, as {options.content}")
-    return 0
+
+
+def empty_folder(root: Path) -> None:
+    """Remove what was drawn, but for the marker: if this breaks off, the next run knows the folder by it."""
+    for path in root.iterdir():
+        if path.name == MARKER:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, onerror=raise_with_path)
+        else:
+            path.unlink()
+
+
+def raise_with_path(function: object, path: str, failure: tuple[object, OSError, object]) -> None:
+    """Raise what stopped the removal of a folder, with the path, of which `shutil.rmtree` gives the last part alone."""
+    failure[1].filename = path
+    raise failure[1]
 
 
 def draw_examples(

@@ -18,10 +18,11 @@ ALLOWED = {
     "cores": {"cgroups"},
     "memory": {"cgroups"},
     "files": {"errors"},
+    "data_formats": {"errors"},
     "commands": {"errors", "files"},
     "boxes": {"errors"},
     "collectives": {"errors"},
-    "contract": {"errors", "files"},
+    "contract": {"data_formats", "errors", "files"},
     # The program behind `train`.
     "processes": {"contract", "errors"},
     "amx": {"processes"},
@@ -44,7 +45,7 @@ ALLOWED = {
     "serving": {"processes", "gpu", "contract", "errors", "cores", "logs", "version"},
     "__main__": {"supervisor", "serving", "check_gpu"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
-    "channels": {"boxes", "files", "errors", "cores"},
+    "channels": {"boxes", "data_formats", "files", "errors", "cores"},
     "batches": {"channels", "boxes", "files", "errors"},
     "ssd": {"errors"},
     "training": {"errors"},
@@ -105,7 +106,7 @@ ALLOWED = {
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "commands", "files", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
-    "convert": {"channels", "boxes", "contract", "files", "errors", "progress"},
+    "convert": {"channels", "boxes", "contract", "data_formats", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "files", "errors"},
 }
 WITHOUT_MXNET = {
@@ -114,6 +115,7 @@ WITHOUT_MXNET = {
     "cores",
     "memory",
     "files",
+    "data_formats",
     "commands",
     "collectives",
     "logs",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sagemaker_ssd.commands import LARGER_MACHINE
-from sagemaker_ssd.contract.channel_files import RECORD_SUFFIXES, list_files
+from sagemaker_ssd.contract.channel_files import list_records
 from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
@@ -174,7 +174,7 @@ def _checked(
         keep_names=True,
         scored=True,
     )
-    records = [channel] if channel.is_file() else list_files(channel, RECORD_SUFFIXES, None).found
+    records = [channel] if channel.is_file() else list_records(channel).found
     if records:
         file = check_recordio(records, options)
         if annotations is None:

@@ -119,6 +119,7 @@ def claiming_jpeg() -> bytes:
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 NO_EFFECT = "EXIF orientation taken out, since image_size is the size without it (1): odd"
+DEEP = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black (1): odd.png"
 RARE = "damaged, or a JPEG of a rare kind: save it anew as an ordinary JPEG"
 
 KINDS = [
@@ -129,11 +130,11 @@ KINDS = [
     image_case("palette PNG with a transparent colour", USED, "", saved("PNG", mode="P", transparency=0)),
     image_case("PNG with alpha, colours (RGBA)", USED, "", _with_transparency("RGB"), ending=".png"),
     image_case("PNG with alpha, grey (LA)", USED, "", _with_transparency("L"), ending=".png"),
-    image_case("PNG of 16 bits a colour", USED, "", deep_png(), ending=".png"),
+    image_case("PNG of 16 bits a colour", USED, DEEP, deep_png(), ending=".png"),
     image_case(
         "PNG of 16 bits, grey",
         USED,
-        "",
+        DEEP,
         saved("PNG", Image.fromarray(np.asarray(picture().convert("L")).astype(np.uint16) * 257), mode="I;16"),
         ending=".png",
     ),

@@ -147,6 +147,14 @@ def test_find_files_follows_links_but_not_round_in_circles(tmp_path: Path) -> No
     assert find_files(tmp_path / "channel", (".jpg",)) == ["a.jpg", "linked/d.jpg", "sub/b.JPG"]
 
 
+def test_folders_of_the_system_are_passed_over(tmp_path: Path) -> None:
+    """Those at the top of a disk may mostly not be listed."""
+    for path in ("a.jpg", "lost+found/b.jpg", "$RECYCLE.BIN/c.jpg", "x/@eaDir/d.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert find_files(tmp_path, (".jpg",)) == ["a.jpg"]
+
+
 LABELME = {
     "version": "5.2",
     "flags": {},

@@ -3,6 +3,7 @@
 import gzip
 import io
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from another_user import said_as_another_user
 from drawn_channels import (
     HEIGHT,
     WIDTH,
@@ -518,6 +520,58 @@ def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureF
     )
     assert channel.pack(max_bad_images=0.4).images == 6
     assert f"train: image that cannot be used, left out (4): {bad}" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"),
+    [
+        (["train/b"], "train/b: cannot be read: Permission denied"),
+        (["train_annotation"], "train_annotation: cannot be read: Permission denied"),
+        (
+            ["train", "train_annotation/b/c"],
+            "2 problems:\n- train: cannot be read: Permission denied\n"
+            "- train_annotation/b/c: cannot be read: Permission denied",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(closed: list[str], said: str) -> None:
+    # The folder that pytest makes for a test is its user's alone.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        channel = Channel(Path(folder))
+        channel.draw("a", BOX)
+        channel.draw("b/c/1", BOX)
+        for path in closed:
+            (Path(folder) / "input" / path).chmod(0)
+
+        def fault() -> str:
+            with pytest.raises(UserError) as raised:
+                channel.pack()
+            return raised.value.sentence
+
+        assert said_as_another_user(fault) == said
+
+
+def test_as_many_images_may_be_left_out_as_the_share_says(channel: Channel) -> None:
+    """29 of 100 by 0.29, which is a little less in binary."""
+    for number in range(100):
+        channel.draw(f"{number:03}", BOX, image=png(0) if number >= 29 else b"")
+    assert channel.pack(max_bad_images=0.29).images == 71
+    channel.draw("029", BOX, image=b"")
+    assert "30 of 100 images cannot be used, and max_bad_images (0.29) allows 29: " in channel.faults(
+        max_bad_images=0.29
+    )
+
+
+def test_a_png_of_16_bits_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as that of a camera of 12 bits, of which the upper 8 of 16 leave little."""
+    twelve = np.full((HEIGHT, WIDTH, 3), 4095, np.uint16)
+    channel.draw("deep", BOX, image=encoded(twelve))
+    channel.draw("plain", BOX)
+    assert channel.pack().images == 2
+    said = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
+    assert f"train: {said} (1): deep.png" in caplog.messages
+    assert decode(encoded(twelve)).max() == 15
 
 
 def test_an_image_that_cannot_be_read_is_a_fault(channel: Channel) -> None:

@@ -295,6 +295,47 @@ def test_an_empty_record_file(tree):
     assert tree.faults() == ["input/data/train/train.rec: the file is empty; pack the images again"]
 
 
+MOUNTED = "put the files themselves into the channel: inside a container only what is mounted is there"
+
+
+def test_a_record_file_that_is_a_link_to_nowhere(tree, tmp_path):
+    train = tree.data / "train"
+    (train / "train.rec").rename(tmp_path / "part-0.rec")
+    (train / "part-0.rec").symlink_to(tmp_path / "part-0.rec")
+    (train / ".hidden.rec").symlink_to(tmp_path / "gone.rec")
+    (train / "train.idx").symlink_to(tmp_path / "gone.idx")
+    channel = tree.read().train
+    assert channel.record_files().found == [train / "part-0.rec"]
+    for number in (1, 2):
+        (train / f"part-{number}.rec").symlink_to(tmp_path / f"part-{number}.rec")
+    fault = f"it is a link to {tmp_path}/part-1.rec, which is not there (and 1 more like it); {MOUNTED}"
+    assert tree.faults() == [f"input/data/train/part-1.rec: {fault}"]
+    with pytest.raises(UserError) as caught:
+        channel.record_files()
+    assert caught.value.sentence == f"{train}/part-1.rec: {fault}"
+
+
+@pytest.mark.parametrize("name", ["train.rec", "deep/down"])
+def test_a_channel_of_nothing_but_a_link_to_nowhere(tree, name):
+    link = emptied(tree, "train") / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to("../elsewhere")
+    assert tree.faults() == [f"input/data/train/{name}: it is a link to ../elsewhere, which is not there; {MOUNTED}"]
+
+
+def test_a_link_to_nowhere_beside_files_that_do_not_fit(tree):
+    tree.images()
+    emptied(tree, "train_annotation")
+    link = tree.data / "train_annotation" / "1.json"
+    link.symlink_to("1.json.orig")
+    tree.file("train_annotation/README")
+    assert tree.faults() == [
+        f"input/data/train_annotation/1.json: it is a link to 1.json.orig, which is not there; {MOUNTED}",
+        "input/data/train_annotation: there is no .json file, but 1 without a suffix; the channel must hold one JSON "
+        "file for each image",
+    ]
+
+
 def test_the_record_file_stands_below_beside_other_files(tree):
     emptied(tree, "train")
     tree.file("train/._deep.rec")
@@ -317,7 +358,17 @@ def test_a_record_file_in_an_image_channel(tree):
     assert tree.faults() == [
         "input/data/train: there is no .jpg, .jpeg or .png file, but 1 .rec; for a .rec file set ContentType to "
         "application/x-recordio",
-        "input/data/validation: there is no .jpg, .jpeg or .png file, but 1 .bmp; the channel must hold the images",
+        "input/data/validation: there is no .jpg, .jpeg or .png file, but 1 .bmp; only .jpg, .jpeg and .png are looked "
+        "at: for each, rename it to .jpg, since what it holds is read, or save it as JPEG or PNG",
+    ]
+    emptied(tree, "train")
+    emptied(tree, "validation")
+    for name in ("train/1.GIF", "train/2.gif", "train/3.webp", "validation/1.txt"):
+        tree.file(name)
+    assert tree.faults() == [
+        "input/data/train: there is no .jpg, .jpeg or .png file, but 2 .gif and 1 .webp; only .jpg, .jpeg and .png are "
+        "looked at: for each, save it as JPEG or PNG",
+        "input/data/validation: there is no .jpg, .jpeg or .png file, but 1 .txt; the channel must hold the images",
     ]
 
 
@@ -330,7 +381,8 @@ def test_annotation_folders(tree):
         "input/data/train_annotation: the folder holds no files; the data of the train_annotation channel must be "
         "there",
         "input/data/validation_annotation: there is no .json file, but 1 .xml; the channel must hold one JSON file "
-        "for each image",
+        "for each image, and XML is none: if it is Pascal VOC's, turn it into channels with python -m "
+        "sagemaker_ssd.convert voc",
     ]
 
 

@@ -1,12 +1,12 @@
 """Config files that cannot be read or hold the wrong things, and notices."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from another_user import said_as_another_user
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import UserError
 
@@ -67,28 +67,6 @@ def test_a_file_that_is_missing(tree, name, must_hold):
     assert tree.faults_as_written() == [f"{name}: there is no file {tree.config / name}; {must_hold}"]
 
 
-def sentence_as_another_user(base: Path) -> str:
-    """Read the job in a child process that may not do what root may."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            read_job(base)
-        except UserError as error:
-            os.write(writing, error.sentence.encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        sentence = pipe.read()
-    os.waitpid(child, 0)
-    return sentence
-
-
 def test_files_that_another_user_may_not_read(tree):
     (tree.config / "checkpointconfig.json").write_text("{}")
     tree.write()
@@ -99,7 +77,13 @@ def test_files_that_another_user_may_not_read(tree):
         config = base / "input" / "config"
         for file in config.iterdir():
             file.chmod(0)
-        sentence = sentence_as_another_user(base)
+
+        def read() -> str:
+            with pytest.raises(UserError) as caught:
+                read_job(base)
+            return caught.value.sentence
+
+        sentence = said_as_another_user(read)
     assert sentence.splitlines() == ["4 problems:"] + [
         f"- {name}: {config / name} cannot be read (Permission denied); {must_hold}" for name, must_hold in FILES
     ]

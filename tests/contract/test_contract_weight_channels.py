@@ -30,6 +30,20 @@ def test_a_model(tree, content, mode):
     assert job.notices == ()
 
 
+@pytest.mark.parametrize(("channel", "name"), [("model", "model.tar.gz"), ("pretrained", "x.onnx")])
+def test_a_link_to_nowhere(tree, channel, name):
+    tree.channels[channel] = {}
+    tree.hyperparameters["use_pretrained_model"] = "1"
+    folder = tree.data / channel
+    folder.mkdir()
+    (folder / name).symlink_to("gone")
+    (fault,) = tree.faults()
+    assert fault.startswith(f"input/data/{channel}/{name}: it is a link to gone, which is not there; put the files")
+    good = tree.file(f"{channel}/good/{name}")
+    tree.read()
+    assert (model_file if channel == "model" else pretrained_file)(folder) == good
+
+
 @pytest.mark.parametrize("content", ["application/x-mxnet-params", "application/octet-stream", "", None])
 def test_weights(tree, content):
     tree.hyperparameters["use_pretrained_model"] = "1"

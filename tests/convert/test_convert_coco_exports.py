@@ -431,7 +431,9 @@ def test_a_box_is_computed_from_compressed_rle(coco, write, tmp_path, all_boxes)
 @pytest.mark.parametrize(
     "segmentation",
     [[], [[1, 2, 3]], [["a", "b"]], 7, {"size": [0, 100], "counts": [0]}, {"size": [50, 100], "counts": [1, 2]},
-     {"size": [50, 100], "counts": "\u00e9"}, {"size": [50, 100], "counts": "~~~~"}, {"size": "x", "counts": "0"}],
+     {"size": [50, 100], "counts": "\u00e9"}, {"size": [50, 100], "counts": "~~~~"}, {"size": "x", "counts": "0"},
+     [[10**310, 2, 3, 4]], [10**310, 2, 3, 4], {"size": [1, 2**64], "counts": [2**64]},
+     {"size": [1, 2**32 + 9], "counts": [3, 2**32 + 6]}],
 )  # fmt: skip
 def test_broken_outlines(coco, write, tmp_path, convert, segmentation):
     train = write("train.json", [{"bbox": [], "segmentation": segmentation}, box()])
@@ -514,6 +516,26 @@ def test_an_image_is_found_by_the_end_of_its_path(coco, tmp_path, capsys, name):
     found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")}
     assert {path.partition("/")[2] for path in found} == {"sub/a.jpg", "b.jpg"}
     assert "images found by the end of their path: 1, first" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [(".facebook_1482.jpg", "it"), (".cache/a.jpg", "its folder"), ("x/@eaDir/a.jpg", "its folder")],
+)
+def test_a_hidden_image_is_none(coco, tmp_path, capsys, name, what):
+    """The training job would not see it either."""
+    for number in range(3):
+        coco.draw(coco.images / f"{number}.jpg", (100, 50))
+    coco.draw(coco.images / name, (100, 50))
+    content = {
+        "images": [{"id": number, "file_name": file} for number, file in enumerate((name, "0.jpg", "1.jpg"))],
+        "annotations": [{"image_id": number, "category_id": 1, "bbox": BOX} for number in range(3)],
+        "categories": CELLS,
+    }
+    train = coco.write_json("train.json", content)
+    assert coco.run(tmp_path / "out", "--train", train) == 1
+    fault = f"{train}: {coco.images}/{name} is hidden, and hidden files are no data: rename {what}\n"
+    assert capsys.readouterr().err.startswith(fault)
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -1,13 +1,17 @@
 """The command line of `python -m sagemaker_ssd.convert`: exit codes, and folders it will not touch."""
 
+import io
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import sagemaker_ssd
+from another_user import said_as_another_user
 from sagemaker_ssd import boxes
 from sagemaker_ssd.convert.__main__ import main
 from sagemaker_ssd.convert.shapes import BORDER_PIXELS
@@ -157,3 +161,22 @@ def test_it_says_what_it_does(pair, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("sagemaker_ssd.convert.__main__._FIRST_LINE_SECONDS", 0.0)
     assert main([str(word) for word in pair.arguments("--as", "images", "--output", tmp_path / "out")]) == 0
     assert "The data set is being read and checked, for 0:00:00 so far" in caplog.messages
+
+
+@pytest.mark.parametrize("closed", ["images/sub", "annotations"])
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(pair, closed):
+    pair.add("sub/c.jpg", [DOG])
+    # The folder that pytest makes for a test is its user's alone.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        copied = type(pair)(Path(folder) / "made")
+        shutil.copytree(pair.root, copied.root, dirs_exist_ok=True)
+        (copied.root / closed).chmod(0)
+
+        def run() -> str:
+            sys.stderr = io.StringIO()
+            words = copied.arguments("--as", "images", "--output", Path(folder) / "out")
+            code = main([str(word) for word in words])
+            return f"{code} {sys.stderr.getvalue()}"
+
+        assert said_as_another_user(run) == f"1 {copied.root / closed}: Permission denied\n"

@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import unicodedata
 
 import pytest
 from PIL import Image
@@ -505,3 +506,128 @@ def test_numbers_at_the_end_of_names_are_no_columns(voc, tmp_path, capsys):
     train = voc.write_list("gone.txt", "photo 11", "photo 13")
     assert run(voc, tmp_path / "gone", "--train", train, "--validation", validation) == 1
     assert capsys.readouterr().err.startswith(f"{train}, line 2: there is no {voc.annotations}/photo 13.xml, and no im")
+
+
+@pytest.fixture
+def split_names(tmp_path):
+    """The names of the images of both splits."""
+
+    def read(name="out"):
+        return [{path.name for path in (tmp_path / name / split).iterdir()} for split in ("train", "validation")]
+
+    return read
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_accents_that_names_have_apart_and_lists_have_not(voc, tmp_path, capsys, split_names, both):
+    """As macOS writes names of files, and hardly anybody a list."""
+    apart, whole = (unicodedata.normalize(form, "\u00e9t\u00e9") for form in ("NFD", "NFC"))
+    for name in (apart, f"sub/{apart}2", "b", "c"):
+        voc.add(f"{name}.jpg", [DOG])
+    lists = ["--validation", voc.write_list("val.txt", whole, f"{whole}2.jpg")]
+    if both:
+        lists += ["--train", voc.write_list("train.txt", "b", "c")]
+    assert run(voc, tmp_path / "out", *lists) == 0
+    assert [path.name for path in (tmp_path / "out/validation/sub").iterdir()] == [f"{apart}2.jpg"]
+    assert split_names() == [{"b.jpg", "c.jpg"}, {f"{apart}.jpg", "sub"}]
+    assert "left out" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("image", "xml", "line"),
+    [
+        ("IMG_1.jpg", "img_1.xml", "IMG_1"),
+        ("img_1.jpg", "img_1.xml", "IMG_1.JPG"),
+        ("0001.jpg", "0001.jpg.xml", "0001"),
+        ("photo.jpg", "note.xml", "photo"),
+    ],
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_a_list_means_the_xml_whose_image_it_names(voc, tmp_path, capsys, split_names, image, xml, line, both):
+    for name in ("a", "b", "c"):
+        voc.add(f"{name}.jpg", [DOG])
+    (voc.images / "a.jpg").rename(voc.images / image)
+    text = (voc.annotations / "a.xml").read_text().replace("other.jpg", "photo.jpg")
+    (voc.annotations / "a.xml").unlink()
+    (voc.annotations / xml).write_text(text)
+    lists = ["--validation", voc.write_list("val.txt", line)]
+    if both:
+        lists += ["--train", voc.write_list("train.txt", "b", "c")]
+    assert run(voc, tmp_path / "out", *lists) == 0
+    assert split_names() == [{"b.jpg", "c.jpg"}, {image}]
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_a_listed_image_that_may_be_that_of_an_xml_stops_the_conversion(voc, tmp_path, capsys):
+    """Two cameras on a file system that tells capitals apart, and an XML of one of them; a mask."""
+    for name in ("img_1", "b"):
+        voc.add(f"{name}.jpg", [DOG])
+    voc.draw("IMG_1.jpg")
+    voc.draw("m.png")
+    voc.write_xml("b", wrapped(drawn_object(SEGM)))
+    train, validation = voc.write_list("t.txt", "img_1", "m"), voc.write_list("v.txt", "IMG_1", "b")
+    assert run(voc, tmp_path / "out", "--train", train, "--validation", validation, "--negatives") == 1
+    remedy = "write an XML for it, without objects where it shows none, or take it out of the list"
+    images, xml = voc.images, voc.annotations
+    assert capsys.readouterr().err.splitlines()[:3] == [
+        "2 problems:",
+        f"- {validation}, line 1: {images}/IMG_1.jpg has no XML of its own, and {xml}/img_1.xml has its name or names "
+        f"it: {remedy}",
+        f"- {train}, line 2: {images}/m.png has no XML of its own, and {xml}/b.xml has its name or names it: {remedy}",
+    ]
+
+
+def test_a_listed_image_of_two_xml(voc, tmp_path, capsys):
+    voc.add("b.jpg", [DOG])
+    voc.draw("0001.jpg")
+    for name in ("0001.jpg.xml", "0001.png.xml"):
+        shutil.copy(voc.annotations / "b.xml", voc.annotations / name)
+    lists = ("--train", voc.write_list("t.txt", "b"), "--validation", voc.write_list("v.txt", "0001"))
+    assert run(voc, tmp_path / "out", *lists) == 1
+    both = f"{voc.annotations}/0001.jpg.xml and {voc.annotations}/0001.png.xml"
+    assert f"{voc.images}/0001.jpg is the image of {both}: remove all but one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("a.xml", "a.XML"), ("e\u0301.xml", "\u00e9.xml")])
+def test_xml_files_that_a_list_cannot_tell_apart(voc, tmp_path, capsys, names):
+    voc.add("b.jpg", [DOG])
+    voc.draw(f"{names[0][:-4]}.jpg")
+    for name in names:
+        shutil.copy(voc.annotations / "b.xml", voc.annotations / name)
+    validation = voc.write_list("v.txt", names[0][:-4])
+    assert run(voc, tmp_path / "out", "--validation", validation) == 1
+    first, second = sorted(names)
+    fault = f"{validation}, line 1: '{names[0][:-4]}' may be {first} or {second}: remove all but one"
+    assert fault in capsys.readouterr().err
+
+
+INVERTED = ("dog", 60, 45, 10, 5)
+
+
+def test_many_inverted_boxes_stop_the_conversion(voc, tmp_path, capsys):
+    """As they stop the training job."""
+    for number in range(12):
+        voc.add(f"{number:02}.jpg", [INVERTED])
+        voc.add(f"v{number:02}.jpg", [DOG])
+    train = voc.write_list("train.txt", *(f"{number:02}" for number in range(12)))
+    validation = voc.write_list("val.txt", *(f"v{number:02}" for number in range(12)))
+    assert run(voc, tmp_path / "out", "--train", train, "--validation", validation) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(
+        f"train: 12 of 12 boxes are inverted, such as {voc.annotations}/00.xml: box 0 (dog) (xmin, ymin, xmax, ymax "
+        "60, 45, 10, 5): xmin, ymin must be a box's upper left corner"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_inverted_boxes_are_noted(voc, tmp_path, capsys):
+    for number in range(12):
+        voc.add(f"{number:02}.jpg", [DOG, INVERTED] if number < 9 else [DOG, ("dog", 10, 5, 10, 45)])
+    lists = voc.write_list("all.txt", *(f"{number:02}" for number in range(12)))
+    assert run(voc, tmp_path / "out", "--train", lists, "--validation", voc.write_list("v.txt", "09")) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "inverted boxes, whose xmax is below xmin or ymax below ymin: 9, first "
+        f"{voc.annotations}/00.xml: box 1 (dog) (xmin, ymin, xmax, ymax 60, 45, 10, 5); kept here, dropped by the "
+    ) in printed
+    assert "boxes without area: 4, first in 09.jpg; kept here, dropped by the training job" in printed

@@ -67,6 +67,14 @@ def without(path: str) -> Callable[[Job], None]:
     return change
 
 
+def renamed(path: str, name: str) -> Callable[[Job], None]:
+    def change(job: Job) -> None:
+        target = job.base / path
+        target.rename(target.with_name(name))
+
+    return change
+
+
 def records(*names: str, content: str = "x") -> Callable[[Job], None]:
     def change(job: Job) -> None:
         write(job.config("inputdataconfig"), RECORDS)
@@ -140,6 +148,14 @@ ROWS: dict[str, tuple[Callable[[Job], None], list[str]]] = {
         ["use_pretrained_model is '0'", "remove the channel or set use_pretrained_model to 1"],
     ),
     "folder missing": (without("input/data/train"), ["input/data/train: there is no such folder"]),
+    "images of other endings": (
+        renamed("input/data/train/dog.jpg", "dog.webp"),
+        ["no .jpg, .jpeg or .png file, but 1 .webp", "rename it to .jpg, since what it holds is read"],
+    ),
+    "XML in place of JSON": (
+        renamed("input/data/train_annotation/dog.json", "dog.xml"),
+        ["no .json file, but 1 .xml", "python -m sagemaker_ssd.convert voc"],
+    ),
     "no annotations": (without("input/data/validation_annotation/dog.json"), ["input/data/validation_annotation"]),
     "images for recordio": (records(), ["there is no .rec file, but", "application/x-image"]),
     "empty record file": (records("a.rec", content=""), ["input/data/train/a.rec: the file is empty"]),

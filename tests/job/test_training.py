@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_early_stopping_ends_the_job(make_job: Callable[..., Job]):
     assert "Early stopping after epoch 1" in ended.log
     assert len(ended.metrics["epochs"]) == 2
     assert ended.metrics["ended_early"] is True
+
+
+def test_channels_that_hold_the_same_records_are_told_once(make_job: Callable[..., Job], trained: Ended):
+    """As below one S3Uri for both, where train.rec and validation.rec lie."""
+    options = ("--train", "2", "--validation", "1", "--content", "recordio")
+    job = make_job(*options, epochs="1", mini_batch_size="3", num_training_samples="3")
+    data = job.base / "input" / "data"
+    for name, other in (("train", "validation"), ("validation", "train")):
+        shutil.copy(data / name / f"{name}.rec", data / other)
+    ended = job.run()
+    assert ended.code == 0, ended.log
+    told = "validation holds exactly the images and boxes of train, so that the mAP says nothing of new images"
+    assert (ended.log.count(told), trained.log.count(told)) == (1, 0)
 
 
 def test_a_diverging_job_says_so_and_what_to_do(make_job: Callable[..., Job]):

@@ -1,13 +1,20 @@
 """local_test/draw_sample.py: the folder it makes, the boxes it writes, and what it leaves alone."""
 
+import importlib.util
+import io
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from another_user import said_as_another_user
 
 SCRIPT = Path(__file__).parents[2] / "local_test" / "draw_sample.py"
 
@@ -142,3 +149,50 @@ def test_wrong_usage(tmp_path, words):
     done = draw(tmp_path / "out", *words)
     assert done.returncode == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_whose_removal_broke_off_is_known_again(tmp_path, linked):
+    few = ("--train", 3, "--validation", 1)
+    draw(tmp_path, *few)
+    if linked:
+        (tmp_path / "input").rename(tmp_path / "elsewhere")
+        (tmp_path / "input").symlink_to("elsewhere")
+    shutil.rmtree(tmp_path / "input/config")
+    (tmp_path / "input/link").symlink_to(tmp_path)
+    assert draw(tmp_path, *few).returncode == 0
+    assert not (tmp_path / "input/link").is_symlink()
+    assert len(list((tmp_path / "input/data/train").iterdir())) == 3
+
+
+def test_what_is_in_the_way_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "input").symlink_to("nowhere")
+    done = draw(tmp_path, "--train", 1, "--validation", 1)
+    said = f"{tmp_path}/input cannot be replaced (File exists): remove it, or name another folder\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_a_file_of_another_user_leaves_the_marker():
+    spec = importlib.util.spec_from_file_location("draw_sample", SCRIPT)
+    program = importlib.util.module_from_spec(spec)
+    sys.modules["draw_sample"] = program
+    spec.loader.exec_module(program)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        draw(folder, "--train", 1, "--validation", 1)
+        kept = Path(folder) / "input/data/train"
+        kept.chmod(0o555)
+        if os.geteuid() == 0:
+            for path in (Path(folder), *Path(folder).rglob("*")):
+                if path != kept:
+                    os.chown(path, 65534, 65534)
+
+        def run() -> str:
+            sys.argv = ["draw_sample.py", folder, "--train", "1", "--validation", "1"]
+            sys.stderr = io.StringIO()
+            return f"{program.main()} {sys.stderr.getvalue()}"
+
+        place = f"{kept}/train_0000.jpg"
+        said = f"1 {place} cannot be replaced (Permission denied): remove it, or name another folder\n"
+        assert said_as_another_user(run) == said
+        assert (Path(folder) / "input/drawn_by_draw_sample").exists()

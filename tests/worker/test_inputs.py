@@ -1,10 +1,17 @@
 """What the channels tell of one another."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sagemaker_ssd.worker.inputs import warn_of_differing_names, warn_of_unlearnable_classes
+from drawn_channels import BOX, png, write_rec
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
+from sagemaker_ssd.worker.inputs import warn_of_differing_names, warn_of_same_images, warn_of_unlearnable_classes
+from sagemaker_ssd.worker.metrics import channel_figures
 
 
 def test_classes_that_train_never_shows_are_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -32,3 +39,26 @@ def test_class_ids_that_have_another_name_in_validation_are_named(caplog: pytest
     caplog.clear()
     warn_of_differing_names({0: "dog"}, {})
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("validation", "same"),
+    [
+        ([(BOX, png(1)), (BOX, png(2))], True),
+        ([(BOX, png(2)), (BOX, png(1))], True),
+        ([(BOX, png(1)), (BOX, png(3))], False),
+        ([(BOX, png(1))], False),
+        ([(BOX, png(1)), ([2, 5, 1, 0.25, 0.25, 0.5, 0.5], png(2))], False),
+    ],
+)
+def test_validation_that_is_train(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, validation: Sequence[tuple[Any, bytes]], same: bool
+) -> None:
+    figures = []
+    for name, drawn in (("train", [(BOX, png(1)), (BOX, png(2))]), ("validation", validation)):
+        options = CheckOptions(name=name, num_classes=3, scratch=tmp_path, max_bad_images=0, label_width=350)
+        figures.append(channel_figures(check_recordio(write_rec(tmp_path / f"{name}.rec", drawn), options)))
+    warn_of_same_images(*figures)
+    assert [message.partition(",")[0] for message in caplog.messages if "validation holds" in message] == (
+        ["validation holds exactly the images and boxes of train"] if same else []
+    )

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from drawn_channels import BOX, json_box, png, write_annotation, write_image, write_rec
+from sagemaker_ssd.channels.check import check_recordio
+from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
+from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels, warn_of_same_images
+from sagemaker_ssd.worker.metrics import channel_figures
 
 HOSTS = ("algo-1", "algo-2")
 EMPTY = [2, 5]
@@ -99,6 +102,15 @@ def test_a_part_without_a_box_is_trained_on_beside_one_with_boxes(tmp_path: Path
     assert (first, second) == ("", "")
     assert (own, others) == (2, 1)
     assert (figures["images"], figures["boxes"], figures["boxes_per_class"]) == (3, 1, [0, 1, 0])
+
+
+def test_a_validation_that_holds_the_parts_of_all_hosts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts = [(BOX, png(1)), (EMPTY, png(2))], [(BOX, png(3))]
+    (_, _, train), _ = check(tmp_path, records(*parts))
+    whole = write_rec(tmp_path / "whole.rec", [*parts[1], *parts[0]])
+    options = CheckOptions(name="validation", num_classes=3, scratch=tmp_path, max_bad_images=0, label_width=350)
+    warn_of_same_images(train, channel_figures(check_recordio(whole, options)))
+    assert "validation holds exactly the images and boxes of train, so that the mAP says nothing" in caplog.text
 
 
 def test_parts_that_all_have_no_box_stop_on_every_host(tmp_path: Path) -> None:

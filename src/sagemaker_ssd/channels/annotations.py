@@ -20,10 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.boxes import id_range, valid_class_ids
+from sagemaker_ssd.data_formats import CONVERT, VOC_REMEDY
 from sagemaker_ssd.errors import listed, shown
 
 _KEYS: Final = ("class_id", "left", "top", "width", "height")
-_LITTER: Final = frozenset({"@eaDir", "__MACOSX"})
+# Folders that systems make for themselves: Synology's thumbnails, what macOS puts into archives, what ext4 and Windows
+# have at the top of a disk, which often nobody else may read.
+_LITTER: Final = frozenset({"@eaDir", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,10 @@ class Annotation:
     names_others: bool = False
 
 
-_CONVERT: Final = "python -m sagemaker_ssd.convert"
-_EXPORT_COCO: Final = f"export it as COCO, and turn that into channels with {_CONVERT}"
-_EXPORT_VOC: Final = f"export it as Pascal VOC, and turn that into channels with {_CONVERT}"
-_EXPORT: Final = f"export it as COCO or Pascal VOC, and turn that into channels with {_CONVERT}"
-_VOC: Final = f"if it is Pascal VOC's, turn it into channels with {_CONVERT} voc"
-_LABELME: Final = f"labelme's labelme2voc.py or labelme2coco.py exports it; turn that into channels with {_CONVERT}"
+_EXPORT_COCO: Final = f"export it as COCO, and turn that into channels with {CONVERT}"
+_EXPORT_VOC: Final = f"export it as Pascal VOC, and turn that into channels with {CONVERT}"
+_EXPORT: Final = f"export it as COCO or Pascal VOC, and turn that into channels with {CONVERT}"
+_LABELME: Final = f"labelme's labelme2voc.py or labelme2coco.py exports it; turn that into channels with {CONVERT}"
 _MANIFEST: Final = (
     "give the manifest itself as the channel, in Pipe mode with S3DataType AugmentedManifestFile, RecordWrapperType "
     "RecordIO and its two AttributeNames"
@@ -69,7 +70,7 @@ _OTHER_TOOLS: Final = (
     ({"source-ref"}, "a line of a manifest of Ground Truth or Rekognition Custom Labels", _MANIFEST),
     ({"human-annotated", "type"}, "the metadata of Ground Truth's annotations", _METADATA),
     ({"class-map", "type"}, "the metadata of Ground Truth's annotations", _METADATA),
-    ({"images", "annotations"}, "a COCO file", f"turn it into channels with {_CONVERT} coco"),
+    ({"images", "annotations"}, "a COCO file", f"turn it into channels with {CONVERT} coco"),
     ({"_via_img_metadata"}, "a project of VIA", _EXPORT_COCO),
     ({"filename", "regions"}, "VIA's JSON", _EXPORT_COCO),
     ({"asset", "regions"}, "VoTT's JSON", _EXPORT_VOC),
@@ -113,7 +114,10 @@ def read_annotation(root: Path, path: str, *, num_classes: int) -> tuple[Annotat
 
 
 def class_names(root: Path, *, num_classes: int) -> dict[int, str]:
-    """Return what the JSON files below `root` call class ids, the first of an id; those with faults tell none."""
+    """Return what the JSON files below `root` call class ids, the first of an id; those with faults tell none.
+
+    Raises OSError for a folder that cannot be listed.
+    """
     names: dict[int, str] = {}
     for path in find_files(root, (".json",)):
         annotation, faults = read_annotation(root, path, num_classes=num_classes)
@@ -167,7 +171,7 @@ def _load(text: bytes) -> dict[str, Any]:
             _refuse_other_tools(first)
             raise _FaultError("holds more than one JSON object; write one for each image") from error
         if _is_xml(text):
-            raise _FaultError(f"is XML, not JSON: {_VOC}") from error
+            raise _FaultError(f"is XML, not JSON: {VOC_REMEDY}") from error
         raise _FaultError(f"is not JSON: {error}") from error
     _refuse_other_tools(content)
     if not isinstance(content, dict):
@@ -203,7 +207,7 @@ def other_tool_in(path: Path) -> tuple[str, str] | None:
     except RecursionError:
         return None
     except ValueError as error:
-        return ("XML", _VOC) if _is_xml(text) else _other_tool(_first_of_several(error))
+        return ("XML", VOC_REMEDY) if _is_xml(text) else _other_tool(_first_of_several(error))
 
 
 def _other_tool(content: Any) -> tuple[str, str] | None:
@@ -310,22 +314,36 @@ def _short(value: Any) -> str:
 def find_files(root: Path, endings: Collection[str]) -> list[str]:
     """List the files below `root` that end so, in any case: sorted paths with `/`, without hidden ones.
 
-    What a system keeps for itself is hidden too: Synology's thumbnails, what macOS puts into archives.
+    Raises OSError, with its name, for a folder that cannot be listed.
     """
     found: list[str] = []
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=_raise, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link back to a folder above
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in _LITTER]
+        folders[:] = [name for name in folders if not _is_hidden_folder(name)]
         below = Path(folder).relative_to(root)
         for name in files:
             if not name.startswith(".") and name.lower().endswith(tuple(endings)):
                 found.append((below / name).as_posix())
     return sorted(found)
+
+
+def is_hidden(path: str) -> bool:
+    """Whether `find_files` passes over a path, with `/`, below its folder, or would if it were there."""
+    *folders, name = path.split("/")
+    return name.startswith(".") or any(map(_is_hidden_folder, folders))
+
+
+def _is_hidden_folder(name: str) -> bool:
+    return name.startswith(".") or name in _LITTER
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ _HOW_TO_MARK: Final = (
 )
 _ODD_MARK: Final = "sixth number of an object that is neither 0 nor 1, read as not difficult"
 _ODD_MARK_DIFFICULT: Final = "sixth number of an object that is neither 0 nor 1, read as difficult"
+_DEEP: Final = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
 _log = logging.getLogger(__name__)
 
 
@@ -144,6 +145,8 @@ class ChannelFindings:
             return False
         if image.truncated:
             self.warn("JPEG that is cut off, used as far as it goes", where)
+        if image.deep:
+            self.warn(_DEEP, where)
         if image.changed:
             self.warn(f"image changed: {image.changed}", where)
         return True
@@ -311,14 +314,21 @@ class ChannelFindings:
             )
 
 
+def allowed_bad_images(images: int, max_bad_images: float) -> int:
+    """Return how many of so many images may be left out because they cannot be used; max_bad_images: their share."""
+    # The share is rarely exact in binary: 0.29 of 100 images are 29.
+    return math.floor(max_bad_images * images + 1e-9)
+
+
 def bad_images_fault(name: str, checked: CheckedImages, max_bad_images: float) -> str:
     """Say that more images of a channel cannot be used than are allowed; "" where they are allowed."""
-    if checked.bad <= max_bad_images * checked.images:
+    allowed = allowed_bad_images(checked.images, max_bad_images)
+    if checked.bad <= allowed:
         return ""
     return (
         f"{name}: {checked.bad:,} of {checked.images:,} images cannot be used, and max_bad_images "
-        f"({max_bad_images:g}) allows {math.floor(max_bad_images * checked.images):,}: {checked.named}. Replace these "
-        "images or leave them out, or raise max_bad_images"
+        f"({max_bad_images:g}) allows {allowed:,}: {checked.named}. Replace these images or leave them out, or raise "
+        "max_bad_images"
     )
 
 

@@ -4,6 +4,8 @@
 """
 
 import logging
+import os
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +18,11 @@ from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
 from sagemaker_ssd.channels.examination import read_in_threads
 from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
-from sagemaker_ssd.channels.images import (
-    IMAGE_ENDINGS,
-    LOOKED_AT,
-    OTHER_IMAGE_ENDINGS,
-    Decode,
-    ExaminedImage,
-    ending_remedy,
-    examine_image,
-    has_sides_swapped,
-)
+from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image, has_sides_swapped
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
-from sagemaker_ssd.errors import bytes_in_words, in_words
+from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
+from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
 from sagemaker_ssd.files import file_size
 
 _SIZE_SCALED: Final = "image_size is not the image's own size, boxes are scaled by image_size"
@@ -96,18 +90,30 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
 
 
 def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: CheckOptions) -> Pairing:
-    """Read every JSON and find its image; note what is wrong and what is left over."""
+    """Read every JSON and find its image; note what is wrong and what is left over.
+
+    Raises UserError for folders that cannot be listed: without what is in them nothing can be said of the rest.
+    """
     name = findings.name
+    listings, unlisted = [], []
+    for root, channel, endings in ((images, name, IMAGE_ENDINGS), (annotations, f"{name}_annotation", (".json",))):
+        try:
+            listings.append(find_files(root, endings))
+        except OSError as error:
+            below = os.path.relpath(error.filename or root, root)
+            unlisted.append(f"{posixpath.normpath(f'{channel}/{below}')}: cannot be read: {error.strerror}")
+    if unlisted:
+        raise UserError(problems(unlisted))
+    found, jsons = listings
     read = []
 
     def read_one(path: str) -> tuple[str, Annotation, list[str]]:
         return path, *read_annotation(annotations, path, num_classes=options.num_classes)
 
-    for path, annotation, faults in read_in_threads(read_one, find_files(annotations, (".json",))):
+    for path, annotation, faults in read_in_threads(read_one, jsons):
         read.append(annotation)
         for fault in faults:
             findings.fault(f"{name}_annotation/{path}: {fault}", *([COUNTED_FROM_0] if fault.startswith("box") else []))
-    found = find_files(images, IMAGE_ENDINGS)
     if not found:
         others = find_files(images, OTHER_IMAGE_ENDINGS)
         but = f", but {others[0]}: {LOOKED_AT}; {ending_remedy(others[0])}" if others else ""

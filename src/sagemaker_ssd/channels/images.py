@@ -13,15 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sagemaker_ssd.errors import listed
-
 Pixels = NDArray[np.uint8]
-# Of the files of a channel of images; what they hold can be something else.
-IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
-# Of image files that no channel looks at, and first of those that no decoder takes either.
-_UNDECODABLE_ENDINGS: Final = (".avif", ".gif", ".heic", ".heif")
-OTHER_IMAGE_ENDINGS: Final = (*_UNDECODABLE_ENDINGS, ".bmp", ".jfif", ".jp2", ".jpe", ".tif", ".tiff", ".webp")
-LOOKED_AT: Final = f"only {listed(list(IMAGE_ENDINGS), 'and')} are looked at"
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
 # TIFF's number of a type of four bytes.
@@ -80,7 +72,7 @@ class ImageHeader:
     """Width and height as stored, before any turn; `coding` is png, baseline, progressive or other.
 
     `orientation` is EXIF's 1 (upright) to 8, and stands at byte `orientation_at` of a JPEG if there is one. `complete`
-    is false for a PNG that ends before its last chunk does.
+    is false for a PNG that ends before its last chunk does. `bits` are those of each colour.
     """
 
     width: int
@@ -89,18 +81,12 @@ class ImageHeader:
     orientation: int = 1
     orientation_at: int = 0
     complete: bool = True
+    bits: int = 8
 
     @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height of the picture as a viewer shows it."""
         return (self.height, self.width) if swaps_sides(self.orientation) else (self.width, self.height)
-
-
-def ending_remedy(file: str) -> str:
-    """Say what to do about an image whose name has one of OTHER_IMAGE_ENDINGS."""
-    if file.lower().endswith(_UNDECODABLE_ENDINGS):
-        return "save it as JPEG or PNG"
-    return "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"
 
 
 def swaps_sides(orientation: int) -> bool:
@@ -150,7 +136,7 @@ def webp_orientation(image: bytes) -> int:
 
 
 def _read_png(image: bytes) -> ImageHeader:
-    width, height = struct.unpack_from(">II", image, 16)
+    width, height, bits = struct.unpack_from(">IIB", image, 16)
     orientation, place, complete = 1, len(_PNG_SIGNATURE), False
     # Length, kind, content, checksum.
     while not complete and place + 12 <= len(image):
@@ -159,7 +145,7 @@ def _read_png(image: bytes) -> ImageHeader:
             orientation, _ = _read_orientation(image[place + 8 : place + 8 + length])
         place += 12 + length
         complete = kind == b"IEND" and place <= len(image)
-    return ImageHeader(width, height, "png", orientation, complete=complete)
+    return ImageHeader(width, height, "png", orientation, complete=complete, bits=bits)
 
 
 def _read_jpeg(image: bytes) -> ImageHeader | None:
@@ -294,8 +280,8 @@ def _imdecode(image: bytes, flags: int) -> Any:
 class ExaminedImage:
     """An image as a channel uses it: the bytes of its file, and the size in pixels that it decodes to.
 
-    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG that lacks a part of the picture;
-    `changed` says how and why the bytes are not the file's own.
+    `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG that lacks a part of the picture,
+    `deep` a PNG of 16 bits; `changed` says how and why the bytes are not the file's own.
     """
 
     content: bytes
@@ -304,6 +290,7 @@ class ExaminedImage:
     fault: str = ""
     truncated: bool = False
     changed: str = ""
+    deep: bool = False
 
 
 class DecodeResult(StrEnum):
@@ -357,7 +344,7 @@ def examine_image(
         if header.coding == "png":
             return _as_drawn(image)
         return ExaminedImage(without_orientation(image, header), *stored, truncated=truncated, changed=_AS_DRAWN)
-    return ExaminedImage(image, *header.upright_size, truncated=truncated)
+    return ExaminedImage(image, *header.upright_size, truncated=truncated, deep=header.bits > 8)
 
 
 def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None) -> ExaminedImage:

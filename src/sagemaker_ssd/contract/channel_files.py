@@ -12,10 +12,11 @@ from typing import Final
 
 from sagemaker_ssd.contract.config_file import Diagnostics
 from sagemaker_ssd.contract.model_folder import PARAMETERS
-from sagemaker_ssd.errors import listed
+from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, VOC_REMEDY, ending_remedy
+from sagemaker_ssd.errors import UserError, listed
 
 RECORD_SUFFIXES: Final = frozenset({".rec"})
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
+IMAGE_SUFFIXES: Final = frozenset(IMAGE_ENDINGS)
 ANNOTATION_SUFFIXES: Final = frozenset({".json"})
 PARAMETERS_SUFFIXES: Final = frozenset({".params"})
 ARCHIVE_SUFFIXES: Final = frozenset({".gz", ".tgz", ".tar"})
@@ -38,10 +39,14 @@ NO_SHARE: Final = (
 
 @dataclass
 class FileListing:
-    """The files below a folder: those that fit, and how many others there are with which suffix."""
+    """The files below a folder: those that fit, and how many others there are with which suffix.
+
+    `dangling` are links whose target is not there, which count as neither.
+    """
 
     found: list[Path] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    dangling: list[Path] = field(default_factory=list)
 
     def describe_others(self) -> str:
         """Say what is there instead: `3 .jpg and 1 .txt`."""
@@ -61,14 +66,32 @@ def list_files(folder: Path, suffixes: frozenset[str], enough: int | None) -> Fi
     listing = FileListing()
     for number, file in enumerate(_walk(folder)):
         suffix = Path(file.name).suffix.lower()
-        if suffix in suffixes:
+        if _is_dangling(file):
+            listing.dangling.append(Path(file.path))
+        elif suffix in suffixes:
             listing.found.append(Path(file.path))
         else:
             listing.others[suffix] += 1
         if enough is not None and (len(listing.found) >= enough or (listing.found and number >= _LOOK_AT_MOST)):
             break
     listing.found.sort()
+    listing.dangling.sort()
     return listing
+
+
+def list_records(folder: Path) -> FileListing:
+    """List the .rec files below `folder` in the order of their names.
+
+    Raises OSError, and UserError where one is a link whose target is not there.
+    """
+    listing = list_files(folder, RECORD_SUFFIXES, None)
+    if links := _missing_records(listing):
+        raise UserError(_dangling_fault(links, links[0]))
+    return listing
+
+
+def _missing_records(listing: FileListing) -> list[Path]:
+    return [link for link in listing.dangling if link.suffix.lower() in RECORD_SUFFIXES]
 
 
 def list_models(folder: Path) -> FileListing:
@@ -95,7 +118,7 @@ def list_pretrained(folder: Path) -> FileListing:
     """
     listing = _list_preferred(folder, None, WEIGHTS_SUFFIXES)
     if not listing.found and listing.others.total() == 1:
-        listing.found = [Path(entry.path) for entry in _walk(folder)]
+        listing.found = [Path(entry.path) for entry in _walk(folder) if not _is_dangling(entry)]
     return listing
 
 
@@ -115,6 +138,7 @@ def _preferred(files: list[Path], name: str | None) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files below a folder, and the links whose target is not there, upper folders first."""
     waiting = deque([str(folder)])
     # Links may lead back to a folder above.
     visited: set[tuple[int, int]] = set()
@@ -130,8 +154,13 @@ def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
                     continue
                 if entry.is_dir():
                     waiting.append(entry.path)
-                elif entry.is_file():
+                elif entry.is_file() or _is_dangling(entry):
                     yield entry
+
+
+def _is_dangling(entry: os.DirEntry[str]) -> bool:
+    # A link to a FIFO is there, too.
+    return entry.is_symlink() and not entry.is_file() and not Path(entry.path).exists()
 
 
 def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
@@ -146,6 +175,8 @@ def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sh
             else "the channel must hold at least one"
         )
         _add_nothing(folder, base, ".rec file", listing, NO_SHARE if sharded else hint, diagnostics)
+    elif links := _missing_records(listing):
+        diagnostics.faults.append(_dangling_fault(links, links[0].relative_to(base)))
     for file in listing.found:
         _check_not_empty(file, base, "pack the images again", diagnostics)
 
@@ -154,11 +185,11 @@ def check_images(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded:
     """Add a fault unless there is at least one image."""
     listing = _listed(folder, base, lambda: list_files(folder, IMAGE_SUFFIXES, 1), diagnostics, sharded)
     if listing is not None and not listing.found:
-        hint = (
-            "for a .rec file set ContentType to application/x-recordio"
-            if RECORD_SUFFIXES & listing.others.keys()
-            else "the channel must hold the images"
-        )
+        hint = "the channel must hold the images"
+        if RECORD_SUFFIXES & listing.others.keys():
+            hint = "for a .rec file set ContentType to application/x-recordio"
+        elif images := [suffix for suffix, _ in listing.others.most_common() if suffix in OTHER_IMAGE_ENDINGS]:
+            hint = f"{LOOKED_AT}: for each, {ending_remedy(images[0])}"
         wanted = ".jpg, .jpeg or .png file"
         _add_nothing(folder, base, wanted, listing, NO_SHARE if sharded else hint, diagnostics)
 
@@ -168,6 +199,8 @@ def check_annotations(folder: Path, base: Path, diagnostics: Diagnostics, *, sha
     listing = _listed(folder, base, lambda: list_files(folder, ANNOTATION_SUFFIXES, 1), diagnostics, sharded)
     if listing is not None and not listing.found:
         hint = "the channel must hold one JSON file for each image"
+        if ".xml" in listing.others:
+            hint += f", and XML is none: {VOC_REMEDY}"
         _add_nothing(folder, base, ".json file", listing, NO_SHARE if sharded else hint, diagnostics)
 
 
@@ -190,7 +223,10 @@ def check_pretrained(folder: Path, base: Path, diagnostics: Diagnostics) -> None
 def _listed(
     folder: Path, base: Path, list_folder: Callable[[], FileListing], diagnostics: Diagnostics, sharded: bool = False
 ) -> FileListing | None:
-    """List a folder; None with a fault when it is missing, no folder, unreadable or empty."""
+    """List a folder; None with a fault when it is missing, no folder, unreadable or empty.
+
+    Links whose target is not there are a fault where nothing else fits.
+    """
     place = folder.relative_to(base)
     data = f"the data of the {folder.name} channel"
     must = NO_SHARE if sharded else f"{data} must be there"
@@ -203,10 +239,22 @@ def _listed(
     except OSError as error:
         diagnostics.faults.append(f"{error.filename}: it cannot be read ({error.strerror}); {data} must be readable")
     else:
+        if listing.dangling and not listing.found:
+            diagnostics.faults.append(_dangling_fault(listing.dangling, listing.dangling[0].relative_to(base)))
         if listing.found or listing.others:
             return listing
-        diagnostics.faults.append(f"{place}: the folder holds no files; {must}")
+        if not listing.dangling:
+            diagnostics.faults.append(f"{place}: the folder holds no files; {must}")
     return None
+
+
+def _dangling_fault(links: list[Path], first: Path) -> str:
+    """Say of links that their targets are not there; `first`: what the first of them is called."""
+    more = f" (and {len(links) - 1:,} more like it)" if len(links) > 1 else ""
+    return (
+        f"{first}: it is a link to {links[0].readlink()}, which is not there{more}; put the files themselves into the "
+        "channel: inside a container only what is mounted is there"
+    )
 
 
 def _add_nothing(

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 from sagemaker_ssd.contract.channel_files import (
-    RECORD_SUFFIXES,
     FileListing,
     check_annotations,
     check_images,
     check_model,
     check_pretrained,
     check_record_files,
-    list_files,
     list_models,
     list_pretrained,
+    list_records,
 )
 from sagemaker_ssd.contract.config_file import Diagnostics, read_object
 from sagemaker_ssd.contract.environment import DEFAULT_PIPE_SECONDS, read_pipe_seconds
@@ -77,7 +76,7 @@ class DataChannel:
 
     def record_files(self) -> FileListing:
         """List the .rec files of a recordio channel, in the order of their names; raises UserError without any."""
-        listing = list_files(self.folder, RECORD_SUFFIXES, None)
+        listing = list_records(self.folder)
         if not listing.found:
             raise UserError(f"{self.folder}: there is no .rec file any more")
         return listing

@@ -28,7 +28,9 @@ Images are copied byte for byte; images without objects stay, as examples of bac
 _VOC = """XML files in PASCAL VOC's format.
 Corners are taken as they stand, as pixels counted from 0: the width of a box is xmax - xmin. (The VOC devkit counts
 from 1 and includes the last pixel; most tools that export this format do not.) Boxes without area are kept as they
-are; the training job counts and drops them. Rotated boxes and polygons become the upright box around them."""
+are; the training job counts and drops them. So are boxes with xmax below xmin or ymax below ymin, as long as they are
+few: ten or more that are a tenth of a split's stop the conversion, as they stop the job. Rotated boxes and polygons
+become the upright box around them."""
 _COCO = """JSON files in COCO's format.
 Classes are joined by name over both files, and get the ids 0, 1 ... in the order of their categories' ids; categories
 without a box get none. Crowds (iscrowd or ignore) are left out, and so are images that show nothing else; where a

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from sagemaker_ssd.boxes import FractionCount
+from sagemaker_ssd.boxes import FractionCount, have_another_order, inverted
 from sagemaker_ssd.convert.findings import Findings
 from sagemaker_ssd.convert.images import FoundImage, Frame, find_frame
 from sagemaker_ssd.convert.shapes import (
@@ -21,6 +21,7 @@ from sagemaker_ssd.convert.shapes import (
     around_rotated,
     check_border,
     from_fractions,
+    has_area,
     turned_upright,
 )
 from sagemaker_ssd.errors import UserError, in_words, shown
@@ -284,13 +285,33 @@ class _Reader:
     def read(self, images: Sequence[DrawnImage], split: str) -> tuple[Example, ...]:
         """Return the examples of the images of a split; those with faults may be missing."""
         examples = []
+        inverted_boxes: list[str] = []
         for image in tqdm(images, desc=f"checking {split}", unit=" images", leave=False, disable=None):
-            example = self._read(image)
+            example = self._read(image, inverted_boxes)
             if example is not None:
                 examples.append(example)
+        self._conclude_inverted(split, inverted_boxes, sum(len(example.boxes) for example in examples))
         return tuple(examples)
 
-    def _read(self, image: DrawnImage) -> Example | None:
+    def _conclude_inverted(self, split: str, found: Sequence[str], boxes: int) -> None:
+        """Tell of the inverted boxes `found` among so many: the training job drops a few, and many stop it."""
+        if have_another_order(len(found), boxes):
+            self._findings.fault(
+                "inverted",
+                f"{split}: {len(found):,} of {in_words(boxes, 'box is', 'boxes are')} inverted, such as {found[0]}: "
+                "xmin, ymin must be a box's upper left corner and xmax, ymax its lower right one, and a width and a "
+                "height must be above 0. Mend the numbers in the annotations",
+            )
+            return
+        for each in found:
+            self._findings.note(
+                "inverted boxes, whose xmax is below xmin or ymax below ymin",
+                each,
+                "kept here, dropped by the training job",
+            )
+
+    def _read(self, image: DrawnImage, inverted_boxes: list[str]) -> Example | None:
+        """Return the example of an image, None for one with a fault; name its inverted boxes in the list."""
         path = image.folder / image.found.file
         try:
             frame = find_frame(path, image.size)
@@ -302,11 +323,14 @@ class _Reader:
         if self._findings.is_bad(image.key):
             return None
         width, height = frame.upright_size
-        boxes = tuple(
-            Box(self._ids[each.drawn.name], *each.corners, each.drawn.difficult)
-            for each in placed
-            if each.corners is not None and each.drawn.name in self._ids
-        )
+        kept = [
+            (each.drawn, each.corners) for each in placed if each.corners is not None and each.drawn.name in self._ids
+        ]
+        for drawn, corners in kept:
+            if not has_area(corners) and inverted(np.array([corners])).any():
+                numbers = ", ".join(f"{value:.10g}" for value in corners)
+                inverted_boxes.append(f"{image.place}: {drawn.title} (xmin, ymin, xmax, ymax {numbers})")
+        boxes = tuple(Box(self._ids[drawn.name], *corners, drawn.difficult) for drawn, corners in kept)
         return Example(path, image.found.file, width, height, boxes)
 
     def _chosen(self, image: DrawnImage) -> Iterator[DrawnObject]:

@@ -1,10 +1,10 @@
 """What a conversion finds: faults that stop it, images that it leaves out, and notes; ten of a kind are named."""
 
-import math
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Final
 
+from sagemaker_ssd.channels.findings import allowed_bad_images
 from sagemaker_ssd.errors import UserError, in_words
 
 _NAMED: Final = 10
@@ -46,7 +46,7 @@ class Findings:
 
     def stops(self, images: int) -> bool:
         """Whether what was found so far stops the conversion of so many images."""
-        return self.faulty or self.bad_images > self._allowed(images)
+        return self.faulty or self.bad_images > allowed_bad_images(images, self._max_bad_images)
 
     def fault(self, kind: str, text: str) -> None:
         """Add a fault of the data set as a whole; of a `kind` the first ten are shown."""
@@ -78,7 +78,7 @@ class Findings:
 
         Bad images that are few enough become a note.
         """
-        bad, allowed = self.bad_images, self._allowed(images)
+        bad, allowed = self.bad_images, allowed_bad_images(images, self._max_bad_images)
         limit = f"--max-bad-images ({self._max_bad_images:g}) allows {allowed:,}"
         too_many = bad > allowed
         if bad and not too_many:
@@ -99,10 +99,6 @@ class Findings:
         if notes := self.notes():
             lines += ["notes:", *(f"- {note}" for note in notes)]
         raise UserError("\n".join(lines))
-
-    def _allowed(self, images: int) -> int:
-        # The share is rarely exact in binary: 0.29 of 100 images are 29.
-        return math.floor(self._max_bad_images * images + 1e-9)
 
 
 class _Kind:

@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from sagemaker_ssd.channels.annotations import composed, find_files, read_number
+from sagemaker_ssd.channels.annotations import composed, find_files, is_hidden, read_number
 from sagemaker_ssd.channels.images import (
-    IMAGE_ENDINGS,
-    LOOKED_AT,
-    OTHER_IMAGE_ENDINGS,
     DecodeResult,
     ImageHeader,
-    ending_remedy,
     examine_image,
     has_sides_swapped,
     read_header,
@@ -24,6 +20,7 @@ from sagemaker_ssd.channels.images import (
     webp_orientation,
 )
 from sagemaker_ssd.convert.shapes import Size
+from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
 from sagemaker_ssd.errors import UserError, listed
 
 _ENDINGS: Final = listed(list(IMAGE_ENDINGS))
@@ -45,7 +42,10 @@ class FoundImage:
 
 
 class ImageFolder:
-    """Finds images below `root` by name; hidden files and folders are none, as for the training job."""
+    """Finds images below `root` by name; hidden files and folders are none, as for the training job.
+
+    What looks for one raises OSError for a folder that cannot be listed.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,7 +62,8 @@ class ImageFolder:
         """
         path = posixpath.normpath(name) if name else ""
         inside = bool(path) and not path.startswith("/") and ".." not in path.split("/")
-        if inside and path.lower().endswith(IMAGE_ENDINGS) and self._is_file(path):
+        hidden = is_hidden(path)
+        if inside and not hidden and path.lower().endswith(IMAGE_ENDINGS) and self._is_file(path):
             return FoundImage(path, name, exact=True)
         found = self._listing.like(name)
         if len(found) == 1:
@@ -70,6 +71,9 @@ class ImageFolder:
         if len(found) > 1:
             raise UserError(f"'{name}' may be any of {_some(found)} below {self.root}: give its path below that folder")
         self.refuse_other_ending(name)
+        if inside and hidden and self._is_file(path):
+            what = "it" if is_hidden(posixpath.basename(path)) else "its folder"
+            raise UserError(f"{self.root / path} is hidden, and hidden files are no data: rename {what}")
         if inside and self._is_file(path):
             raise UserError(f"{path} is not {_ENDINGS}: save it as JPEG or PNG, named so")
         wanted = self.root / path if inside else f"'{name}'"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sagemaker_ssd.boxes import with_area
+from sagemaker_ssd.boxes import inverted, with_area
 from sagemaker_ssd.channels.recordio import NO_OBJECT, Payload, frame, join_payload, label_of
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.convert.dataset import Dataset, Example
@@ -171,7 +171,7 @@ def _notes(dataset: Dataset, form: str) -> list[str]:
     everything = [example for examples in dataset.splits.values() for example in examples]
     drawn = [(example.file, box) for example in everything for box in example.boxes]
     corners = np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for _, box in drawn], np.float64).reshape(-1, 4)
-    flat = [drawn[number][0] for number in np.flatnonzero(~with_area(corners))]
+    flat = [drawn[number][0] for number in np.flatnonzero(~with_area(corners) & ~inverted(corners))]
     if flat:
         notes.append(f"boxes without area: {len(flat):,}, first in {flat[0]}; kept here, dropped by the training job")
     difficult = sum(box.difficult for _, box in drawn)

@@ -7,6 +7,7 @@ from typing import Final
 from pycocotools import mask as masks
 
 from sagemaker_ssd.boxes import BORDER_PIXELS
+from sagemaker_ssd.channels.images import MAX_PIXELS
 from sagemaker_ssd.errors import UserError
 
 Corners = tuple[float, float, float, float]
@@ -117,7 +118,10 @@ def around_segmentation(segmentation: object) -> Corners | None:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) % 2 or not all(map(is_number, polygon)):
             return None
-        points += map(float, polygon)
+        try:
+            points += map(float, polygon)
+        except OverflowError:  # a whole number of more digits than any coordinate
+            return None
     return around_points(points[::2], points[1::2])
 
 
@@ -127,6 +131,9 @@ def _around_rle(rle: dict[str, object]) -> Corners | None:
     if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         return None
     height, width = size
+    # No channel takes an image of more pixels, and the C code counts them in 32 bits.
+    if height * width > MAX_PIXELS:
+        return None
     runs = _decompress(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
         return None

@@ -12,7 +12,7 @@ import posixpath
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,12 @@ from typing import Final
 
 from tqdm import tqdm
 
-from sagemaker_ssd.channels.annotations import compression, find_files, other_tool_in
-from sagemaker_ssd.channels.images import IMAGE_ENDINGS
+from sagemaker_ssd.channels.annotations import composed, compression, find_files, other_tool_in
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import FoundImage, ImageFolder, name_key, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
+from sagemaker_ssd.data_formats import IMAGE_ENDINGS
 from sagemaker_ssd.errors import UserError, in_words, problems
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
@@ -276,11 +276,13 @@ class _Source:
         self.images = images
         # Sorted folder by folder, as paths are.
         self.files = sorted(find_files(annotations, (".xml",)), key=lambda file: file.split("/"))
-        self._by_stem = {posixpath.splitext(file)[0]: file for file in self.files}
+        # As images are found: macOS takes accents apart in files' names, and whoever wrote a list did not.
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for file in self.files:
-            self._by_name[posixpath.splitext(posixpath.basename(file))[0]].append(file)
-
+            stem = composed(posixpath.splitext(file)[0])
+            self._by_stem[stem].append(file)
+            self._by_name[posixpath.basename(stem)].append(file)
         self._folders: dict[str, Path] = {}
 
     def place(self, image: str) -> Path:
@@ -291,24 +293,39 @@ class _Source:
         return self._folders[folder] / name
 
     @cached_property
-    def claims(self) -> dict[str, str]:
-        """The XML file of each name that an XML has or names, as `name_key` writes it.
+    def claims(self) -> Mapping[str, Collection[str]]:
+        """The XML files of each name that an XML has or names, as `name_key` writes it; first those that have it.
 
         Names are taken from the text, since an XML that is broken is still that of its image.
         """
-        claims: dict[str, str] = {}
+        claims: dict[str, dict[str, None]] = defaultdict(dict)
         for file in self.files:
-            claims.setdefault(name_key(posixpath.splitext(file)[0]), file)
+            claims[name_key(posixpath.splitext(file)[0])][file] = None
         for file in self.files:
             for name in _PICTURES.findall(_legible(self.annotations / file)):
                 if key := name_key(html.unescape(name).strip()):
-                    claims.setdefault(key, file)
+                    claims[key][file] = None
         return claims
+
+    def annotations_of(self, image: str) -> list[str]:
+        """Return the XML files whose image this one is, whatever they are called."""
+        return [file for file in self.claims.get(name_key(image), ()) if self._image_of(file) == image]
+
+    def _image_of(self, file: str) -> str:
+        """Return the image of an XML; "" where there is none, or it may be several."""
+        try:
+            filename = read_annotation(self.annotations / file)[0].filename
+        except UserError:
+            filename = ""
+        try:
+            return self.images.of_annotation(posixpath.splitext(file)[0], filename).file
+        except UserError:
+            return ""
 
     def own(self, image: str) -> Path | None:
         """Return the XML that lies below its folder where an image lies below its own, if there is one."""
-        file = self._by_stem.get(posixpath.splitext(image)[0])
-        return None if file is None else self.annotations / file
+        files = self._by_stem.get(composed(posixpath.splitext(image)[0]))
+        return self.annotations / files[0] if files else None
 
     @cached_property
     def _keys(self) -> frozenset[str]:
@@ -320,15 +337,16 @@ class _Source:
 
     def find(self, candidates: Sequence[str], line: str) -> str | None:
         """Find the XML that a line of a list means; raises UserError where it may mean several."""
-        for stem in candidates:
-            if stem in self._by_stem:
-                return self._by_stem[stem]
-        for stem in candidates:
-            found = self._by_name.get(posixpath.basename(stem), [])
-            if len(found) > 1:
-                raise UserError(f"'{line}' may be {' or '.join(found[:3])}: give its path below {self.annotations}")
-            if found:
-                return found[0]
+        by_path = [self._by_stem.get(composed(stem), []) for stem in candidates]
+        by_name = [self._by_name.get(composed(posixpath.basename(stem)), []) for stem in candidates]
+        for files, remedy in (
+            *((files, "remove all but one") for files in by_path),
+            *((files, f"give its path below {self.annotations}") for files in by_name),
+        ):
+            if len(files) > 1:
+                raise UserError(f"'{line}' may be {' or '.join(files[:3])}: {remedy}")
+            if files:
+                return files[0]
         return None
 
 
@@ -390,8 +408,6 @@ class _Reader:
             except UserError as fault:
                 self._findings.bad_image(place, "line", f"{place}: {fault.sentence}")
                 continue
-            if not found.xml and self._is_claimed(source, found.image):
-                continue
             if not found.xml and not self._negatives:
                 self._note_without_xml(source, found.image)
             elif found in listed:
@@ -406,13 +422,34 @@ class _Reader:
             return _Listed(xml)
         for stem in candidates:
             try:
-                return _Listed("", source.images.of_annotation(stem, "").file)
+                image = source.images.of_annotation(stem, "").file
             except UserError:
                 continue
+            return self._listed_image(image, source)
         for stem in candidates:
             source.images.refuse_other_ending(stem)
         name = candidates[-1]
         raise UserError(f"there is no {source.annotations / name}.xml, and no image of this name")
+
+    def _listed_image(self, image: str, source: _Source) -> _Listed:
+        """Return what a list means by an image that no XML is called like.
+
+        That is the XML whose image it is all the same, by capitals, an ending within the name or <filename>; else the
+        image alone. Raises UserError where an XML may mean it: it is no background, nor may it be passed over.
+        """
+        path = source.images.root / image
+        annotations = source.annotations_of(image)
+        if len(annotations) > 1:
+            named = " and ".join(str(source.annotations / file) for file in annotations[:3])
+            raise UserError(f"{path} is the image of {named}: remove all but one")
+        if annotations:
+            return _Listed(annotations[0])
+        if claiming := self._claiming(source, image):
+            raise UserError(
+                f"{path} has no XML of its own, and {claiming[1]} has its name or names it: write an XML for it, "
+                "without objects where it shows none, or take it out of the list"
+            )
+        return _Listed("", image)
 
     def without_xml(self, source: _Source, drawn: Iterable[DrawnImage]) -> dict[_Listed, DrawnImage]:
         """Return the images of a folder that have no XML, or say how many were left out. `drawn`: those that have."""
@@ -432,26 +469,31 @@ class _Reader:
             self._note_without_xml(source, image)
         return {}
 
-    def _is_claimed(self, source: _Source, image: str) -> bool:
-        """Whether an image without an XML may be that of one, and no background; says so.
+    def _claiming(self, source: _Source, image: str) -> tuple[_Source, Path] | None:
+        """Return an XML that may mean an image without an XML of its own, which then is no background, and its source.
 
         The XML may be broken, or mean several images, or the image be a mask or a copy of the one that it is of.
         """
         path = source.place(image)
         for other in self._sources:
-            xml = other.claims.get(name_key(image)) if path.is_relative_to(other.place("")) else None
-            if xml is None:
-                continue
-            # What is wrong with an XML is told of its image, too.
-            if not self._findings.is_bad(other.own(image)):
-                self._findings.note(
-                    "images that have the name of an XML, or of a picture that it names, without being its image, left "
-                    "out",
-                    f"{source.images.root / image} ({other.annotations / xml})",
-                    "an XML without objects for each keeps those that show none",
-                )
-            return True
-        return False
+            if path.is_relative_to(other.place("")) and (files := other.claims.get(name_key(image))):
+                return other, other.annotations / next(iter(files))
+        return None
+
+    def _is_claimed(self, source: _Source, image: str) -> bool:
+        """Whether an image that nothing names may be that of an XML, and no background; says so."""
+        claiming = self._claiming(source, image)
+        if claiming is None:
+            return False
+        other, xml = claiming
+        # What is wrong with an XML is told of its image, too.
+        if not self._findings.is_bad(other.own(image)):
+            self._findings.note(
+                "images that have the name of an XML, or of a picture that it names, without being its image, left out",
+                f"{source.images.root / image} ({xml})",
+                "an XML without objects for each keeps those that show none",
+            )
+        return True
 
     def _note_without_xml(self, source: _Source, image: str) -> None:
         self._findings.note(

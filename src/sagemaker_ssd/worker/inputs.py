@@ -167,6 +167,16 @@ def warn_of_differing_names(train: Mapping[int, str], validation: Mapping[int, s
         )
 
 
+def warn_of_same_images(train: Mapping[str, Any], validation: Mapping[str, Any]) -> None:
+    """Log that `validation` holds exactly what `train` does; both: the figures of the whole channel."""
+    if all(train[name] == validation[name] for name in ("images", "boxes", "checksum")):
+        _log.warning(
+            "validation holds exactly the images and boxes of train, so that the mAP says nothing of new images. Give "
+            "each channel images of its own: below one S3Uri both get every file, so each needs a prefix or a file for "
+            "itself"
+        )
+
+
 def agree_on_shares(job: Job, train: RecordFile, group: ProcessGroup) -> tuple[Shares, dict[str, Any]]:
     """Plan the epochs together with the other hosts; return the plan and the channel's figures over all hosts.
 

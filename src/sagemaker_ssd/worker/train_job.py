@@ -29,6 +29,7 @@ from sagemaker_ssd.worker.inputs import (
     agree_on_shares,
     check_channels,
     warn_of_differing_names,
+    warn_of_same_images,
     warn_of_unlearnable_classes,
 )
 from sagemaker_ssd.worker.metrics import Metrics, channel_figures
@@ -85,6 +86,7 @@ def train_job(
         data["validation"] = channel_figures(channels.validation)
         warn_of_unlearnable_classes(train_figures["boxes_per_class"], channels.validation.boxes_per_class)
         warn_of_differing_names(channels.train.class_names, channels.validation.class_names)
+        warn_of_same_images(data["train"], data["validation"])
     metrics = Metrics(job, start if checkpoint is None else checkpoint.start, data)
     metrics.add_seconds("checking the data", time.monotonic() - begin)
     # Of the host that evaluates.

@@ -1,0 +1,21 @@
+"""Which image files a channel looks at, by the endings of their names, and the way there from other formats."""
+
+from typing import Final
+
+from sagemaker_ssd.errors import listed
+
+# Of the files of a channel of images; what they hold can be something else.
+IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
+# Of image files that no channel looks at, and first of those that no decoder takes either.
+_UNDECODABLE_ENDINGS: Final = (".avif", ".gif", ".heic", ".heif")
+OTHER_IMAGE_ENDINGS: Final = (*_UNDECODABLE_ENDINGS, ".bmp", ".jfif", ".jp2", ".jpe", ".tif", ".tiff", ".webp")
+LOOKED_AT: Final = f"only {listed(list(IMAGE_ENDINGS), 'and')} are looked at"
+CONVERT: Final = "python -m sagemaker_ssd.convert"
+VOC_REMEDY: Final = f"if it is Pascal VOC's, turn it into channels with {CONVERT} voc"
+
+
+def ending_remedy(file: str) -> str:
+    """Say what to do about an image whose name, or all that is known of it, ends on one of OTHER_IMAGE_ENDINGS."""
+    if file.lower().endswith(_UNDECODABLE_ENDINGS):
+        return "save it as JPEG or PNG"
+    return "rename it to .jpg, since what it holds is read, or save it as JPEG or PNG"
