@@ -81,8 +81,9 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         raise UserError(f"{options.model}: {error.sentence}") from None
     document = {
         "model": str(options.model),
-        "hyperparameters": dict(model.settings),
+        "hyperparameters": {**model.used_settings(), "overlap_threshold": str(threshold)},
         "detections": options.detections,
+        "detection_dtype": model.precision_dtype,
         "best": found.figures,
         "definitions": definitions(options.detections),
         "anchors": found.anchors,

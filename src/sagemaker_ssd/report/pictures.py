@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,12 @@ def _what_became(analysis: Analysis, missed: int) -> str:
         return f"taken for {quoted(other)} (score {validation.scores[taken[0]]:.2f})"
     near = (matches.objects == missed) & (matches.ious >= analysis.overlap_threshold)
     lower = validation.scores[near & (validation.scores < analysis.score_threshold)]
-    return f"found with a score of {lower[0]:.2f} only" if len(lower) else "not found at any score"
+    if len(lower):
+        return f"found with a score of {lower[0]:.2f} only"
+    if analysis.left_out is None:
+        return "not found at any score"
+    # Rounded up: of those with just this score some may have been left out.
+    return f"not found at any score above {math.ceil(1000 * analysis.left_out) / 1000:.3f}"
 
 
 def picture(analysis: Analysis, choice: Choice, read_image: ReadImage) -> str:
