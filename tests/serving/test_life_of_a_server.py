@@ -80,6 +80,9 @@ def test_three_deaths_without_an_image_between_are_the_end(base: Path):
         assert answer.status == 503
         assert "killed by signal 9" in answer.sentence
         assert answer.sentence.endswith("It ended 3 times without having detected on an image between")
+        # No image has come: what helps is memory.
+        assert "smaller images" not in answer.sentence
+        assert "raise MemorySizeInMB of a serverless endpoint, or what `docker run --memory` allows" in answer.sentence
         assert server.wait(10) == 2
 
 
