@@ -150,6 +150,15 @@ def test_several_images_are_named_and_drawn_and_a_bad_one_stops_nothing(
     assert np.abs(before.astype(int) - after).max() > 60
 
 
+def test_class_names_that_are_no_text_are_refused(folder: Path, image: Path) -> None:
+    """Latin-1 of a shell, to `predict` and to `export`."""
+    for command, given in (("predict", (folder, image)), ("export", (folder,))):
+        names = os.fsdecode("Käfig,dog".encode("latin-1"))
+        done = run_command(command, *given, "--class-names", names)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(r"argument --class-names: 'K\udce4fig,dog' is not text in UTF-8" + "\n")
+
+
 def test_faults_are_told_in_a_sentence(folder: Path, image: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -18,6 +18,7 @@ from sagemaker_ssd.contract.environment import (
 )
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import is_text, shown
 from sagemaker_ssd.gpu import use_stand_in
 from sagemaker_ssd.progress import phase
 
@@ -69,6 +70,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def class_names(text: str) -> Sequence[str]:
     """Read `cat,dog`."""
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not text in UTF-8")
     return [name.strip() for name in text.split(",")]
 
 
