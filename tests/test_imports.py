@@ -18,6 +18,7 @@ ALLOWED = {
     "cores": {"cgroups"},
     "memory": {"cgroups"},
     "files": {"errors"},
+    "fonts": set(),
     "commands": {"errors", "files"},
     "boxes": {"errors"},
     "collectives": {"errors"},
@@ -68,7 +69,7 @@ ALLOWED = {
         "cores",
         "progress",
     },
-    "report": {"scoring", "boxes", "files", "errors"},
+    "report": {"scoring", "boxes", "files", "fonts", "errors"},
     # With its command, which no other module imports.
     "export": {"scoring", "ssd", "artifacts", "contract", "files", "errors", "progress", "version"},
     "worker": {
@@ -103,7 +104,7 @@ ALLOWED = {
         *("channels", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
-    "predict": {"scoring", "commands", "files", "errors", "progress"},
+    "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
     "convert": {"channels", "boxes", "contract", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "files", "errors"},
