@@ -237,7 +237,7 @@ def test_folders_outside_of_the_base_are_refused(server: ModelServer, opt_ml: Pa
 
 
 @pytest.mark.parametrize(
-    ("base", "url"),
+    ("given", "url"),
     [
         ("../opt_ml", "{real}/models/a"),
         ("linked/opt_ml", "{real}/models/a"),
@@ -246,15 +246,15 @@ def test_folders_outside_of_the_base_are_refused(server: ModelServer, opt_ml: Pa
     ],
 )
 def test_folders_below_the_base_are_taken_however_both_are_written(
-    base: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    given: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Relative to the working directory, and through a link, as $PWD may have it."""
     (tmp_path / "real" / "opt_ml" / "models" / "a").mkdir(parents=True)
     (tmp_path / "real" / "linked").symlink_to(".")
     (tmp_path / "elsewhere").symlink_to("real")
-    monkeypatch.chdir(tmp_path / "real" / ("opt_ml" if base.startswith("..") else ""))
+    monkeypatch.chdir(tmp_path / "real" / ("opt_ml" if given.startswith("..") else ""))
     places = {"real": tmp_path / "real" / "opt_ml", "linked": tmp_path / "elsewhere" / "opt_ml"}
-    models = Models(Detection(60.0, None), Path(base.format(**places)))
+    models = Models(Detection(60.0, None), Path(given.format(**places)))
 
     def refusal(folder: str) -> RefusedError:
         body = json.dumps({"model_name": "a", "url": folder}).encode()
