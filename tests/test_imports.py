@@ -19,6 +19,7 @@ ALLOWED = {
     "memory": {"cgroups"},
     "files": {"errors"},
     "data_formats": {"errors"},
+    "fonts": set(),
     "commands": {"errors", "files"},
     "boxes": {"errors"},
     "collectives": {"errors"},
@@ -69,7 +70,7 @@ ALLOWED = {
         "cores",
         "progress",
     },
-    "report": {"scoring", "boxes", "files", "errors"},
+    "report": {"scoring", "boxes", "files", "fonts", "errors"},
     # With its command, which no other module imports.
     "export": {"scoring", "ssd", "artifacts", "contract", "files", "errors", "progress", "version"},
     "worker": {
@@ -104,7 +105,7 @@ ALLOWED = {
         *("channels", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
-    "predict": {"scoring", "commands", "files", "errors", "progress"},
+    "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
     "convert": {"channels", "boxes", "contract", "data_formats", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "files", "errors"},

@@ -131,6 +131,11 @@ def shown(value: object) -> str:
     return f"'{text}'" if isinstance(value, str) else text
 
 
+def is_text(value: str) -> bool:
+    """Say whether a text can be written in UTF-8: bytes of another encoding, and half a character of JSON, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def named(name: str) -> str:
     """Show a key of a JSON object: as it is where it is a plain word, else as a quoted text."""
     return name if re.fullmatch(r"[\w.-]{1,80}", name) else shown(name)

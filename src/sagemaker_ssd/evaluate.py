@@ -1,7 +1,6 @@
 """`python -m sagemaker_ssd.evaluate model.tar.gz channel`: the figures and the report of a model, without training."""
 
 import argparse
-import contextlib
 import dataclasses
 import math
 import os
@@ -16,7 +15,7 @@ from sagemaker_ssd.contract.environment import BEST_CLASS
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.progress import phase
-from sagemaker_ssd.scoring.command import add_model_arguments, prepare_detection, run
+from sagemaker_ssd.scoring.command import WRITABLE_FOLDER, add_model_arguments, prepare_detection, run, try_folder
 
 if TYPE_CHECKING:
     from sagemaker_ssd.channels.record_file import RecordFile
@@ -59,7 +58,7 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
 
     channel = _channel(options.channel)
     annotations = _annotations(options.annotations, channel)
-    _try_output(options.output)
+    try_folder(options.output, f"--output must be {WRITABLE_FOLDER}")
     with phase("The model is being loaded"):
         model = load_model(
             options.model, scratch, options.image_shape, precision_dtype=precision, detections=options.detections
@@ -81,8 +80,9 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
         raise UserError(f"{options.model}: {error.sentence}") from None
     document = {
         "model": str(options.model),
-        "hyperparameters": dict(model.settings),
+        "hyperparameters": {**model.used_settings(), "overlap_threshold": str(threshold)},
         "detections": options.detections,
+        "detection_dtype": model.precision_dtype,
         "best": found.figures,
         "definitions": definitions(options.detections),
         "anchors": found.anchors,
@@ -98,28 +98,6 @@ def _evaluate(options: argparse.Namespace, scratch: Path) -> None:
             lambda number: read_picture(file, number),
         )
     _print_means(found.figures, options.detections, options.output)
-
-
-def _try_output(folder: Path) -> None:
-    """Raise UserError unless files can be made in a folder: an evaluation can take hours, and writes at its end.
-
-    Nothing is left of the trial, a folder that was missing included: the evaluation may still fail.
-    """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".trial-"):
-            pass
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
-        raise UserError(
-            f"{folder}: no files can be made in it ({reason}); --output must be a folder that can be written to, or "
-            "one that is not there yet"
-        ) from error
-    finally:
-        for made in missing:
-            with contextlib.suppress(OSError):
-                made.rmdir()
 
 
 def _overlap_threshold(model: "LoadedModel") -> float:

@@ -17,8 +17,16 @@ from PIL import Image, ImageDraw
 from sagemaker_ssd.commands import LARGER_MACHINE, memory_fault, system_fault
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
+from sagemaker_ssd.fonts import dejavu_sans
 from sagemaker_ssd.progress import images_line, phase, progress_lines
-from sagemaker_ssd.scoring.command import add_model_arguments, class_names, prepare_detection, run
+from sagemaker_ssd.scoring.command import (
+    WRITABLE_FOLDER,
+    add_model_arguments,
+    class_names,
+    prepare_detection,
+    run,
+    try_folder,
+)
 
 if TYPE_CHECKING:
     from sagemaker_ssd.scoring.detector import Detector
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 _DESCRIPTION: Final = (
     "Detects objects in images with the model of a training job, of this program or of the built-in. Prints one JSON a "
     'line and image, in the order given: {"prediction": [[class_id, score, xmin, ymin, xmax, ymax], ...]}, boxes as '
-    'fractions of the image; with several images "file" names it.'
+    'fractions of the image; with several images "file" names it, with --draw "drawn" names the picture.'
 )
 
 
@@ -39,6 +47,8 @@ def main() -> int:
 
 def _predict_all(options: argparse.Namespace) -> int:
     """Predict image by image, say what is wrong with those that cannot be used, and return the exit code."""
+    if options.draw is not None:
+        try_folder(options.draw, f"--draw must be {WRITABLE_FOLDER}")
     precision = prepare_detection()
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.scoring.saved_model import load_model
@@ -65,7 +75,7 @@ def _predict_all(options: argparse.Namespace) -> int:
 def _answer(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> int:
     """Print what is detected in an image, or what is wrong with it, which leaves the others; return the exit code."""
     try:
-        detections = _predict(path, model, detector, options)
+        answer = _predict(path, model, detector, options)
     except UserError as error:
         print(error.sentence, file=sys.stderr)
         return error.exit_code
@@ -77,13 +87,12 @@ def _answer(path: Path, model: "LoadedModel", detector: "Detector", options: arg
             raise
         print(f"{path}: {fault}", file=sys.stderr)
         return UserError.exit_code
-    answer: dict[str, Any] = {"prediction": detections}
     print(json.dumps(answer if len(options.images) == 1 else {"file": str(path), **answer}), flush=True)
     return 0
 
 
-def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> list[list[float]]:
-    """Return the detections (class_id, score, xmin, ymin, xmax, ymax), and draw them where that is asked for."""
+def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: argparse.Namespace) -> dict[str, Any]:
+    """Return the detections (class_id, score, xmin, ymin, xmax, ymax), and the picture of them that is asked for."""
     import mxnet as mx
 
     from sagemaker_ssd.scoring.saved_model import decoded_file, network_input
@@ -97,6 +106,7 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
         raise UserError(f"{path}: {error.sentence}") from None
     detections = [[float(value) for value in row] for row in found]
     detections = [row for row in detections if row[1] >= options.confidence]
+    answer: dict[str, Any] = {"prediction": detections}
     if options.draw is not None:
         picture = _drawn(pixels, detections, options.class_names, options.draw_confidence)
         drawn = _free_name(options.draw, path)
@@ -108,7 +118,8 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
                 part.write_bytes(content.getvalue())
         except OSError as error:
             raise UserError(system_fault(error, drawn)) from error
-    return detections
+        answer["drawn"] = str(drawn)
+    return answer
 
 
 def _drawn(
@@ -119,6 +130,7 @@ def _drawn(
     draw = ImageDraw.Draw(image)
     width, height = image.size
     thick = max(2, round(min(width, height) / 200))
+    font = dejavu_sans(max(12, round(min(width, height) / 40)))
     # The best one on top.
     for class_id, score, *box in reversed(detections):
         if score < confidence:
@@ -129,13 +141,13 @@ def _drawn(
         name = names[int(class_id)] if int(class_id) < len(names) else str(int(class_id))
         text = f"{name} {score:.2f}"
         place = (left + thick, top + thick)
-        draw.rectangle(draw.textbbox(place, text), fill=colour)
-        draw.text(place, text, fill="black")
+        draw.rectangle(draw.textbbox(place, text, font=font), fill=colour)
+        draw.text(place, text, fill="black", font=font)
     return image
 
 
 def _free_name(folder: Path, image: Path) -> Path:
-    """Name the picture after its image; images of one name in different folders get numbers."""
+    """Name the picture after its image; where there is one of that name, also of an earlier run, it gets a number."""
     names = (folder / f"{image.stem}{ending}.jpg" for ending in ("", *(f"-{number}" for number in range(2, 100_000))))
     return next(name for name in names if not name.exists())
 

@@ -67,6 +67,15 @@ def test_a_file_that_is_missing(tree, name, must_hold):
     assert tree.faults_as_written() == [f"{name}: there is no file {tree.config / name}; {must_hold}"]
 
 
+def sentence_as_another_user(base: Path) -> str:
+    def read() -> str:
+        with pytest.raises(UserError) as caught:
+            read_job(base)
+        return caught.value.sentence
+
+    return said_as_another_user(read)
+
+
 def test_files_that_another_user_may_not_read(tree):
     (tree.config / "checkpointconfig.json").write_text("{}")
     tree.write()
@@ -77,13 +86,7 @@ def test_files_that_another_user_may_not_read(tree):
         config = base / "input" / "config"
         for file in config.iterdir():
             file.chmod(0)
-
-        def read() -> str:
-            with pytest.raises(UserError) as caught:
-                read_job(base)
-            return caught.value.sentence
-
-        sentence = said_as_another_user(read)
+        sentence = sentence_as_another_user(base)
     assert sentence.splitlines() == ["4 problems:"] + [
         f"- {name}: {config / name} cannot be read (Permission denied); {must_hold}" for name, must_hold in FILES
     ]

@@ -84,6 +84,28 @@ def test_all_faults_are_told_at_once():
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # What a shell's Latin-1 becomes.
+        ("K\udce4fig,dog", r"'K\udce4fig,dog'"),
+        (r'["\ud83d", "dog"]', r"""'["\ud83d", "dog"]'"""),
+    ],
+)
+def test_names_that_cannot_be_written_in_an_answer(text: str, told: str):
+    with pytest.raises(UserError) as error:
+        read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": text})
+    assert error.value.sentence == (
+        f"environment variable SAGEMAKER_SSD_CLASS_NAMES is {told}; its names must be text in UTF-8, without bytes of "
+        "another encoding and without half a character such as \\ud83d"
+    )
+    # A whole one, however it is written.
+    assert read_hosting_settings({"SAGEMAKER_SSD_CLASS_NAMES": r'["\ud83d\ude00", "K\u00e4fig"]'}).class_names == (
+        "\U0001f600",
+        "Käfig",
+    )
+
+
+@pytest.mark.parametrize(
     "text", ["[1]", "[", "[]x", '["a", ""]', ",", "[]", '{"0": "cat"}', "['cat', 'dog']", "'cat','dog'"]
 )
 def test_what_names_no_classes(text: str):

@@ -217,6 +217,65 @@ def test_the_report_says_which_detections_its_figures_are_of(model: Path, tmp_pa
     assert found["all-classes"] > found["best-class"]
 
 
+# The command as it is, but with one detection in detections.json.
+SHORT_LIST = """
+import sys
+from sagemaker_ssd.scoring import coco
+coco.coco_results.__defaults__ = (1,)
+from sagemaker_ssd.evaluate import main
+sys.exit(main())
+"""
+
+
+def test_what_detections_json_has_no_room_for_is_counted_in_the_report(model: Path, tmp_path: Path) -> None:
+    """One of two classes has no detection among those that are listed, and the objects are found by none of them."""
+    categories = [{"class_id": 0, "name": "cat"}, {"class_id": 1, "name": "dog"}]
+    for number in range(2):
+        write_image(tmp_path / "validation" / f"{number}.png", encoded(noise(number)))
+        boxes = [json_box(0, 1, 1, 3, 2), json_box(1, 70, 30, 2, 3)]
+        write_annotation(tmp_path / "validation_annotation" / f"{number}.json", boxes, categories=categories)
+    arguments = [str(word) for word in (model, tmp_path / "validation", "--output", tmp_path / "out")]
+    command = [sys.executable, "-P", "-c", SHORT_LIST, *arguments]
+    subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+    best = json.loads((tmp_path / "out" / "evaluation.json").read_text())["best"]
+    counts = {one["name"]: one["detections"] for one in best["classes"]}
+    assert min(counts.values()) > 0
+    assert sum(counts.values()) == best["detections"] > 2
+    (listed,) = json.loads((tmp_path / "out" / "detections.json").read_text())
+    report = (tmp_path / "out" / "report.html").read_text()
+    for name, count in counts.items():
+        row = re.search(rf'<th scope="row">{name}</th>.*?</tr>', report)
+        assert row is not None
+        assert row[0].endswith(f"<td>{count:,}</td></tr>")
+    assert "Never detected" not in report
+    assert f"Of the {best['detections']:,} detections the 1 with the highest scores are counted and drawn" in report
+    assert "Not one detection of the 1 with the highest scores is right." in report
+    above = re.findall(r"is not found at any score([^<]*)\.<br>", report)
+    assert above
+    assert all(words.startswith(" above ") and float(words.split()[-1]) >= listed["score"] for words in above)
+
+
+def test_what_was_used_is_told_and_not_what_the_file_has(model: Path, tmp_path: Path) -> None:
+    file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
+    options = ("--image-shape", 512, "--overlap-threshold", "0.6", "--output", tmp_path / "out")
+    done = evaluate(model, file, *options)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert document["hyperparameters"] == {
+        "base_network": "resnet-50",
+        "image_shape": "512",
+        "num_classes": "2",
+        "nms_threshold": "0.45",
+        "nms_topk": "400",
+        "overlap_threshold": "0.6",
+    }
+    assert document["detection_dtype"] == "float32"
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "<title>Evaluation of resnet-50 at 512 pixels: object detection</title>" in report
+    for name, value in (("image_shape", "512"), ("detection_dtype", "float32")):
+        assert f'<th scope="row">{name}</th><td class="text">{value}</td>' in report
+
+
 OFTEN = """
 import sys
 from sagemaker_ssd.scoring import command

@@ -47,3 +47,22 @@ def test_names_for_other_classes_are_refused(model: Path, tmp_path: Path) -> Non
         "--class-names has 2 names, and the model knows 3 classes: name every class by its id, from 0 on\n"
     )
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
+    """No model is there: else its absence is what is told."""
+    folder, document = tmp_path / "folder", tmp_path / "document"
+    folder.mkdir()
+    document.write_text("something")
+    must = "--output must be a file in a folder that can be written to, or one that is not there yet"
+    for output, said in (
+        (folder, f"{folder}: it is a folder; --output must be a file, such as {folder}/model.onnx"),
+        (document / "model.onnx", f"{document}: no files can be made in it (it is a file); {must}"),
+        # Root may write into a folder without permissions, but nobody into this one.
+        (Path("/proc/model.onnx"), f"/proc: no files can be made in it (No such file or directory); {must}"),
+    ):
+        done = run_command("export", tmp_path / "no model", "--output", output)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{said}\n")
+    done = run_command("export", tmp_path / "no model", "--output", tmp_path / "new" / "model.onnx")
+    assert "there is no such file or folder; give a model.tar.gz" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["document", "folder"]

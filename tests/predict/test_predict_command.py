@@ -21,6 +21,7 @@ from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.predict import _drawn
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.scoring.saved_model import decoded, load_model, network_input
 from sagemaker_ssd.ssd.detect import anchor_boxes
@@ -142,12 +143,62 @@ def test_several_images_are_named_and_drawn_and_a_bad_one_stops_nothing(
     assert done.stderr.splitlines() == [f"{bad}: damaged or not an image", f"{gone}: No such file or directory"]
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["file"] for answer in answers] == [str(image), str(other)]
+    assert [answer["drawn"] for answer in answers] == [str(drawn / "a picture.jpg"), str(drawn / "a picture-2.jpg")]
     assert all(row[1] >= 0.3 for answer in answers for row in answer["prediction"])
     assert answers[0]["prediction"]
     assert sorted(file.name for file in drawn.iterdir()) == ["a picture-2.jpg", "a picture.jpg"]
     before, after = cv2.imread(str(image)), cv2.imread(str(drawn / "a picture.jpg"))
     assert before.shape == after.shape
     assert np.abs(before.astype(int) - after).max() > 60
+
+
+def test_a_second_run_keeps_the_pictures_of_the_first_and_names_its_own(
+    folder: Path, image: Path, tmp_path: Path
+) -> None:
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    (drawn / "a picture.jpg").write_bytes(b"of the first run")
+    done = predict(folder, image, "--draw", drawn)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert answer.keys() == {"prediction", "drawn"}
+    assert answer["drawn"] == str(drawn / "a picture-2.jpg")
+    assert cv2.imread(answer["drawn"]) is not None
+    assert (drawn / "a picture.jpg").read_bytes() == b"of the first run"
+
+
+def test_a_folder_for_pictures_that_is_a_file_is_told_before_the_model_is_loaded(image: Path, tmp_path: Path) -> None:
+    done = predict(tmp_path / "no model", image, "--draw", image)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{image}: no files can be made in it (it is a file); --draw must be a folder that can be written to, or one "
+        "that is not there yet\n"
+    )
+
+
+def test_names_are_drawn_in_letters_of_their_own() -> None:
+    """And not each letter that is not Latin as the same box; a large picture has large ones."""
+
+    def ink(name: str, side: int) -> np.ndarray:
+        drawn = _drawn(np.zeros((side, side, 3), np.uint8), [[0, 0.9, 0.0, 0.0, 1.0, 1.0]], [name], 0.5)
+        return np.asarray(drawn).astype(int)
+
+    for one, other in (("cat", "dog"), ("кот", "пес"), ("γάτα", "λαγός")):
+        assert np.abs(ink(one, 300) - ink(other, 300)).max() > 100, one
+    # What the label covers of the part inside of the box's corner.
+    corners = [ink("кот", side)[side // 50 : side // 8, side // 50 : side // 2] for side in (800, 2000)]
+    covered = [(corner.max(axis=2) > 100).mean() for corner in corners]
+    assert covered[0] == pytest.approx(covered[1], rel=0.2)
+    assert covered[0] > 0.005
+
+
+def test_class_names_that_are_no_text_are_refused(folder: Path, image: Path) -> None:
+    """Latin-1 of a shell, to `predict` and to `export`."""
+    for command, given in (("predict", (folder, image)), ("export", (folder,))):
+        names = os.fsdecode("Käfig,dog".encode("latin-1"))
+        done = run_command(command, *given, "--class-names", names)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(r"argument --class-names: 'K\udce4fig,dog' is not text in UTF-8" + "\n")
 
 
 def test_faults_are_told_in_a_sentence(folder: Path, image: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What stands out: sentences on sets whose figures are worked out by hand."""
 
+import re
 from typing import Any
 
 import pytest
@@ -75,6 +76,27 @@ def test_classes_that_are_never_or_badly_detected(tmp_path):
     for image in range(42, 52):
         instances.detection(image, 1, ASIDE, 0.99)
     assert "AP below half of the mean (0.370): “dog” (0.109)." in sentences(tmp_path, instances)
+
+
+def test_a_class_of_low_scores_alone_is_not_called_never_detected(tmp_path):
+    """Where metrics.json counts more detections than are listed, its counts are those of the page."""
+    instances = detected()
+    instances.truth["categories"] += [{"id": 1, "name": "dog"}, {"id": 2, "name": "owl"}]
+    for image in range(40):
+        instances.object(image, 1, ASIDE)
+        instances.object(image, 2, [0, 0, 30, 30])
+    classes = [
+        {"class_id": number, "average_precision": score, "detections": count}
+        for number, score, count in ((0, 0.9, 1500), (1, 0.1, 300), (2, 0.0, 0))
+    ]
+    page = report(tmp_path, instances, {"best": {"mAP": 1 / 3, "classes": classes}})
+    assert "Never detected: “owl”." in page.text
+    assert "AP below half of the mean (0.333): “dog” (0.100)." in page.text
+    assert "Of the 1,800 detections the 120 with the highest scores are counted and drawn on this page" in page.text
+    text = (tmp_path / "report.html").read_text()
+    for name, count in (("cat", "1,500"), ("dog", "300"), ("owl", "0")):
+        (row,) = re.findall(rf'<th scope="row">{name}</th><td class="bar">.*</tr>', text)
+        assert row.endswith(f"<td>{count}</td></tr>")
 
 
 def test_one_class_taken_for_another(tmp_path):

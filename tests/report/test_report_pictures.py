@@ -48,6 +48,18 @@ def test_an_object_that_is_found_with_a_low_score(tmp_path):
     )
 
 
+def test_an_object_that_a_detection_which_is_not_listed_may_have_found(tmp_path):
+    """Three detections are listed, and metrics.json counts five."""
+    instances = one_of_each()
+    classes = [{"class_id": number, "detections": count} for number, count in enumerate((2, 1, 2))]
+    said = pictures(report(tmp_path, instances, {"best": {"classes": classes}}))
+    # The lowest score that is listed is 0.9.
+    assert "2.jpg: “cat” of 60 × 40 pixels is not found at any score above 0.900. Part of the image." in said
+    classes[0]["detections"] = 1
+    said = pictures(report(tmp_path, instances, {"best": {"classes": classes[:2]}}))
+    assert "2.jpg: “cat” of 60 × 40 pixels is not found at any score. Part of the image." in said
+
+
 def test_missed_objects_are_of_every_class_and_of_images_not_shown_yet(tmp_path):
     instances = Instances(5, ("cat", "dog"))
     instances.object(0, 0, [0.0, 0.0, 200.0, 200.0])

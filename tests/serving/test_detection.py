@@ -6,8 +6,10 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from drawn_channels import encoded
 from sagemaker_ssd.contract.hosting import read_hosting_settings
 from sagemaker_ssd.serving.detection import Detection, Devices, Model, QueuedImage, RefusedError
 
@@ -58,6 +60,33 @@ def test_one_image_that_took_long_does_not_make_the_server_refuse_all_that_come(
             detection.submit(model, jpeg)
             with pytest.raises(RefusedError, match="too many requests: 1 image is ahead"):
                 detection.submit(model, jpeg)
+        finally:
+            await detection.close()
+
+    asyncio.run(run())
+
+
+def test_an_image_whose_decoding_ends_the_process_leaves_its_neighbour(base: Path, jpeg: bytes):
+    """Whatever process decodes the first one is killed; the other one is with it each time."""
+    large = encoded(np.zeros((7000, 7000, 3), np.uint8))
+
+    async def run() -> None:
+        model = Model("", base / "model")
+        detection = Detection(60.0, model)
+        try:
+            await started(detection)
+            first, second = detection.submit(model, large), detection.submit(model, jpeg)
+            killed: list[int] = []
+            while not first.result.done():
+                process = detection._slots[0].process
+                if first.stage == "decoding" and process is not None and process.pid not in killed:
+                    killed.append(process.pid)
+                    os.kill(process.pid, signal.SIGKILL)
+                await asyncio.sleep(0.001)
+            with pytest.raises(RefusedError, match=r"killed by signal 9 \(SIGKILL\).*send smaller images") as refused:
+                first.result.result()
+            assert (refused.value.status, len(killed)) == (500, 1)
+            assert (await second.result).rows
         finally:
             await detection.close()
 

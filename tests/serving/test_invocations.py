@@ -242,6 +242,23 @@ def test_who_waits_for_100_continue_where_nothing_is_finds_the_connection_closed
     assert (answer.status, answer.headers["connection"]) == (status, "close")
 
 
+def test_who_is_refused_after_100_continue_reads_why_and_goes_on(server: ModelServer):
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head)
+        stream = connection.makefile("rb")
+        assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert stream.readline() == b"\r\n"
+        for chunk in chunks(30 << 20):
+            connection.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        connection.sendall(b"0\r\n\r\n")
+        assert stream.readline().startswith(b"HTTP/1.1 413 ")
+        headers = dict(line.lower().rstrip().split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
+        assert b"has more than 1 MB" in stream.read(int(headers[b"content-length"]))
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stream.readline().startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("version", [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nHost: x\r\nConnection: TE, close\r\n"])
 @pytest.mark.parametrize(
     ("request_line", "status"), [(b"POST /invocation ", 404), (b"PUT /invocations ", 405), (b"POST /invocations ", 413)]
@@ -314,6 +331,14 @@ def test_execution_parameters_hold_for_the_platform(server: ModelServer):
     answer = server.request("GET", "/execution-parameters")
     assert answer.status == 200
     assert answer.json() == {"MaxConcurrentTransforms": 2, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": LIMIT_MB}
+
+
+def test_execution_parameters_stay_within_what_the_platform_allows(base: Path):
+    """Whatever larger bodies an asynchronous endpoint of the same model takes."""
+    with ModelServer(base, {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "1000"}) as server:
+        server.wait_until_listening()
+        asked = server.request("GET", "/execution-parameters").json()
+    assert asked == {"MaxConcurrentTransforms": 1, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 100}
 
 
 def test_a_ping_has_no_body(server: ModelServer):

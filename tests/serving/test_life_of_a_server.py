@@ -1,8 +1,11 @@
 """What becomes of a server: under load, when its child process is killed, when it is stopped."""
 
+import http.client
 import json
 import os
+import select
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -77,6 +80,9 @@ def test_three_deaths_without_an_image_between_are_the_end(base: Path):
         assert answer.status == 503
         assert "killed by signal 9" in answer.sentence
         assert answer.sentence.endswith("It ended 3 times without having detected on an image between")
+        # No image has come: what helps is memory.
+        assert "smaller images" not in answer.sentence
+        assert "raise MemorySizeInMB of a serverless endpoint, or what `docker run --memory` allows" in answer.sentence
         assert server.wait(10) == 2
 
 
@@ -126,6 +132,37 @@ def test_a_stop_while_the_model_loads(base: Path):
         server.wait_until_listening()
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
+
+
+def test_a_stop_does_not_wait_for_bodies(base: Path):
+    """Not for one that stalls, nor for one that was refused and comes on."""
+    head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    with ModelServer(base) as server:
+        server.wait_until_ready()
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=30) as stalled,
+            socket.create_connection(("127.0.0.1", server.port), timeout=30) as refused,
+        ):
+            stalled.sendall(head + b"\r\nx")
+            refused.sendall(head + b"Content-Type: text/csv\r\nConnection: close\r\n\r\nx")
+            # Until both are being read.
+            time.sleep(1)
+            begin = time.monotonic()
+            server.send_signal(signal.SIGTERM)
+            while not select.select([refused], [], [], 0.2)[0]:
+                assert time.monotonic() - begin < 20
+                refused.sendall(b"x")
+            for connection, status, sentence in (
+                (stalled, 503, "this server is being stopped: send the request again"),
+                (refused, 415, "Content-Type is 'text/csv', which is no image"),
+            ):
+                response = http.client.HTTPResponse(connection)
+                response.begin()
+                assert response.status == status
+                assert sentence in json.loads(response.read())["error"]
+        assert server.wait() == 0
+        assert time.monotonic() - begin < 20
+        assert "Traceback" not in server.log
 
 
 def test_no_process_outlives_a_front_that_is_killed(base: Path):

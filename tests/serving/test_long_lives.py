@@ -1,5 +1,6 @@
 """What takes its time: both networks on many pictures, several processes, a process that hangs, a body that stalls."""
 
+import http.client
 import io
 import json
 import os
@@ -87,3 +88,22 @@ def test_a_process_that_hangs_is_replaced_and_a_body_that_stalls_is_refused(base
             # It had not begun: the next process has detected on it.
             assert b"200 OK" in waiting.recv(100)
         assert server.ping().status == 200
+
+
+def test_a_detection_that_takes_longer_than_a_stop_is_told_so(base: Path, jpeg: bytes):
+    with ModelServer(base) as server:
+        server.wait_until_ready()
+        (child,) = server.children()
+        os.kill(child, signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=120) as waiting:
+            waiting.sendall(HEAD.replace(b"1000", str(len(jpeg)).encode()) + jpeg)
+            time.sleep(1)
+            begin = time.monotonic()
+            server.send_signal(signal.SIGTERM)
+            response = http.client.HTTPResponse(waiting)
+            response.begin()
+            assert response.status == 503
+            assert json.loads(response.read()) == {"error": "this server is being stopped: send the request again"}
+            assert time.monotonic() - begin < 60
+        assert server.wait() == 0
+        assert "Traceback" not in server.log

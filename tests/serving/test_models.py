@@ -1,5 +1,6 @@
 """A multi-model endpoint: one server, which loads two drawn models, is asked for them and unloads them."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,6 +18,8 @@ import pytest
 
 from model_server import ModelServer, write_drawn_model
 from sagemaker_ssd.contract.model_folder import PARAMETERS
+from sagemaker_ssd.serving.detection import Detection, RefusedError
+from sagemaker_ssd.serving.models import Models
 
 # As the platform names models and folders.
 A, B = "0f6ea1c1e4", "9b2d7c5a33"
@@ -231,6 +234,38 @@ def test_folders_outside_of_the_base_are_refused(server: ModelServer, opt_ml: Pa
     answer = server.load("a", url.format(base=opt_ml))
     assert answer.status == 400
     assert answer.sentence.endswith(f"it must be the path of a folder below {opt_ml}")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("../opt_ml", "{real}/models/a"),
+        ("linked/opt_ml", "{real}/models/a"),
+        ("opt_ml", "{linked}/models/a"),
+        ("{linked}", "{linked}/models/a"),
+    ],
+)
+def test_folders_below_the_base_are_taken_however_both_are_written(
+    given: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Relative to the working directory, and through a link, as $PWD may have it."""
+    (tmp_path / "real" / "opt_ml" / "models" / "a").mkdir(parents=True)
+    (tmp_path / "real" / "linked").symlink_to(".")
+    (tmp_path / "elsewhere").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "real" / ("opt_ml" if given.startswith("..") else ""))
+    places = {"real": tmp_path / "real" / "opt_ml", "linked": tmp_path / "elsewhere" / "opt_ml"}
+    models = Models(Detection(60.0, None), Path(given.format(**places)))
+
+    def refusal(folder: str) -> RefusedError:
+        body = json.dumps({"model_name": "a", "url": folder}).encode()
+        with pytest.raises(RefusedError) as refused:
+            asyncio.run(models.load(body))
+        return refused.value
+
+    # The next thing that is wrong: no process runs here.
+    assert refusal(url.format(**places)).sentence == "MXNet is being loaded: try again"
+    assert refusal(str(tmp_path / "real")).status == 400
+    assert refusal(str(places["linked"])).status == 400
 
 
 def test_a_name_may_have_any_characters_that_a_path_can_have(server: ModelServer, opt_ml: Path, jpeg: bytes):

@@ -128,6 +128,20 @@ def test_pictures_show_the_best_and_the_worst(tmp_path: Path, sample: PictureSam
     assert 0.01 < (shown["best/1"][282:] < 100).all(axis=2).mean() < 0.5
 
 
+def test_a_caption_says_down_to_which_score_an_object_was_looked_for(sample: PictureSample):
+    """Of an image the 100 best detections are looked at; a further one may have found the object."""
+    rows = np.full((101, 6), 1, np.float32)
+    rows[:, 1], rows[:, 2:4] = np.linspace(0.6, 0.4, 101), 0.9
+    drawn = []
+    for count in (100, 101):
+        sample.add(2, rows[:count])
+        drawn.append(np.asarray(dict(sample.pictures(["a", "b"], 0.5))["worst, missed/1"]).astype(int))
+    whole, cut = drawn
+    np.testing.assert_array_equal(whole[:280], cut[:280])
+    # "... not found at any score." and "... not found at any score above 0.400."
+    assert (cut[280:] < 100).sum() > 1.05 * (whole[280:] < 100).sum()
+
+
 def test_pictures_of_before_a_resumption_stay(tmp_path: Path, sample: PictureSample):
     before = board(tmp_path)
     before.write([epoch(0)], sample)

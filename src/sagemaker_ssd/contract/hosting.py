@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sagemaker_ssd.contract.environment import BEST_CLASS, DETECTIONS, read_threads, read_whole_number
-from sagemaker_ssd.errors import UserError, problems, shown
+from sagemaker_ssd.errors import UserError, is_text, problems, shown
 
 # Where the platform unpacks model.tar.gz, below the base folder.
 MODEL_FOLDER: Final = "model"
@@ -156,7 +156,13 @@ def _class_names(environment: Mapping[str, str], faults: list[str]) -> Sequence[
         except (ValueError, RecursionError):
             names = None
     if isinstance(names, list) and names and all(isinstance(name, str) and name.strip() for name in names):
-        return tuple(names)
+        if all(map(is_text, names)):
+            return tuple(names)
+        faults.append(
+            f"environment variable {CLASS_NAMES_VARIABLE} is {shown(text)}; its names must be text in UTF-8, without "
+            "bytes of another encoding and without half a character such as \\ud83d"
+        )
+        return ()
     faults.append(
         f"environment variable {CLASS_NAMES_VARIABLE} is {shown(text)}; it must name every class by its id, as in "
         'cat,dog or ["cat", "dog"], without an empty name'

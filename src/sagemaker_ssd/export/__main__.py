@@ -8,7 +8,7 @@ from typing import Final
 
 from sagemaker_ssd.errors import UserError, in_words
 from sagemaker_ssd.progress import phase
-from sagemaker_ssd.scoring.command import add_model_arguments, class_names, run
+from sagemaker_ssd.scoring.command import WRITABLE_FOLDER, add_model_arguments, class_names, run, try_folder
 
 _DESCRIPTION: Final = (
     "Writes the model of a training job, of this program or of the built-in, as one ONNX file: from RGB pixels to "
@@ -29,6 +29,11 @@ def main() -> int:
 
 
 def _export(options: argparse.Namespace, scratch: Path) -> None:
+    if options.output.is_dir():
+        raise UserError(
+            f"{options.output}: it is a folder; --output must be a file, such as {options.output / 'model.onnx'}"
+        )
+    try_folder(options.output.parent, f"--output must be a file in {WRITABLE_FOLDER}")
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.export.onnx import write_onnx
     from sagemaker_ssd.scoring.saved_model import load_model

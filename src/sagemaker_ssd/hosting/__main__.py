@@ -118,6 +118,8 @@ class Requests:
             model = self._models[number]
             if isinstance(model, RefusedModel):
                 raise RefusedImageError(model.status, model.sentence)
+            # What a crash while it is decoded is counted against.
+            self._front.send({"decoding": request})
             image = prepare(body, model.model.network)
         except RefusedImageError as refused:
             self._front.send({"refused": request, "status": refused.status, "sentence": refused.sentence})
@@ -127,6 +129,7 @@ class Requests:
                 _log.exception("decoding failed")
             self._front.send({"refused": request, "status": 500, "sentence": failure.sentence})
         else:
+            self._front.send({"decoded": request})
             self._waiting.put(DecodedImage(request, number, image))
 
     def _wait_for(self, message: Mapping[str, Any]) -> None:

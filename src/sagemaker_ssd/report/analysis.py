@@ -253,9 +253,10 @@ class Analysis:
     score_threshold: float  # from which on a detection counts as shown
     overlap_threshold: float
     boxes: Indices  # objects that are not difficult
-    detections: Indices  # of any score
+    detections: Indices  # of any score, those that were left out included
     true_positives: Indices  # at score_threshold, as `false_positives`
     false_positives: Indices
+    left_out: float | None  # the highest score that a detection which was left out can have; None: all are there
 
     @property
     def found(self) -> int:
@@ -269,9 +270,18 @@ class Analysis:
 
 
 def analyse(
-    ground_truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], overlap_threshold: float
+    ground_truth: Mapping[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    overlap_threshold: float,
+    *,
+    counts: Mapping[int, int] | None = None,
+    left_out: float | None = None,
 ) -> Analysis:
-    """Match and count; the score threshold is the one with the best F1."""
+    """Match and count; the score threshold is the one with the best F1.
+
+    counts: by class_id how many detections there are; where they are more than those given, these are the ones with
+    the highest scores. left_out: as in `Analysis`, of detections that were left out in another way.
+    """
     validation = read_instances(ground_truth, detections)
     matches = match(validation, overlap_threshold)
     score_threshold = best_f1_threshold(validation, matches)
@@ -279,6 +289,10 @@ def analyse(
     classes = validation.detections.classes
     size = len(validation.class_ids)
     shown = matches.true_positive & (validation.scores >= score_threshold)
+    found = np.bincount(classes, minlength=size)
+    if counts is not None and sum(counts.values()) > len(detections):
+        found = np.maximum(found, [counts.get(class_id, 0) for class_id in validation.class_ids])
+        left_out = float(validation.scores[-1]) if len(validation.scores) else 1.0
     return Analysis(
         validation=validation,
         matches=matches,
@@ -287,7 +301,8 @@ def analyse(
         score_threshold=score_threshold,
         overlap_threshold=overlap_threshold,
         boxes=boxes_per_class(validation),
-        detections=np.bincount(classes, minlength=size),
+        detections=found,
         true_positives=np.bincount(classes[shown], minlength=size),
         false_positives=np.bincount(classes[mistakes.false_positives], minlength=size),
+        left_out=left_out,
     )

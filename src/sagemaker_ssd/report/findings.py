@@ -173,7 +173,8 @@ def detection_findings(analysis: Analysis, figures: ModelFigures) -> Iterator[st
         yield "The model detects nothing at all in the validation images."
         return
     if not analysis.matches.true_positive.any():
-        yield "Not one detection is right."
+        highest = f" of the {len(analysis.validation.scores):,} with the highest scores"
+        yield f"Not one detection{'' if analysis.left_out is None else highest} is right."
     yield from _weak_classes(analysis, figures)
     yield from _confusions(analysis)
     yield from _kinds(analysis)

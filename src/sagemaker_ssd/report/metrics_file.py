@@ -112,6 +112,15 @@ def kept_model(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def detection_counts(metrics: Mapping[str, Any]) -> dict[int, int]:
+    """Return how many detections the kept model has, by class_id; empty where that is not told."""
+    counts = {
+        int(of_class["class_id"]): number(of_class.get("detections"))
+        for of_class in kept_model(metrics).get("classes") or ()
+    }
+    return {class_id: int(count) for class_id, count in counts.items() if count is not None}
+
+
 def _mean(figures: Sequence[float | None]) -> float | None:
     present = [each for each in figures if each is not None]
     return sum(present) / len(present) if present else None

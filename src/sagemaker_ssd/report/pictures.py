@@ -3,9 +3,9 @@
 import base64
 import io
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sagemaker_ssd.boxes import Floats, Indices
 from sagemaker_ssd.errors import in_words
+from sagemaker_ssd.fonts import dejavu_sans
 from sagemaker_ssd.report.analysis import CLASSIFICATION, DUPLICATE, LOCALIZATION, Analysis
 from sagemaker_ssd.report.wording import escape, plain, quoted
 
@@ -155,7 +156,12 @@ def _what_became(analysis: Analysis, missed: int) -> str:
         return f"taken for {quoted(other)} (score {validation.scores[taken[0]]:.2f})"
     near = (matches.objects == missed) & (matches.ious >= analysis.overlap_threshold)
     lower = validation.scores[near & (validation.scores < analysis.score_threshold)]
-    return f"found with a score of {lower[0]:.2f} only" if len(lower) else "not found at any score"
+    if len(lower):
+        return f"found with a score of {lower[0]:.2f} only"
+    if analysis.left_out is None:
+        return "not found at any score"
+    # Rounded up: of those with just this score some may have been left out.
+    return f"not found at any score above {math.ceil(1000 * analysis.left_out) / 1000:.3f}"
 
 
 def picture(analysis: Analysis, choice: Choice, read_image: ReadImage) -> str:
@@ -202,7 +208,7 @@ def captioned_picture(analysis: Analysis, choice: Choice, image: Image.Image) ->
     part = image.resize((width, height), Image.Resampling.BILINEAR, box=view.window, reducing_gap=2.0)
     overlay = Overlay(width, height, _shapes(analysis, choice, view))
     overlay.draw_on(part)
-    font = _font()
+    font = dejavu_sans(_TEXT_HEIGHT)
     lines = _wrapped(plain(choice.sentence, 300), font, width - 2 * _MARGIN)
     lines += _wrapped(plain(analysis.validation.images[choice.image].name, 300), font, width - 2 * _MARGIN)
     drawn = Image.new("RGB", (width, height + 2 * _MARGIN + round(_LINE_HEIGHT * len(lines))), "white")
@@ -211,13 +217,6 @@ def captioned_picture(analysis: Analysis, choice: Choice, image: Image.Image) ->
         (_MARGIN, height + _MARGIN), "\n".join(lines), fill="black", font=font, spacing=_LINE_HEIGHT - _TEXT_HEIGHT
     )
     return drawn
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    """Return matplotlib's font, DejaVu Sans, which has the letters of most languages."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), _TEXT_HEIGHT)
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
@@ -365,7 +364,7 @@ class Overlay:
 
     def draw_on(self, image: Image.Image) -> None:
         """Draw the boxes on an image of this size, in the colours that they have in the page."""
-        pen, font = ImageDraw.Draw(image), _font()
+        pen, font = ImageDraw.Draw(image), dejavu_sans(_TEXT_HEIGHT)
         seen = [shape for shape in self.shapes if self._inside(shape)]
         for shape in seen:
             left, top, right, bottom = shape.corners

@@ -174,6 +174,11 @@ def class_section(metrics: Mapping[str, Any], analysis: Analysis, figures: Model
         f"the score with the best balance of found and wrong (F1); a detection is right when its overlap (IoU) with an "
         f"object of its class is {analysis.overlap_threshold:g} or more. Difficult objects do not count."
     )
+    if analysis.left_out is not None:
+        text += (
+            f" Of the {int(analysis.detections.sum()):,} detections the {len(analysis.validation.scores):,} with the "
+            "highest scores are counted and drawn on this page; AP and the column “detections” are of all."
+        )
     listed = table(caption, header, (_row(analysis, figures, place, boxes) for place in shown))
     return paragraph(text) + listed + side_by_side(_curves(analysis, order), _means(metrics))
 
@@ -418,7 +423,10 @@ def settings_section(metrics: Mapping[str, Any]) -> str:
     ):
         named = metrics.get(key)
         # An evaluation may name its model by the file alone.
-        rows = list(_settings({"file": named} if isinstance(named, str) else nested(metrics, key)))[:_TABLE_SETTINGS]
+        told: Mapping[str, Any] = {"file": named} if isinstance(named, str) else nested(metrics, key)
+        if key == "model" and "detection_dtype" in metrics:
+            told = {**told, "detection_dtype": metrics["detection_dtype"]}
+        rows = list(_settings(told))[:_TABLE_SETTINGS]
         if rows:
             parts.append(details(name, table(name, ("name", "value"), rows, texts=True)))
     return "".join(parts)

@@ -7,7 +7,13 @@ from typing import Any
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.report.analysis import analyse
 from sagemaker_ssd.report.findings import data_findings, detection_findings, training_findings
-from sagemaker_ssd.report.metrics_file import hyperparameter, kept_model, read_epochs, read_model_figures
+from sagemaker_ssd.report.metrics_file import (
+    detection_counts,
+    hyperparameter,
+    kept_model,
+    read_epochs,
+    read_model_figures,
+)
 from sagemaker_ssd.report.page import bullets, page, paragraph
 from sagemaker_ssd.report.pictures import ReadImage
 from sagemaker_ssd.report.sections import (
@@ -40,11 +46,12 @@ def write_report(
 
     `metrics` is the object of metrics.json, of which any key may be missing. `ground_truth` (images, annotations,
     categories) and `detections` are COCO's ground truth and results: boxes x, y, width, height in pixels, `ignore` 1
-    for difficult objects. `read_image` gives the image with an id as boxes see it; it is called at most 15 times, and
-    whatever it raises becomes a sentence in the place of the picture. The file appears whole or not at all.
+    for difficult objects. Where `metrics` counts more detections, these are the ones with the highest scores.
+    `read_image` gives the image with an id as boxes see it; it is called at most 15 times, and whatever it raises
+    becomes a sentence in the place of the picture. The file appears whole or not at all.
     """
     overlap = number(kept_model(metrics).get("overlap_threshold")) or hyperparameter(metrics, "overlap_threshold")
-    analysis = analyse(ground_truth, detections, overlap or _OVERLAP_THRESHOLD)
+    analysis = analyse(ground_truth, detections, overlap or _OVERLAP_THRESHOLD, counts=detection_counts(metrics))
     epochs = read_epochs(metrics)
     figures = read_model_figures(metrics, analysis.validation.class_ids, analysis.curves)
     said = [

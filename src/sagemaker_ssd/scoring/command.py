@@ -1,8 +1,10 @@
 """How predict, evaluate and export, the commands on saved models, run: environment, options, faults, exit codes."""
 
 import argparse
+import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,9 +20,11 @@ from sagemaker_ssd.contract.environment import (
 )
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.errors import UserError, is_text, shown
 from sagemaker_ssd.gpu import use_stand_in
 from sagemaker_ssd.progress import phase
 
+WRITABLE_FOLDER: Final = "a folder that can be written to, or one that is not there yet"
 _FIRST_LINE_SECONDS: Final = 5.0
 _LINE_SECONDS: Final = 30.0
 # Whose lines say how far a command is.
@@ -49,6 +53,25 @@ def run(work: Callable[[], int], memory_remedy: str = LARGER_MACHINE) -> int:
     return exit_code_of(timed, memory_remedy=memory_remedy)
 
 
+def try_folder(folder: Path, must: str) -> None:
+    """Raise UserError, which ends with `must`, unless files can be made in a folder: what takes long writes at its end.
+
+    Nothing is left of the trial, a folder that was missing included: the command may still fail.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".trial-"):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
+        raise UserError(f"{folder}: no files can be made in it ({reason}); {must}") from error
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, what its files may not tell, and which classes of an anchor it detects."""
     parser.add_argument("model", type=Path, help="model.tar.gz, its .params file, or a folder with one of them")
@@ -69,6 +92,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def class_names(text: str) -> Sequence[str]:
     """Read `cat,dog`."""
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not text in UTF-8")
     return [name.strip() for name in text.split(",")]
 
 

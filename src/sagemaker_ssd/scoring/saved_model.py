@@ -58,6 +58,18 @@ class LoadedModel:
     precision_dtype: str = "float32"
     detections: str = BEST_CLASS
 
+    def used_settings(self) -> dict[str, str]:
+        """Return the settings, with what is used in place of what hyperparams.json has, or has not."""
+        network = self.network
+        used = {
+            "base_network": network.base_network,
+            "image_shape": network.image_shape,
+            "num_classes": network.num_classes,
+            "nms_threshold": network.nms.threshold,
+            "nms_topk": network.nms.topk,
+        }
+        return {**self.settings, **{name: str(value) for name, value in used.items()}}
+
     def overlap_threshold(self) -> float:
         """Return the job's overlap_threshold, or its default; raises UserError where hyperparams.json has a bad one."""
         given = stored_number(self.settings, "overlap_threshold")

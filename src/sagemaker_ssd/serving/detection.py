@@ -30,7 +30,7 @@ _LONGEST_LINE: Final = 1 << 28
 # A process that ends so many times in so many seconds, without an image detected between, will end again.
 _DEATHS: Final = 3
 _DEATH_SECONDS: Final = 600.0
-# An image that has not begun when its process ends goes to another one, once: it may be what ended it.
+# An image that may be what ended its process, but need not be, goes to another one, once.
 _ATTEMPTS: Final = 2
 # How much the newest image counts in the mean time of an image.
 _NEWEST: Final = 0.2
@@ -88,7 +88,10 @@ class _Order:
 
 @dataclass(eq=False)
 class QueuedImage:
-    """An image in the queue or with a process; `result` is set with Detections, or with RefusedError."""
+    """An image in the queue or with a process; `result` is set with Detections, or with RefusedError.
+
+    stage: how far the process that has it has said it is.
+    """
 
     id: int
     model: Model
@@ -96,7 +99,7 @@ class QueuedImage:
     result: asyncio.Future[Detections]
     attempts: int = 0
     sent: float = 0.0
-    begun: bool = False
+    stage: Literal["sent", "decoding", "decoded", "detecting"] = "sent"
 
 
 @dataclass
@@ -311,7 +314,7 @@ class Detection:
             if image.model.number not in slot.models:
                 self._load(slot, image.model)
             image.attempts += 1
-            image.sent, image.begun = time.monotonic(), False
+            image.sent, image.stage = time.monotonic(), "sent"
             message = {"detect": image.id, "model": image.model.number, "bytes": len(image.body)}
             slot.send(message, "an image was sent to it", image.body)
             slot.images[image.id] = image
@@ -359,7 +362,7 @@ class Detection:
             writer.close()
         if not await asyncio.to_thread(process.wait, _KILL_SECONDS):
             await asyncio.to_thread(process.kill)
-        failure = process.failure(self._memory_remedy())
+        failure = process.failure(self._memory_remedy(slot, was_ready=was_ready))
         loaded = self._give_back(slot, failure)
         if not was_ready and process.report is not None:
             return failure
@@ -400,9 +403,13 @@ class Detection:
         elif "unloaded" in message:
             slot.last_answer = time.monotonic()
             slot.unloading.pop(message["unloaded"]).settle()
+        elif "decoding" in message:
+            slot.images[message["decoding"]].stage = "decoding"
+        elif "decoded" in message:
+            slot.images[message["decoded"]].stage = "decoded"
         elif "begun" in message:
             for number in message["begun"]:
-                slot.images[number].begun = True
+                slot.images[number].stage = "detecting"
         elif "detected" in message:
             answers = message["detected"]
             images = [slot.images.pop(answer["id"]) for answer in answers]
@@ -483,9 +490,10 @@ class Detection:
                 return
 
     def _give_back(self, slot: _Slot, failure: JobError) -> Model | None:
-        """Refuse what a process had begun when it ended; images that it had not go back into the queue.
+        """Refuse what ended a process, as far as can be told; its other images go back into the queue.
 
-        Return the model that was being loaded, if one of several was.
+        That is what it detected on; else the image that it decoded, where it decoded only one; else an image that was
+        with a process in such a place before. Return the model that was being loaded, if one of several was.
         """
         assert slot.process is not None
         killed = slot.process.expired is None and slot.process.returncode == -signal.SIGKILL
@@ -501,12 +509,21 @@ class Detection:
             order.settle()
         images = list(slot.images.values())
         slot.images, slot.loading, slot.unloading, slot.models = {}, {}, {}, set()
+        # Images whose clients have left included.
+        detecting = [image for image in images if image.stage == "detecting"]
+        decoding = [image for image in images if image.stage == "decoding"]
+        refused = detecting or (decoding if len(decoding) == 1 else [])
+        suspects = detecting + decoding
         for image in reversed(images):
             if image.result.done():
                 continue
             if self._stopping:
                 _refuse(image, stopping_refusal())
-            elif image.begun or image.attempts >= _ATTEMPTS or image.model is loading:
+                continue
+            if image not in suspects and (suspects or loading is not None):
+                # It was only near.
+                image.attempts -= 1
+            if image in refused or image.attempts >= _ATTEMPTS or image.model is loading:
                 _refuse(image, refusal)
             else:
                 self._waiting.appendleft(image)
@@ -523,11 +540,17 @@ class Detection:
             **self._devices.environment,
         }
 
-    def _memory_remedy(self) -> str:
+    def _memory_remedy(self, slot: _Slot, *, was_ready: bool) -> str:
+        """Say what to do where a process found too little memory; was_ready: after it had loaded what it must."""
         workers = len(self._devices.gpus)
         # Each GPU has one process, whatever the variable says.
-        if workers > 1 and self._devices.gpus[0] is None:
+        if workers > 1 and slot.gpu is None:
             return f"lower {WORKERS_VARIABLE} (now {workers})"
+        if not was_ready:
+            # No image was there yet, and no model that another one could make room for.
+            if slot.gpu is not None:
+                return "use a model of a smaller image_shape"
+            return "raise MemorySizeInMB of a serverless endpoint, or what `docker run --memory` allows"
         return "send smaller images" if self._only is not None else "load fewer models at a time"
 
 

@@ -17,15 +17,17 @@ from starlette.routing import Route
 from sagemaker_ssd.contract.hosting import HostingSettings
 from sagemaker_ssd.errors import bytes_in_words, in_words, shown, unexpected_error
 from sagemaker_ssd.serving.answers import choose_form
-from sagemaker_ssd.serving.detection import Detection, Detections, Model, RefusedError
+from sagemaker_ssd.serving.detection import Detection, Detections, Model, RefusedError, stopping_refusal
 from sagemaker_ssd.serving.models import Models
 from sagemaker_ssd.serving.request_body import (
     BodyMemory,
+    BodyWaits,
     check_headers,
     discard_body,
     ends_connection,
     read_image,
     read_order,
+    waits_to_be_asked,
 )
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ _ATTRIBUTES: Final = "X-Amzn-SageMaker-Custom-Attributes"
 _INFERENCE_ID: Final = "X-Amzn-SageMaker-Inference-Id"
 # What the client of a multi-model endpoint calls the model; its name here is the platform's.
 _TARGET_MODEL: Final = "X-Amzn-SageMaker-Target-Model"
-# What a batch transform may have on its way to one container, and the size of a body it assumes.
+# What a batch transform may have on its way to one container, in one body too, and the size of a body it assumes.
 _MEGABYTES_ON_THE_WAY: Final = 100
 _PAYLOAD_IN_MB: Final = 6
 # Of the rest of a refused body, after which its client does not send on.
@@ -53,7 +55,7 @@ class Front:
 
     def __init__(self, settings: HostingSettings, detection: Detection, model: Model | Models) -> None:
         self._settings, self._detection, self._model = settings, detection, model
-        self._memory = BodyMemory(settings.max_payload)
+        self._memory, self._waits = BodyMemory(settings.max_payload), BodyWaits()
         self.failure_told = asyncio.Event()
         routes = [Route("/ping", self._ping, methods=["GET"])]
         if isinstance(model, Models):
@@ -72,6 +74,10 @@ class Front:
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: partial(self._no_such_route, known)})
         self.app.router.redirect_slashes = False
 
+    def stop(self) -> None:
+        """Refuse the requests whose bodies are still to come, when the detection has been stopped."""
+        self._waits.end()
+
     async def _ping(self, request: Request) -> Response:
         detection = self._detection
         if detection.state == "ready":
@@ -88,7 +94,9 @@ class Front:
         settings = self._settings
         # The SDK's local mode knows the names of its own API, the platform those of its documentation.
         strategy = "SingleRecord" if settings.local_mode else "SINGLE_RECORD"
-        payload = settings.max_payload >> 20 if settings.payload_given else _PAYLOAD_IN_MB
+        # The platform takes no more than that, while bodies of asynchronous endpoints may be larger.
+        largest = min(settings.max_payload >> 20, _MEGABYTES_ON_THE_WAY)
+        payload = largest if settings.payload_given else _PAYLOAD_IN_MB
         transforms = max(1, min(self._detection.at_once, _MEGABYTES_ON_THE_WAY // payload))
         return JSONResponse(
             {"MaxConcurrentTransforms": transforms, "BatchStrategy": strategy, "MaxPayloadInMB": payload}
@@ -102,6 +110,12 @@ class Front:
         except RefusedError as refused:
             response, told = _refusal(refused.status, refused), str(refused)
             await self._leave_body(request, response)
+        except asyncio.CancelledError:
+            if not self._waits.ended:
+                raise
+            # What takes longer than a stop may: a detection, or a model that is being loaded.
+            refused = stopping_refusal()
+            response, told = _refusal(refused.status, refused), str(refused)
         except ClientDisconnect as left:
             response, told = Response(status_code=_CLIENT_LEFT), str(left) or "the client left before its body had come"
         except Exception as error:
@@ -135,19 +149,21 @@ class Front:
 
     async def _leave_body(self, request: Request, refusal: Response) -> None:
         """See to it that the refusal of a request reaches the client, whatever is still to come of the body."""
-        if "expect" in request.headers:
-            # Who waits for `100 Continue` sends no body now, and might send its next request or the body all the same.
+        if waits_to_be_asked(request):
+            # It sends no body now, and might send its next request or the body all the same.
             refusal.headers["Connection"] = "close"
-        elif self._detection.state == "stopping":
-            await discard_body(request, _QUIET_SECONDS, _QUIET_SECONDS)
-        elif ends_connection(request):
-            await discard_body(request, _QUIET_SECONDS, self._settings.answer_seconds)
+            return
+        if ends_connection(request) and not self._waits.ended:
+            await discard_body(request, _QUIET_SECONDS, self._settings.answer_seconds, self._waits)
+        if self._waits.ended:
+            # A stop closes every connection after its answer; the client has a moment to end what it is sending.
+            await discard_body(request, _QUIET_SECONDS, _QUIET_SECONDS, BodyWaits())
 
     async def _all_models(self, request: Request) -> tuple[Response, str]:
         """List the models that are loaded, or load one; raises RefusedError and ClientDisconnect."""
         assert isinstance(self._model, Models)
         if request.method == "POST":
-            body = await read_order(request, self._settings.answer_seconds)
+            body = await read_order(request, self._settings.answer_seconds, self._waits)
             # Whether or not the client waits for it.
             model = await self._model.load(body)
             return JSONResponse(_entry(model)), "loaded"
@@ -172,7 +188,7 @@ class Front:
         check_headers(request, settings.max_payload)
         # Before the body comes, so that nobody sends one in vain.
         self._detection.check(model)
-        body = await read_image(request, settings.max_payload, settings.answer_seconds, self._memory)
+        body = await read_image(request, settings.max_payload, settings.answer_seconds, self._memory, self._waits)
         try:
             # While its body came the model may have been unloaded, and another one loaded under its name.
             detections = await self._wait(request, self._asked(request), body)

@@ -119,7 +119,7 @@ async def _serve(listener: socket.socket) -> int:
     base = base_folder(os.environ)
     only = None if settings.multi_model else Model("", base / MODEL_FOLDER)
     detection = Detection(settings.answer_seconds, only)
-    front = Front(settings, detection, only or Models(detection, base.absolute()))
+    front = Front(settings, detection, only or Models(detection, base))
     server = _Server(front)
     _log.info("Listening on port %d", listener.getsockname()[1])
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -133,6 +133,7 @@ async def _serve(listener: socket.socket) -> int:
         await asyncio.wait({stopping, told}, timeout=_TELL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     _log.info("Stopping")
     detection.stop()
+    front.stop()
     server.should_exit = True
     await serving
     stop.set()

@@ -22,7 +22,9 @@ class Models:
     """
 
     def __init__(self, detection: Detection, base: Path) -> None:
-        self._detection, self._base = detection, base
+        self._detection = detection
+        # Without `..`, as the folders of models are; resolve() would follow links too.
+        self._base = Path(os.path.abspath(base))  # noqa: PTH100
         self._models: dict[str, Model] = {}
         self._loading: set[str] = set()
 
@@ -90,11 +92,18 @@ class Models:
                 f"model_name is {shown(name)}; it must be a part of a path, with up to {_LONGEST_NAME:,} characters "
                 "that can be printed, and without a slash",
             )
-        # By the words alone: what the platform has linked in there is its own.
         folder = Path(os.path.normpath(url)) if url.isprintable() else Path()
-        if not folder.is_relative_to(self._base) or folder == self._base:
+        if not self._is_below_base(folder):
             raise RefusedError(400, f"url is {shown(url)}; it must be the path of a folder below {self._base}")
         return name, folder
+
+    def _is_below_base(self, folder: Path) -> bool:
+        """Say whether a folder is below the base by its words, or where all links are followed.
+
+        What the platform has linked in there is its own; a shell's $PWD may lead to the base through a link.
+        """
+        followed = Path(os.path.realpath(folder)), Path(os.path.realpath(self._base))
+        return folder.is_absolute() and any(base in place.parents for place, base in ((folder, self._base), followed))
 
 
 def _number(parameter: str, text: str, least: int, default: int) -> int:

@@ -1,12 +1,14 @@
 """The body of a request, whose bytes are counted while they come; what surely is no image is refused."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
 from sagemaker_ssd.errors import bytes_in_words, shown
-from sagemaker_ssd.serving.detection import RefusedError
+from sagemaker_ssd.serving.detection import RefusedError, stopping_refusal
 
 # What the SDK's serializers for arrays and text send, and browsers' forms. Everything else is judged by its bytes:
 # clients send images as application/octet-stream, file-path/raw-bytes, application/x-www-form-urlencoded (curl) or
@@ -79,9 +81,35 @@ def check_headers(request: Request, max_payload: int) -> None:
         raise too_large(max_payload)
 
 
-async def read_image(request: Request, max_payload: int, seconds: float, memory: BodyMemory) -> bytes:
+class BodyWaits:
+    """The waits for bodies, which a stop of the server ends all at once; `ended` says whether it has."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._limits: set[asyncio.Timeout] = set()
+
+    @contextlib.asynccontextmanager
+    async def limit(self, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """Raise TimeoutError in the block where it lasts longer than `seconds`, or than until the stop."""
+        async with asyncio.timeout(0 if self.ended else seconds) as limit:
+            self._limits.add(limit)
+            try:
+                yield limit
+            finally:
+                self._limits.discard(limit)
+
+    def end(self) -> None:
+        """End all waits that there are, and those that begin from now on."""
+        self.ended = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(now)
+
+
+async def read_image(request: Request, max_payload: int, seconds: float, memory: BodyMemory, waits: BodyWaits) -> bytes:
     """Read an image's body, whose bytes `memory` then counts as held; raises RefusedError and ClientDisconnect."""
-    body = await _read_body(request, max_payload, seconds, memory, too_large(max_payload))
+    body = await _read_body(request, max_payload, seconds, memory, waits, too_large(max_payload))
     other = next((what for begin, what in _OTHERS.items() if body.startswith(begin)), None)
     if body and other is None:
         return body
@@ -91,17 +119,20 @@ async def read_image(request: Request, max_payload: int, seconds: float, memory:
     raise RefusedError(415, f"the request's body is {other}, which is no image: {_SEND}")
 
 
-async def read_order(request: Request, seconds: float) -> bytes:
+async def read_order(request: Request, seconds: float, waits: BodyWaits) -> bytes:
     """Read the body of a request that loads a model; raises RefusedError and ClientDisconnect."""
     refusal = RefusedError(413, f"the request's body has more than {_ORDER_BYTES >> 10} kB: name one model")
-    return await _read_body(request, _ORDER_BYTES, seconds, BodyMemory(_ORDER_BYTES), refusal)
+    return await _read_body(request, _ORDER_BYTES, seconds, BodyMemory(_ORDER_BYTES), waits, refusal)
 
 
-async def _read_body(request: Request, most: int, seconds: float, memory: BodyMemory, too_large: RefusedError) -> bytes:
+async def _read_body(
+    request: Request, most: int, seconds: float, memory: BodyMemory, waits: BodyWaits, too_large: RefusedError
+) -> bytes:
+    request.state.body_asked_for = True
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(seconds):
+        async with waits.limit(seconds):
             async for chunk in request.stream():
                 # Before it is kept; what Content-Length says need not be true, and chunked bodies have none.
                 if size + len(chunk) > most:
@@ -111,11 +142,18 @@ async def _read_body(request: Request, most: int, seconds: float, memory: BodyMe
                 chunks.append(chunk)
     except TimeoutError:
         memory.give_back(size)
+        if waits.ended:
+            raise stopping_refusal() from None
         raise RefusedError(408, f"the request's body did not come within {seconds:g} seconds") from None
     except BaseException:
         memory.give_back(size)
         raise
     return b"".join(chunks)
+
+
+def waits_to_be_asked(request: Request) -> bool:
+    """Say whether the client sends its body once it is asked for it by `100 Continue`, and has not been yet."""
+    return "expect" in request.headers and not getattr(request.state, "body_asked_for", False)
 
 
 def ends_connection(request: Request) -> bool:
@@ -124,16 +162,19 @@ def ends_connection(request: Request) -> bool:
     return request.scope["http_version"] == "1.0" or "close" in (option.strip() for option in options)
 
 
-async def discard_body(request: Request, quiet: float, most: float) -> None:
+async def discard_body(request: Request, quiet: float, most: float, waits: BodyWaits) -> None:
     """Read on to the end of a refused request, for `most` seconds, or until nothing has come for `quiet` seconds.
 
-    Where the connection is closed after the answer, bytes that were not read would take the answer from the client.
+    Where the connection is closed after the answer, bytes that were not read would take the answer from the client. A
+    stop that ends `waits` ends this one too.
     """
     now = asyncio.get_running_loop().time
     end = now() + most
     try:
-        async with asyncio.timeout(min(quiet, most)) as limit:
+        async with waits.limit(min(quiet, most)) as limit:
             async for _ in request.stream():
+                if waits.ended:
+                    break
                 limit.reschedule(min(now() + quiet, end))
     except (TimeoutError, ClientDisconnect, RuntimeError):
         # RuntimeError: the stream was begun and given up.

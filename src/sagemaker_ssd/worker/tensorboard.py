@@ -49,11 +49,14 @@ class PictureSample:
         chosen = np.linspace(0, file.images - 1, min(file.images, _SAMPLED_IMAGES)).round().astype(int)
         self.file, self._chosen = file, frozenset(chosen.tolist())
         self._found: dict[int, NDArray[np.float32]] = {}
+        self._left_out: float | None = None
 
     def add(self, number: int, detections: NDArray[np.float32]) -> None:
         """Keep the detections of an image if it is a chosen one; (D, 6), sorted by falling score."""
         if number in self._chosen:
             self._found[number] = detections[:_SAMPLED_DETECTIONS].copy()
+            if len(detections) > _SAMPLED_DETECTIONS:
+                self._left_out = max(self._left_out or 0.0, float(detections[_SAMPLED_DETECTIONS, 1]))
 
     def pictures(self, class_names: Sequence[str], overlap_threshold: float) -> Iterator[tuple[str, Image.Image]]:
         """Yield the pictures that tell most, with their tags: best images, wrong detections, missed objects."""
@@ -62,7 +65,7 @@ class PictureSample:
             image["id"]: to_coco_rows(self._found[image["id"]], image["width"], image["height"])
             for image in ground_truth["images"]
         }
-        analysis = analyse(ground_truth, coco_results(detections), overlap_threshold)
+        analysis = analyse(ground_truth, coco_results(detections), overlap_threshold, left_out=self._left_out)
         wrong = false_detections(analysis)[:_OF_A_KIND]
         kinds = {
             "best": best_images(analysis)[:_OF_A_KIND],
