@@ -96,7 +96,7 @@ def test_a_notice_on_stderr_is_no_fault_of_the_environment(tmp_path: Path):
     base = refused(tmp_path)
     # The dynamic linker complains at the start of every program.
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "LD_PRELOAD": "/not/there.so"}
-    ended = subprocess.run([ROOT / "train"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run([ROOT / "train"], env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert "/not/there.so" in ended.stderr
     assert ended.returncode == 1
     assert "num_classes" in (base / "output" / "failure").read_text()

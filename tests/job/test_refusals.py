@@ -290,7 +290,7 @@ def test_what_a_killed_job_of_another_user_left_is_told(job: Job):
             preexec_fn=permissions_count,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
     finally:

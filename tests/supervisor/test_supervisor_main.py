@@ -40,7 +40,7 @@ def test_an_empty_variable_names_no_folder():
             env={**os.environ, "SAGEMAKER_BASE_DIR": ""},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert ended.returncode == 1, ended.stderr

@@ -114,8 +114,8 @@ class Front:
             if not self._waits.ended:
                 raise
             # What takes longer than a stop may: a detection, or a model that is being loaded.
-            refused = stopping_refusal()
-            response, told = _refusal(refused.status, refused), str(refused)
+            late = stopping_refusal()
+            response, told = _refusal(late.status, late), str(late)
         except ClientDisconnect as left:
             response, told = Response(status_code=_CLIENT_LEFT), str(left) or "the client left before its body had come"
         except Exception as error:
