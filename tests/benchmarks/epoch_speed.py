@@ -1,9 +1,9 @@
 """Epoch speed and peak memory beside plain mx.mod.Module on the original graph.
 
 `python tests/benchmarks/epoch_speed.py [--networks resnet-50] [--batches 6] [--rounds 3]` runs the two in turn, each in
-a process of its own, on the same drawn images with as many threads, and prints images per second, the ratio of each round, and the peak
-memory. Module reads with ImageDetRecordIter and the same augmentation, and computes the logged losses from its outputs,
-as mxnet-ssd does.
+a process of its own, on the same drawn images with as many threads, and prints images per second, the ratio of each
+round, and the peak memory. Module reads with ImageDetRecordIter and the same augmentation, and computes the logged
+losses from its outputs, as mxnet-ssd does.
 """
 
 import argparse
