@@ -100,6 +100,10 @@ def test_rec_files_are_listed_as_by_a_job(model: Path, tmp_path: Path) -> None:
     done = evaluate(model, channel, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "4 images, 4 objects" in done.stdout
+    (channel / "d.rec").symlink_to(tmp_path / "gone.rec")
+    done = evaluate(model, channel, "--output", tmp_path / "again")
+    assert done.returncode == 1
+    assert f"{channel}/d.rec: it is a link to {tmp_path}/gone.rec, which is not there; put the files" in done.stderr
 
 
 def test_annotations_lie_beside_a_link_and_so_many_bad_images_may_be_left_out(model: Path, tmp_path: Path) -> None:
