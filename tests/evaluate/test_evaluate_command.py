@@ -100,6 +100,10 @@ def test_rec_files_are_listed_as_by_a_job(model: Path, tmp_path: Path) -> None:
     done = evaluate(model, channel, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "4 images, 4 objects" in done.stdout
+    (channel / "d.rec").symlink_to(tmp_path / "gone.rec")
+    done = evaluate(model, channel, "--output", tmp_path / "again")
+    assert done.returncode == 1
+    assert f"{channel}/d.rec: it is a link to {tmp_path}/gone.rec, which is not there; put the files" in done.stderr
 
 
 def test_annotations_lie_beside_a_link_and_so_many_bad_images_may_be_left_out(model: Path, tmp_path: Path) -> None:
@@ -257,13 +261,13 @@ def test_what_detections_json_has_no_room_for_is_counted_in_the_report(model: Pa
 
 def test_what_was_used_is_told_and_not_what_the_file_has(model: Path, tmp_path: Path) -> None:
     file = write_rec(tmp_path / "a.rec", [([2, 5, 0, 0, 0, 1, 1], encoded(noise(2)))])
-    options = ("--image-shape", 512, "--overlap-threshold", "0.6", "--output", tmp_path / "out")
+    options = ("--image-shape", 320, "--overlap-threshold", "0.6", "--output", tmp_path / "out")
     done = evaluate(model, file, *options)
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert document["hyperparameters"] == {
         "base_network": "resnet-50",
-        "image_shape": "512",
+        "image_shape": "320",
         "num_classes": "2",
         "nms_threshold": "0.45",
         "nms_topk": "400",
@@ -271,8 +275,8 @@ def test_what_was_used_is_told_and_not_what_the_file_has(model: Path, tmp_path: 
     }
     assert document["detection_dtype"] == "float32"
     report = (tmp_path / "out" / "report.html").read_text()
-    assert "<title>Evaluation of resnet-50 at 512 pixels: object detection</title>" in report
-    for name, value in (("image_shape", "512"), ("detection_dtype", "float32")):
+    assert "<title>Evaluation of resnet-50 at 320 pixels: object detection</title>" in report
+    for name, value in (("image_shape", "320"), ("detection_dtype", "float32")):
         assert f'<th scope="row">{name}</th><td class="text">{value}</td>' in report
 
 
