@@ -168,7 +168,7 @@ def ours(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             if epoch + 1 == lower:
                 state = runner.trainer.state().copied(optimizer=True)
             both = epoch < lower or not defaults
-            yield sides if both else ("ours",), partial(detected, run, scratch, *runner.trainer.parameters())
+            yield sides if both else ("ours",), evaluation_of(run, scratch, runner, epoch)
     # Its memory is the next one's.
     del runner
     if len(sides) > 1:
@@ -176,7 +176,14 @@ def ours(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             runner.trainer.restore(state)
             for epoch in range(lower, run.epochs):
                 runner.train(epoch, progress_bar=False, each_batch=lambda: None)
-                yield ("ours-recommended",), partial(detected, run, scratch, *runner.trainer.parameters())
+                yield ("ours-recommended",), evaluation_of(run, scratch, runner, epoch)
+
+
+def evaluation_of(run: Run, scratch: Path, runner: EpochRunner, epoch: int) -> Callable[..., Scored]:
+    """Return what detects with a job's network as it is after an epoch."""
+    arguments, states = runner.trainer.parameters()
+    check_finite([*arguments.values(), *states.values()], epoch)
+    return partial(detected, run, scratch, arguments, states)
 
 
 def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
