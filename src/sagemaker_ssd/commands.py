@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.errors import JobError, UserError, exhausted_memory
-from sagemaker_ssd.files import is_disk_full
+from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY, is_disk_full
 
 # As a shell has it for a program whose output nobody reads any more.
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 LARGER_MACHINE: Final = "use a machine with more memory"
+# The beginning of what tempfile says.
+_NO_TEMPORARY_FOLDER: Final = "No usable temporary directory"
 
 
 def exit_code_of(work: Callable[[], int], *, memory_remedy: str = LARGER_MACHINE, prefix: str = "") -> int:
@@ -52,6 +54,8 @@ def system_fault(error: OSError, of: object = None) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     if is_disk_full(error):
         reason = f"{reason}: make room on the disk, or write to another one"
+    elif reason.startswith(_NO_TEMPORARY_FOLDER):
+        reason = f"{reason}: {TEMPORARY_FOLDER_REMEDY}"
     if of is None and isinstance(error.filename, str | bytes):
         of = os.fsdecode(error.filename)
     return reason if of is None else f"{of}: {reason}"

@@ -20,6 +20,10 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # What MXNet says, in an MXNetError, when its file stream could not write.
 _MXNET_NO_ROOM: Final = ("FileStream.Write incomplete", "No space left on device")
 _BUFFER: Final = 1 << 20
+# What to do where there is no place for temporary files, as in a container whose root is read-only.
+TEMPORARY_FOLDER_REMEDY: Final = (
+    "name a folder with room in the environment variable TMPDIR, or start the container with `docker run --tmpfs /tmp`"
+)
 _GIB: Final = 1 << 30
 
 

@@ -48,6 +48,11 @@ def test_a_read_only_root_without_scratch_names_the_remedy(engine: Engine, make_
     ended = engine.run(make_job(epochs="1"), "train", options=("--read-only",))
     assert ended.code == 1, ended.log
     assert "start the container with `docker run --tmpfs /tmp`" in (ended.failure or "")
+    predict = ("python", "-m", "sagemaker_ssd.predict", "/opt/ml/model", "/opt/ml/photo.jpg")
+    ended = engine.run(make_job(epochs="1"), *predict, options=("--read-only",))
+    assert ended.code == 1, ended.log
+    assert "No usable temporary directory" in ended.log
+    assert "start the container with `docker run --tmpfs /tmp`" in ended.log
 
 
 def test_too_little_scratch_is_the_disk_that_is_full(engine: Engine, make_job: Callable[..., Path]):

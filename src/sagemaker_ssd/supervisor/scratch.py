@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY
 
 _PREFIX = "sagemaker-ssd-"
 # A folder that is being made; the name that others sweep comes when it is locked.
@@ -28,8 +29,7 @@ def scratch_folder() -> Iterator[Path]:
         folder, lock = _make(parent)
     except OSError as error:
         raise UserError(
-            f"cannot write temporary files below {parent}: {error.strerror}. Make room there, name a folder with room "
-            "in the environment variable TMPDIR, or start the container with `docker run --tmpfs /tmp`"
+            f"cannot write temporary files below {parent}: {error.strerror}. Make room there, {TEMPORARY_FOLDER_REMEDY}"
         ) from error
     try:
         yield folder
