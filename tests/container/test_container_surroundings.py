@@ -45,11 +45,12 @@ def test_a_user_who_cannot_write_the_model_is_told(engine: Engine, make_job: Cal
 
 
 def test_a_read_only_root_without_scratch_names_the_remedy(engine: Engine, make_job: Callable[..., Path]):
-    ended = engine.run(make_job(epochs="1"), "train", options=("--read-only",))
+    base = make_job(epochs="1")
+    ended = engine.run(base, "train", options=("--read-only",))
     assert ended.code == 1, ended.log
     assert "start the container with `docker run --tmpfs /tmp`" in (ended.failure or "")
     predict = ("python", "-m", "sagemaker_ssd.predict", "/opt/ml/model", "/opt/ml/photo.jpg")
-    ended = engine.run(make_job(epochs="1"), *predict, options=("--read-only",))
+    ended = engine.run(base, *predict, options=("--read-only",))
     assert ended.code == 1, ended.log
     assert "No usable temporary directory" in ended.log
     assert "start the container with `docker run --tmpfs /tmp`" in ended.log
