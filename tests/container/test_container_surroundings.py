@@ -49,8 +49,8 @@ def test_a_read_only_root_without_scratch_names_the_remedy(engine: Engine, make_
     ended = engine.run(base, "train", options=("--read-only",))
     assert ended.code == 1, ended.log
     assert "start the container with `docker run --tmpfs /tmp`" in (ended.failure or "")
-    predict = ("python", "-m", "sagemaker_ssd.predict", "/opt/ml/model", "/opt/ml/photo.jpg")
-    ended = engine.run(base, *predict, options=("--read-only",))
+    predict = ("-m", "sagemaker_ssd.predict", "/opt/ml/model", "/opt/ml/photo.jpg")
+    ended = engine.run(base, *predict, options=("--read-only", "--entrypoint", "python"))
     assert ended.code == 1, ended.log
     assert "No usable temporary directory" in ended.log
     assert "start the container with `docker run --tmpfs /tmp`" in ended.log
