@@ -11,6 +11,8 @@ pytestmark = pytest.mark.long
 FROZEN = {"vgg-16": "^conv[123]_", "resnet-50": "^(bn_data|conv0|bn0|stage1_)"}
 
 
+# Whole networks, which take minutes on a slow machine that has other work.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("network", FROZEN)
 def test_two_hosts_equal_one_process_with_two_devices(network: str, tmp_path):
     # Ten steps of an image a host; the rate falls after the fifth.
