@@ -1,7 +1,18 @@
 """Work done by a user whom the modes of files hold for, since root sees through them."""
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that every user may enter and write to: what pytest makes for a test is its user's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
 
 
 def said_as_another_user(work: Callable[[], str]) -> str:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -51,6 +51,7 @@ from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
+from sagemaker_ssd.training.state import not_finite
 from sagemaker_ssd.worker.epochs import EpochRunner
 from sagemaker_ssd.worker.initial_weights import initial_weights
 from sagemaker_ssd.worker.inputs import agree_on_shares, check_channels
@@ -182,7 +183,7 @@ def ours(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
 def evaluation_of(run: Run, scratch: Path, runner: EpochRunner, epoch: int) -> Callable[..., Scored]:
     """Return what detects with a job's network as it is after an epoch."""
     arguments, states = runner.trainer.parameters()
-    check_finite([*arguments.values(), *states.values()], epoch)
+    check_finite(epoch, arguments, states)
     return partial(detected, run, scratch, arguments, states)
 
 
@@ -218,7 +219,7 @@ def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             module.forward_backward(mx.io.DataBatch([batch.data], [labels]))
             module.update()
         arguments, states = module.get_params()
-        check_finite(arguments.values(), epoch)
+        check_finite(epoch, arguments, states)
         yield sides, partial(detected, run, scratch, arguments, states)
 
 
@@ -271,13 +272,13 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
                 sums, _, _ = loss_of(class_predictions, box_predictions, classes, boxes)
                 mx.autograd.backward(sums)
             trainer.step(1)
-        check_finite((parameter.data() for parameter in net.collect_params().values()), epoch)
+        check_finite(epoch, {name: parameter.data() for name, parameter in net.collect_params().items()})
         yield sides, partial(detected_by_gluoncv, run, scratch, net)
 
 
-def check_finite(parameters: Iterable[mx.nd.NDArray], epoch: int) -> None:
+def check_finite(epoch: int, *parameters: Mapping[str, mx.nd.NDArray]) -> None:
     """Raise FloatingPointError where a parameter is not a finite number after an epoch."""
-    if not all(np.isfinite(array.asnumpy()).all() for array in parameters):
+    if not_finite(*parameters):
         raise FloatingPointError(f"training diverged: parameters are not finite numbers after epoch {epoch}")
 
 

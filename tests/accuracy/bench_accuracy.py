@@ -117,13 +117,14 @@ def locked(folder: Path) -> Iterator[int]:
     """Let no second comparison write into a folder; yields the descriptor that holds the lock."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(
+                f"another comparison, or a training that one has left behind, writes into {folder}: wait for it or end "
+                "it, or name another folder with --results"
+            ) from None
         yield descriptor
-    except BlockingIOError:
-        raise SystemExit(
-            f"another comparison, or a training that one has left behind, writes into {folder}: wait for it or end "
-            "it, or name another folder with --results"
-        ) from None
     finally:
         os.close(descriptor)
 

@@ -28,6 +28,7 @@ from sagemaker_ssd.artifacts.model_files import named_parameters, save_arrays
 from sagemaker_ssd.batches.reader import Batch, TrainingLoader, evaluation_batches
 from sagemaker_ssd.batches.shares import epoch_order
 from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.contract.channels import pretrained_file
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.files import sha256, write_json
 from sagemaker_ssd.ssd import loss
@@ -334,8 +335,7 @@ def main() -> None:
     of_training: Features | WithNegatives = kept
     differing = []
     if options.pretrained:
-        (file,) = (path for path in options.pretrained.iterdir() if path.is_file())
-        differing.append(f"from {options.pretrained.name} {sha256(file)[:8]}")
+        differing.append(f"from {options.pretrained.name} {sha256(pretrained_file(options.pretrained))[:8]}")
     if options.limit:
         differing.append(f"{count} images")
     if options.negatives:

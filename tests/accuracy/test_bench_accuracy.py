@@ -277,6 +277,6 @@ def test_stopped_in_a_run_it_leaves_nothing_behind(tmp_path: Path):
 
 
 def test_parameters_that_are_not_numbers_are_a_divergence():
-    check_finite([mx.nd.array([1, -2])], 0)
+    check_finite(0, {"a": mx.nd.array([1, -2])})
     with pytest.raises(FloatingPointError, match="training diverged: parameters are not finite numbers after epoch 3"):
-        check_finite([mx.nd.array([1]), mx.nd.array([0, float("nan")])], 3)
+        check_finite(3, {"a": mx.nd.array([1])}, {"b": mx.nd.array([0, float("nan")])})

@@ -3,7 +3,6 @@
 import gzip
 import io
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from another_user import said_as_another_user
+from another_user import open_folder, said_as_another_user
 from drawn_channels import (
     HEIGHT,
     WIDTH,
@@ -535,14 +534,12 @@ def test_images_that_cannot_be_used(channel: Channel, caplog: pytest.LogCaptureF
     ],
 )
 def test_a_folder_that_cannot_be_listed_is_no_empty_one(closed: list[str], said: str) -> None:
-    # The folder that pytest makes for a test is its user's alone.
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        channel = Channel(Path(folder))
+    with open_folder() as folder:
+        channel = Channel(folder)
         channel.draw("a", BOX)
         channel.draw("b/c/1", BOX)
         for path in closed:
-            (Path(folder) / "input" / path).chmod(0)
+            (folder / "input" / path).chmod(0)
 
         def fault() -> str:
             with pytest.raises(UserError) as raised:

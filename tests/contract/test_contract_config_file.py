@@ -1,12 +1,11 @@
 """Config files that cannot be read or hold the wrong things, and notices."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from another_user import said_as_another_user
+from another_user import open_folder, said_as_another_user
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import UserError
 
@@ -79,9 +78,8 @@ def sentence_as_another_user(base: Path) -> str:
 def test_files_that_another_user_may_not_read(tree):
     (tree.config / "checkpointconfig.json").write_text("{}")
     tree.write()
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        base = Path(folder) / "ml"
+    with open_folder() as folder:
+        base = folder / "ml"
         shutil.copytree(tree.base, base)
         config = base / "input" / "config"
         for file in config.iterdir():
@@ -97,9 +95,8 @@ def test_files_that_are_listed_and_cannot_be_looked_at(tree):
     tree.channels["model"] = {}
     tree.file("model/model.tar.gz")
     tree.write()
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        base = Path(folder) / "ml"
+    with open_folder() as folder:
+        base = folder / "ml"
         shutil.copytree(tree.base, base)
         data = base / "input" / "data"
         files = [data / "train" / "train.rec", data / "model" / "model.tar.gz"]

@@ -5,13 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 import sagemaker_ssd
-from another_user import said_as_another_user
+from another_user import open_folder, said_as_another_user
 from sagemaker_ssd import boxes
 from sagemaker_ssd.convert.__main__ import main
 from sagemaker_ssd.convert.shapes import BORDER_PIXELS
@@ -166,16 +165,14 @@ def test_it_says_what_it_does(pair, tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize("closed", ["images/sub", "annotations"])
 def test_a_folder_that_cannot_be_listed_is_no_empty_one(pair, closed):
     pair.add("sub/c.jpg", [DOG])
-    # The folder that pytest makes for a test is its user's alone.
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        copied = type(pair)(Path(folder) / "made")
+    with open_folder() as folder:
+        copied = type(pair)(folder / "made")
         shutil.copytree(pair.root, copied.root, dirs_exist_ok=True)
         (copied.root / closed).chmod(0)
 
         def run() -> str:
             sys.stderr = io.StringIO()
-            words = copied.arguments("--as", "images", "--output", Path(folder) / "out")
+            words = copied.arguments("--as", "images", "--output", folder / "out")
             code = main([str(word) for word in words])
             return f"{code} {sys.stderr.getvalue()}"
 

@@ -7,14 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from another_user import said_as_another_user
+from another_user import open_folder, said_as_another_user
 
 SCRIPT = Path(__file__).parents[2] / "local_test" / "draw_sample.py"
 
@@ -177,18 +176,17 @@ def test_a_file_of_another_user_leaves_the_marker():
     program = importlib.util.module_from_spec(spec)
     sys.modules["draw_sample"] = program
     spec.loader.exec_module(program)
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
+    with open_folder() as folder:
         draw(folder, "--train", 1, "--validation", 1)
-        kept = Path(folder) / "input/data/train"
+        kept = folder / "input/data/train"
         kept.chmod(0o555)
         if os.geteuid() == 0:
-            for path in (Path(folder), *Path(folder).rglob("*")):
+            for path in (folder, *folder.rglob("*")):
                 if path != kept:
                     os.chown(path, 65534, 65534)
 
         def run() -> str:
-            sys.argv = ["draw_sample.py", folder, "--train", "1", "--validation", "1"]
+            sys.argv = ["draw_sample.py", str(folder), "--train", "1", "--validation", "1"]
             sys.stderr = io.StringIO()
             return f"{program.main()} {sys.stderr.getvalue()}"
 
