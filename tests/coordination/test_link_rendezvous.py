@@ -15,6 +15,8 @@ from sagemaker_ssd.coordination.link import Link
 from sagemaker_ssd.coordination.protocol import Outcome
 
 IMPATIENT = replace(SHORT, hosts=0.6, late=0.3)
+# No name of DNS, so that it is refused without a question to a server, which may take seconds.
+NAMELESS = "algo..1"
 
 
 def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture):
@@ -47,7 +49,7 @@ def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture)
     [
         ("127.0.0.1", "nothing answers at 127.0.0.1:PORT (Connection refused)"),
         ("localhost", "nothing answers at 127.0.0.1:PORT, the address of localhost (Connection refused)"),
-        ("no-such-host.invalid", "no-such-host.invalid is not reached, because its name does not resolve"),
+        (NAMELESS, f"{NAMELESS} is not reached, because its name does not resolve"),
     ],
 )
 def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: str, caplog: pytest.LogCaptureFixture):
@@ -65,17 +67,30 @@ def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: st
         link.close(0.1)
 
 
-def test_a_first_host_without_an_address_says_so():
-    link = Link(
-        handshake("no-such-host.invalid", ("no-such-host.invalid", "127.0.0.2")), IMPATIENT, port_that_is_free()
-    )
+def sentence_of_first_host(first: str) -> str:
+    link = Link(handshake(first, (first, "127.0.0.2")), IMPATIENT, port_that_is_free())
     link.start()
     try:
-        sentence = until(lambda: link.verdict).sentence
-        assert "no-such-host.invalid, this host, finds no address of its own" in sentence
-        assert "127.0.0.2 has not connected" in sentence
+        return until(lambda: link.verdict).sentence
     finally:
         link.close(0.1)
+
+
+def test_a_first_host_without_an_address_says_so():
+    sentence = sentence_of_first_host(NAMELESS)
+    assert f"{NAMELESS}, this host, finds no address of its own" in sentence
+    assert "127.0.0.2 has not connected" in sentence
+
+
+def test_a_first_host_that_still_looks_for_its_address_says_so(monkeypatch: pytest.MonkeyPatch):
+    answer = threading.Event()
+    late = [(0, 0, 0, "", ("10.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: late if answer.wait(20) else [])
+    try:
+        sentence = sentence_of_first_host("algo-1")
+    finally:
+        answer.set()
+    assert "algo-1, this host, has not found its own address yet; 127.0.0.2 has not connected" in sentence
 
 
 def test_the_first_host_fails_and_a_late_host_learns_of_it():

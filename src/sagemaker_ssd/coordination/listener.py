@@ -50,7 +50,9 @@ class Listener:
     ) -> None:
         self._handshake, self._port, self._connected = handshake, port, connected
         self._admit, self._reject, self._fail = admit, reject, fail
-        self.address, self.problem, self.hopeless = "", "", False
+        # A resolver can take longer than the job waits for its hosts.
+        self.problem = f"{handshake.host}, this host, has not found its own address yet"
+        self.address, self.hopeless = "", False
         self._server: asyncio.Server | None = None
         # The seconds that each connection has taken so far for its handshake, or for reading why it is rejected.
         self._pending: dict[Connection, float] = {}
