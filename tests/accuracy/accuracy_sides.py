@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -47,8 +47,9 @@ from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector, Weights
-from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
+from sagemaker_ssd.ssd.bfloat16 import predictions_in_bfloat16, weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
+from sagemaker_ssd.ssd.heads import Predictions
 from sagemaker_ssd.ssd.network import Network
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 from sagemaker_ssd.training.state import not_finite
@@ -70,6 +71,7 @@ Epochs = Iterator[tuple[Sequence[str], Callable[..., Scored]]]
 class Run:
     """What all sides have in common: channels in RecordIO, classes, epochs, images in a batch, frozen layers.
 
+    precision: what trunk and heads are trained in, "float32" or "bfloat16"; GluonCV's side has float32 alone.
     shown: the epochs, counted from 1, after which the detections of all classes are scored too.
     """
 
@@ -99,6 +101,21 @@ class Run:
     def loading(self) -> LoaderOptions:
         """Return how this program makes batches."""
         return LoaderOptions(self.batch, IMAGE_SHAPE, self.network.mean, usable_cores())
+
+
+@dataclass(frozen=True)
+class NetworkInBfloat16(Network):
+    """A network whose graphs compute trunk and heads in bfloat16; its parameters are the same, in float32.
+
+    trained: the names of the arguments whose gradients are wanted.
+    """
+
+    trained: frozenset[str] = frozenset()
+
+    def predictions(self, *, frozen_batch_norms: Collection[str] = (), folded_scale: bool = False) -> Predictions:
+        """Build trunk and heads as a job does with `precision_dtype` bfloat16."""
+        in_float32 = super().predictions(frozen_batch_norms=frozen_batch_norms, folded_scale=folded_scale)
+        return predictions_in_bfloat16(in_float32, self, trained=self.trained)
 
 
 def read_to_the_end(supervisor: socket.socket) -> None:
@@ -195,8 +212,11 @@ def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
     rate = float(sides[0].removeprefix("original-"))
     mx.random.seed(run.seed)
     train = run.channel("train", scratch)
-    graph = saved_graph(run.network)
-    frozen = run.network.freeze(run.freeze or None).arguments
+    network, frozen = run.network, run.network.freeze(run.freeze or None).arguments
+    if run.precision == "bfloat16":
+        trained = network.arguments() - frozen
+        network = NetworkInBfloat16(network.base_network, network.image_shape, network.num_classes, trained=trained)
+    graph = saved_graph(network)
     module = mx.mod.Module(
         graph, data_names=["data"], label_names=["label"], fixed_param_names=sorted(frozen) if frozen else None
     )

@@ -159,7 +159,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--freeze", default="^(conv1_|conv2_).*", help="freeze_layer_pattern")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of this program")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], default="float32", help="of all sides but GluonCV's"
+    )
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the JSON files")
     parser.add_argument("--page", type=Path, help="Markdown file whose table is replaced")
     parser.add_argument("--table-only", action="store_true", help="run nothing")
@@ -295,7 +297,7 @@ def run_sides(data: DataSet, seed: int, options: argparse.Namespace, scratch: Pa
     shared = {"classes": classes, "batch": options.batch, "freeze": options.freeze}
     failed = []
     for group in TOGETHER:
-        described = {**shared, "precision": options.precision if "ours" in group else "float32"}
+        described = {**shared, "precision": "float32" if "gluoncv" in group else options.precision}
         missing = {}
         for side in (side for side in group if side in options.sides):
             result = options.results / f"{data.name}-{side}-{seed}.json"
@@ -383,11 +385,12 @@ def is_whole(result: dict[str, Any]) -> bool:
 
 
 def extent(result: dict[str, Any]) -> str:
-    """Name a run by its seed, and say how far it came where that is not to its end."""
+    """Name a run by its seed, and by its precision where that is not float32; say how far it came if not to its end."""
     done = len(result["epochs"])
+    name = f"{result['seed']} in bfloat16" if result.get("precision") == "bfloat16" else str(result["seed"])
     if "failure" in result:
-        return f"{result['seed']} diverged after {done} epochs"
-    return str(result["seed"]) if is_whole(result) else f"{result['seed']} (of {result['of_epochs']} epochs {done})"
+        return f"{name} diverged after {done} epochs"
+    return name if is_whole(result) else f"{name} (of {result['of_epochs']} epochs {done})"
 
 
 def mean_of(values: Iterator[float], digits: int = 3) -> str:

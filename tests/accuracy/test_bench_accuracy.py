@@ -91,6 +91,30 @@ def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
 
 
 @pytest.mark.long
+@pytest.mark.skipif(not can_compute_bfloat16(), reason="this CPU has no AVX512, without which MXNet has no bfloat16")
+def test_the_original_recipe_learns_in_bfloat16_as_in_float32(tmp_path: Path):
+    draw(tmp_path / "things", 12)
+    learnt = {}
+    for precision in ("float32", "bfloat16"):
+        run = ["--voc", tmp_path / "things", "--limit", 5, "--epochs", 2, "--seeds", 0, "--batch", 4]
+        given = ["--sides", "original-0.001", "gluoncv", "--precision", precision, "--results", tmp_path / precision]
+        done = program(*run, *given)
+        assert done.returncode == 0, done.stderr
+        learnt[precision] = {
+            side: json.loads((tmp_path / precision / f"things-5-{side}-0.json").read_text())
+            for side in ("original-0.001", "gluoncv")
+        }
+        assert learnt[precision]["original-0.001"]["precision"] == precision
+        assert learnt[precision]["gluoncv"]["precision"] == "float32"
+    assert "| things-5 | original recipe, learning rate 0.001 | 0 in bfloat16 |" in done.stdout
+    scores = {
+        precision: [epoch["coco"] for epoch in sides["original-0.001"]["epochs"]] for precision, sides in learnt.items()
+    }
+    assert scores["bfloat16"] != scores["float32"]
+    assert scores["bfloat16"] == pytest.approx(scores["float32"], abs=0.05)
+
+
+@pytest.mark.long
 def test_the_recommended_training_is_that_of_the_defaults_until_the_rate_is_lower(tmp_path: Path):
     """Of two epochs the second: trained together, and alone, it comes out the same."""
     draw(tmp_path / "things", 12)
@@ -216,16 +240,19 @@ def test_a_run_that_was_broken_off_is_named(tmp_path: Path):
         "whole": whole,
         "broken off": {**whole, "seed": 1, "epochs": [{**epoch, "voc07": 0.25, "coco": 0.1}]},
         "diverged": {**whole, "side": "gluoncv", "epochs": [], "failure": "training diverged"},
+        "other format": {**whole, "side": "ours-recommended", "seed": 3, "precision": "bfloat16"},
         "foreign": {"figures": 1},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     page = tmp_path / "new folder" / "page.md"
-    done = program("--results", tmp_path, "--table-only", "--page", page, "--sides", "ours", "gluoncv")
+    sides = ["ours", "ours-recommended", "gluoncv"]
+    done = program("--results", tmp_path, "--table-only", "--page", page, "--sides", *sides)
     assert done.returncode == 0, done.stderr
     figures = "0.375 (0.250 to 0.500) | 0.750 |  |  |  | 0.250 | 10 |"
     assert f"| things | this program, its defaults | 0; 1 (of 2 epochs 1) | {figures}" in done.stdout
     assert "| 0 diverged after 0 epochs |" in done.stdout
-    assert "Not run to the end yet (set, side, seed): things ours 1; things gluoncv 1." in done.stdout
+    assert "| this program, as its documentation recommends | 3 in bfloat16 | 0.500 | 0.750 |" in done.stdout
+    assert "Not run to the end yet (set, side, seed): things ours 1; things ours-recommended 0; " in done.stdout
     assert "foreign.json is left out: it is no result of this program" in done.stdout
     text = page.read_text()
     assert text.count(MARKS[0]) == 1

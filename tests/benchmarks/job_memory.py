@@ -1,7 +1,7 @@
 """Peak memory and scratch space of whole jobs over images of very different sizes, stopped after their first steps.
 
 `python tests/benchmarks/job_memory.py [--small 10000] [--photos 500] [--batches 20]` draws JPEGs of 2.4 kB, photos of
-12 megapixels, and a sample of 300 images of 640x480 pixels, runs ./train with resnet-50 on each, and sends it SIGTERM
+12 megapixels, and a sample of 1,000 images of 640x480 pixels, runs ./train with resnet-50 on each, and sends it SIGTERM
 once it logs that so many batches are done. The sample comes in every input mode, and its memory is compared with that
 of mx.mod.Module, which trains as many batches with MXNet's reader and does nothing else.
 """
@@ -126,7 +126,8 @@ def run(case: Case, batches: int, folder: Path) -> tuple[float, float]:
                 each.wait()
     # A job that is stopped before its first model says so with 2.
     if os.waitstatus_to_exitcode(status) != 2 or not any("Asked to stop" in line for line in lines):
-        raise SystemExit("".join(lines))
+        reason = "the job was not stopped in its first epoch: see above, or give it more images"
+        raise SystemExit("".join([*lines, reason]))
     return usage.ru_maxrss / 1024, most[0] / 1e6
 
 
@@ -135,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", type=int, default=10_000)
     parser.add_argument("--photos", type=int, default=500)
-    parser.add_argument("--sample", type=int, default=300)
+    parser.add_argument("--sample", type=int, default=1000, help="must take longer than a minute")
     parser.add_argument("--batches", type=int, default=20)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
