@@ -217,6 +217,10 @@ def original(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
         trained = network.arguments() - frozen
         network = NetworkInBfloat16(network.base_network, network.image_shape, network.num_classes, trained=trained)
     graph = saved_graph(network)
+    internals = graph.get_internals()
+    for name in graph.list_arguments():
+        # Parameters that are cast have no type that MXNet could tell; 0 is its number of float32.
+        internals[name]._set_attr(__dtype__="0")
     module = mx.mod.Module(
         graph, data_names=["data"], label_names=["label"], fixed_param_names=sorted(frozen) if frozen else None
     )
