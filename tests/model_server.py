@@ -22,7 +22,9 @@ import numpy as np
 
 from process_tree import descendants
 from sagemaker_ssd.artifacts.model_files import write_model
+from sagemaker_ssd.artifacts.params_file import arguments_and_states
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
+from sagemaker_ssd.scoring.detector import Weights
 from sagemaker_ssd.ssd.graphs import saved_graph
 from sagemaker_ssd.ssd.initial_values import initial_parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings
@@ -49,6 +51,16 @@ def write_drawn_model(
     folder.mkdir(parents=True, exist_ok=True)
     own = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400", "base_network": base_network}
     write_model(folder, saved_graph(network), values, {**own, **settings})
+
+
+def write_mxnet_ssd_model(folder: Path) -> Weights:
+    """Write a drawn resnet-50 with the statistics of photos minus (123, 117, 104), and return it as it is written."""
+    write_drawn_model(folder, heads=0.0003)
+    arrays = mx.nd.load(str(folder / PARAMETERS))
+    arrays["aux:bn_data_moving_mean"] = mx.nd.array([-6.5, -5.2, 0.3])
+    arrays["aux:bn_data_moving_var"] = mx.nd.array([3412, 3263, 3305])
+    mx.nd.save(str(folder / PARAMETERS), arrays)
+    return Weights(mx.cpu(), *arguments_and_states(arrays))
 
 
 def write_overflowing_model(model: Path, folder: Path) -> Path:

@@ -9,9 +9,12 @@ import onnxruntime
 import pytest
 
 from command_runner import run_command
-from model_server import write_drawn_model
+from model_server import write_drawn_model, write_mxnet_ssd_model
 from plain_detection import assert_same_detections
+from sagemaker_ssd.scoring.detector import Detector
 from sagemaker_ssd.scoring.saved_model import load_model
+from sagemaker_ssd.ssd.graphs import detection_graph
+from sagemaker_ssd.ssd.network import Network, NmsSettings
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,24 @@ def test_it_writes_a_model_that_detects_as_predict_does(model: Path, tmp_path: P
     found, _ = session.run(None, {"image": image})
     loaded = load_model(model, tmp_path, detections="all-classes")
     (expected,) = loaded.detector(1).detect(mx.nd.array(image))
+    assert len(expected) > 20
+    assert_same_detections(found, expected, 1e-4)
+
+
+@pytest.mark.long
+def test_the_onnx_model_of_one_of_mxnet_ssd_takes_pixels_as_they_are(tmp_path: Path) -> None:
+    """Beside the network as it is in the file, on pixels minus its mean."""
+    weights = write_mxnet_ssd_model(tmp_path / "model")
+    file = tmp_path / "model.onnx"
+    done = run_command("export", tmp_path / "model", "--output", file)
+    assert done.returncode == 0
+    assert "bn_data's mean fitted to pixels of 0-255" in done.stderr
+    image = np.random.RandomState(1).uniform(0, 255, (1, 3, 300, 300)).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found, _ = session.run(None, {"image": image})
+    graph = detection_graph(Network("resnet-50", 300, num_classes=3, nms=NmsSettings(threshold=0.3)))
+    detector = Detector(graph, [weights], batch_size=1, image_shape=300)
+    (expected,) = detector.detect(mx.nd.array(image - np.reshape([123, 117, 104], (3, 1, 1))))
     assert len(expected) > 20
     assert_same_detections(found, expected, 1e-4)
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,7 @@ import pytest
 
 from command_runner import progress_of, run_command, without_progress
 from drawn_channels import write_rec
-from model_server import write_drawn_model, write_overflowing_model
+from model_server import write_drawn_model, write_mxnet_ssd_model, write_overflowing_model
 from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
@@ -306,6 +307,28 @@ def test_settings_of_a_model_that_mean_nothing_are_told(
     assert done.stderr == (
         f"{tmp_path / PARAMETERS}: its hyperparams.json has {name} '{value}', and it must be {must}\n"
     )
+
+
+def test_a_model_of_mxnet_ssd_sees_pixels_minus_its_mean(image: Path, tmp_path: Path) -> None:
+    """Beside its own network on such pixels; with the statistics of pixels as they are there is no warning."""
+    model, plain = tmp_path / "model", tmp_path / "plain"
+    weights = write_mxnet_ssd_model(model)
+    centred = network_input(decoded(image.read_bytes(), "image"), 300, (123, 117, 104))
+    detector = Detector(detection_graph(NETWORK), [weights], batch_size=1, image_shape=300)
+    (expected,) = detector.detect(mx.nd.array(centred[None]))
+    assert len(expected) > 10
+    shutil.copytree(model, plain)
+    arrays = mx.nd.load(str(model / PARAMETERS))
+    arrays["aux:bn_data_moving_mean"] = mx.nd.array([116.5, 111.8, 104.3])
+    mx.nd.save(str(plain / PARAMETERS), arrays)
+    warning = (
+        f"{model / PARAMETERS}: bn_data's mean fitted to pixels of 0-255: with its variance it shows that the file "
+        "reads these minus a mean, which is assumed to be mxnet-ssd's, (123, 117, 104)\n"
+    )
+    for folder, said in ((model, warning), (plain, "")):
+        done = predict(folder, image)
+        assert (done.returncode, done.stderr) == (0, said)
+        assert_same_detections(np.array(json.loads(done.stdout)["prediction"]), expected, 1e-4)
 
 
 def test_without_hyperparams_json_the_symbol_tells_of_the_suppression(

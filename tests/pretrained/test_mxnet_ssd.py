@@ -70,6 +70,30 @@ def test_mxnets_resnet50_without_its_classifier():
     assert_unchanged(found.parameters.states, given, "aux:")
 
 
+# Of pixels minus (123, 117, 104), as mxnet-ssd reads those of VOC, and of pixels as they are.
+CENTRED, AS_THEY_ARE = np.array([-6.5, -5.2, 0.3]), np.array([116.5, 111.8, 104.3])
+VARIANCE = np.array([3412.0, 3263.0, 3305.0])
+
+
+@pytest.mark.parametrize("centre", [CENTRED, AS_THEY_ARE])
+def test_a_resnet50_of_mxnet_ssd_is_fitted_to_pixels_as_they_are(centre: np.ndarray):
+    given = model_file("resnet-50")
+    given |= {"aux:bn_data_moving_mean": mx.nd.array(centre), "aux:bn_data_moving_var": mx.nd.array(VARIANCE)}
+    found = converted(given, "resnet-50", "ssd_resnet50_300-0222.params")
+    assert found.notes == (
+        ()
+        if centre is AS_THEY_ARE
+        else (
+            "bn_data's mean fitted to pixels of 0-255: with its variance it shows that the file reads these minus a "
+            "mean, which is assumed to be mxnet-ssd's, (123, 117, 104)",
+        )
+    )
+    states = dict(found.parameters.states)
+    np.testing.assert_allclose(states.pop("bn_data_moving_mean").asnumpy(), AS_THEY_ARE, rtol=1e-5)
+    assert_unchanged(found.parameters.arguments, given, "arg:")
+    assert_unchanged(states, given, "aux:")
+
+
 def test_a_trunk_that_is_reduced_already_stays_as_it_is():
     given = model_file("vgg-16")
     found = converted(given, "vgg-16", "vgg16_reduced-0001.params")

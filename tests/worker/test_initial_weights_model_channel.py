@@ -99,6 +99,22 @@ def test_the_case_of_the_suffix_does_not_matter(channel: Channel, resnet: Parame
     assert caplog.messages == ["The model's hyperparams.json is too large, 1,048,577 bytes, and is not used."]
 
 
+@pytest.mark.parametrize(("centre", "taken_off"), [(1.5, 0), (150, 0), (-20, 1)])
+def test_a_model_of_mxnet_ssd_is_fitted_to_pixels_as_they_are(
+    channel: Channel, caplog: pytest.LogCaptureFixture, centre: float, taken_off: int
+):
+    """By bn_data's statistics: nearly fresh ones and those of pixels of 0-255 stay."""
+    channel.arrays["aux:bn_data_moving_mean"] = mx.nd.full((3,), centre)
+    channel.arrays["aux:bn_data_moving_var"] = mx.nd.full((3,), 3300 if abs(centre) > 2 else 1)
+    found, _ = channel.continued(values("resnet-50", 300, 3, 0))
+    assert caplog.messages == taken_off * [
+        "model/model_algo_1-0000.params: bn_data's mean fitted to pixels of 0-255: with its variance it shows that the "
+        "file reads these minus a mean, which is assumed to be mxnet-ssd's, (123, 117, 104)"
+    ]
+    mean = found.states["bn_data_moving_mean"].asnumpy()
+    assert mean.tolist() == [centre + taken_off * channel_mean for channel_mean in (123, 117, 104)]
+
+
 def test_vgg16_across_448_pixels_starts_the_last_heads_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     large = values("vgg-16", 512, 3, 0)
     given = Channel(tmp_path, values("vgg-16", 300, 3, 1))

@@ -15,6 +15,7 @@ from sagemaker_ssd.pretrained.trunk import (
     take,
     trunk_shapes,
 )
+from sagemaker_ssd.ssd.network import fit_centred_pixels
 
 OUR_NAMES = "this program's names"
 MODEL_FILES = "MXNet's model files"
@@ -61,13 +62,13 @@ def from_mxnet_ssd(
 
     What a detector has beside its trunk is kept, a classifier's last layers are left out. Raises UserError.
     A VGG-16 whose fc6 has all its 4,096 outputs read pixels minus CAFFE_MEAN; one whose fc6 is reduced already is
-    mxnet-ssd's, which reads them as we do.
+    mxnet-ssd's, which reads them as we do. Of a ResNet-50 the statistics tell, as far as they can.
     """
     trunk = {name: (shape,) for name, shape in trunk_shapes(base_network).items()}
     full = any(name in arrays and arrays[name].shape[:1] == (4096,) for name in FULL_SHAPES)
     shapes = trunk | FULL_SHAPES if full and base_network == "vgg-16" else trunk
     values = take(arrays, {name: name for name in trunk}, shapes, shown_as)
-    notes = []
+    notes = fit_centred_pixels(values)
     if shapes is not trunk:
         fit_pixels(values, CAFFE_MEAN)
         values |= sub_sampled(values)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sagemaker_ssd.artifacts.params_file import arguments_and_states
 from sagemaker_ssd.errors import UserError, problems, some
 from sagemaker_ssd.ssd.initial_values import Parameters
-from sagemaker_ssd.ssd.network import Network, trunk
+from sagemaker_ssd.ssd.network import LEAST_PIXEL_VARIANCE, PIXEL_MEAN, largest_pixel_variance, trunk
 from sagemaker_ssd.ssd.resnet50 import BATCH_NORM_EPS
 
 Shape = tuple[int, ...]
@@ -26,9 +26,9 @@ CAFFE_MEAN: Final = (123.68, 116.779, 103.939)
 # model zoo's "ImageNet" pixels, here in 0-255.
 IMAGENET_MEAN: Final = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_DEVIATION: Final = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-# The running mean and variance of such pixels are about 0 and 1. Those of pixels of 0-255 are tens and thousands.
+# The running mean of such pixels is about 0, and their variance far below LEAST_PIXEL_VARIANCE. The mean of pixels of
+# 0-255 is in the tens.
 _NORMALISED_MEAN: Final = 10.0
-_NORMALISED_VARIANCE: Final = 100.0
 # What the fully connected layers of VGG-16 can look like: as dense layers or as convolutions.
 FULL_SHAPES: Final[dict[str, tuple[Shape, ...]]] = {
     "fc6_weight": ((4096, 25088), (4096, 512, 7, 7)),
@@ -97,9 +97,8 @@ def fit_pixels(values: Values, mean: Sequence[float], deviation: Sequence[float]
     around the image stand for the mean, so for a colour that differs from the source's by less than 1 of 255 steps.
     """
     weight, bias = values["conv1_1_weight"].asnumpy().astype(np.float64), values["conv1_1_bias"].asnumpy()
-    ours = np.array(Network("vgg-16", image_shape=300, num_classes=1).mean)
     scaled = weight / np.asarray(deviation).reshape(1, 3, 1, 1)
-    shifted = bias + scaled.sum(axis=(2, 3)) @ (ours - np.asarray(mean))
+    shifted = bias + scaled.sum(axis=(2, 3)) @ (np.asarray(PIXEL_MEAN) - np.asarray(mean))
     values["conv1_1_weight"] = mx.nd.array(scaled, dtype="float32")
     values["conv1_1_bias"] = mx.nd.array(shifted, dtype="float32")
 
@@ -125,11 +124,10 @@ def _pixels_read(centre: _Numbers, spread: _Numbers) -> tuple[Sequence[float], S
     Returns the mean and the deviation that are taken off RGB of 0-255, and what becomes of bn_data in words.
     """
     fitted = "bn_data's mean and variance fitted to pixels of 0-255"
-    if np.abs(centre).max() <= _NORMALISED_MEAN and spread.max() <= _NORMALISED_VARIANCE:
+    if np.abs(centre).max() <= _NORMALISED_MEAN and spread.max() <= LEAST_PIXEL_VARIANCE:
         read = f"RGB of 0-255 minus {_rounded(IMAGENET_MEAN)} over {_rounded(IMAGENET_DEVIATION)}"
         return IMAGENET_MEAN, IMAGENET_DEVIATION, f"{fitted}, on the assumption that the file reads {read}"
-    # Numbers from 0 to 255 of a mean m have a variance of m (255 - m) at most (Bhatia and Davis 2000).
-    if (spread <= centre * (255 - centre)).all():
+    if (spread <= largest_pixel_variance(centre)).all():
         return (0.0,) * 3, (1.0,) * 3, "bn_data's mean and variance show that the file reads pixels of 0-255"
     read = f"they show that the file reads these minus a mean, which is assumed to be {_rounded(IMAGENET_MEAN)}"
     return IMAGENET_MEAN, (1.0,) * 3, f"{fitted}: {read}"

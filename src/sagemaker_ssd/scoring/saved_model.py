@@ -36,7 +36,7 @@ from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph
 from sagemaker_ssd.ssd.heads import LARGE_VGG
 from sagemaker_ssd.ssd.initial_values import Parameters
-from sagemaker_ssd.ssd.network import Network, NmsSettings, network_of
+from sagemaker_ssd.ssd.network import Network, NmsSettings, fit_centred_pixels, network_of
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 
 _log = logging.getLogger(__name__)
@@ -95,9 +95,9 @@ def load_model(
 
     image_shape: in pixels, what --image-shape says; None for that of hyperparams.json, and a warning where that is
     another one. image_shape_remedy: what to do where nothing tells it. What hyperparams.json does not tell of the
-    suppression, the symbol beside the parameters does, else a warning. device: the CPU unless given. precision_dtype:
-    what to detect in; bfloat16 on a CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and
-    OSError.
+    suppression, the symbol beside the parameters does, else a warning. A resnet-50 that reads pixels minus a mean is
+    fitted to pixels as they are, with a warning. device: the CPU unless given. precision_dtype: what to detect in;
+    bfloat16 on a CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and OSError.
     """
     file = _model_file(path)
     stored = read_stored_model(file, str(file), scratch)
@@ -115,6 +115,8 @@ def load_model(
         raise UserError(f"{file}: {error.sentence}") from None
     network = Network(found.base_network, side, found.num_classes, nms)
     _check_shapes(network, stored, file, said)
+    for changed in fit_centred_pixels(stored.states):
+        _log.warning("%s: %s", file, changed)
     device = device or mx.cpu()
     if precision_dtype == "bfloat16" and (device.device_type != "cpu" or not can_compute_bfloat16()):
         raise UserError(

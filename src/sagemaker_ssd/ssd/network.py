@@ -1,4 +1,4 @@
-"""Class Network, the architecture; what a pattern freezes of it; which network the parameters of a file are of."""
+"""Class Network, the architecture; what a pattern freezes of it; which network a file is of, and its pixels."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import mxnet as mx
+import numpy as np
+import numpy.typing as npt
 
 from sagemaker_ssd.ssd.heads import Predictions, head_layout, multibox_heads
 from sagemaker_ssd.ssd.initial_values import Parameters
@@ -18,6 +20,15 @@ _CLASS_BIAS, _LOCATION_BIAS = "_cls_pred_conv_bias", "_loc_pred_conv_bias"
 _OFFSETS_PER_ANCHOR: Final = 4
 _RESIDUAL_UNIT: Final = re.compile(r"stage\d+_unit\d+_")
 _PARAMETER: Final = re.compile(r"_(weight|bias|gamma|beta|moving_mean|moving_var)$")
+# What is taken off RGB of 0-255 before vgg-16, and by mxnet-ssd before every network (its train.py's --mean-r, -g, -b).
+PIXEL_MEAN: Final = (123.0, 117.0, 104.0)
+# A fresh BatchNorm has a running variance of 1, and one of normalised pixels about as much. That of pixels of 0-255,
+# minus a mean or not, is in the thousands for photos (ImageNet's channels have 3,300), in the hundreds for pale ones.
+LEAST_PIXEL_VARIANCE: Final = 100.0
+# Pixels of black and white alone have the largest variance: so much more is allowed for what float16 rounds off and for
+# cuDNN's variance, which divides by n - 1; and the variance of 1 with which a training begins.
+_ROUNDED: Final = 1.05
+_FRESH_VARIANCE: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Network:
     @property
     def mean(self) -> tuple[float, float, float]:
         """The RGB values taken off every pixel before the network (resnet-50 normalises in its first layer)."""
-        return (0.0, 0.0, 0.0) if self.base_network == "resnet-50" else (123.0, 117.0, 104.0)
+        return (0.0, 0.0, 0.0) if self.base_network == "resnet-50" else PIXEL_MEAN
 
     def predictions(self, *, frozen_batch_norms: Collection[str] = (), folded_scale: bool = False) -> Predictions:
         """Build trunk and heads; frozen_batch_norms as in `Frozen`, folded_scale as in `multibox_heads`."""
@@ -122,6 +133,37 @@ def network_of(parameters: Parameters) -> SavedNetwork | str:
     if others or count < 1 or not count.is_integer():
         return "the sizes of its detection heads do not fit together"
     return SavedNetwork(trunks[0], int(count))
+
+
+def largest_pixel_variance(mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the largest running variance that pixels of 0-255 can have beside their running mean, of any shape.
+
+    Numbers from 0 to 255 of a mean m have a variance of m (255 - m) at most (Bhatia and Davis 2000). So have their
+    running averages: an average of batches' variances is less than the variance of all batches together.
+    """
+    bound: npt.NDArray[np.float64] = _ROUNDED * mean * (255 - mean) + _FRESH_VARIANCE
+    return bound
+
+
+def fit_centred_pixels(states: dict[str, mx.nd.NDArray]) -> list[str]:
+    """Change bn_data's running mean in `states`, of a resnet-50 that reads RGB of 0-255 minus PIXEL_MEAN, to read RGB.
+
+    That it reads such pixels is told by mean and variance, (3,) each: pixels of 0-255 cannot have them, and minus
+    PIXEL_MEAN they can. Returns what was changed: nothing of other networks, and nothing a second time. Exact, for
+    BatchNorm takes the mean off. Bright images minus the mean may have the statistics of dark ones: they are left.
+    """
+    if "bn_data_moving_mean" not in states:
+        return []
+    mean, variance = (states[f"bn_data_moving_{kind}"].asnumpy().astype(np.float64) for kind in ("mean", "var"))
+    fitted = mean + PIXEL_MEAN
+    impossible = (variance > largest_pixel_variance(mean)) & (variance >= LEAST_PIXEL_VARIANCE)
+    if not impossible.any() or not (variance <= largest_pixel_variance(fitted)).all():
+        return []
+    states["bn_data_moving_mean"] = mx.nd.array(fitted)
+    return [
+        "bn_data's mean fitted to pixels of 0-255: with its variance it shows that the file reads these minus a mean, "
+        "which is assumed to be mxnet-ssd's, (123, 117, 104)"
+    ]
 
 
 def behind_trunk(name: str) -> bool:

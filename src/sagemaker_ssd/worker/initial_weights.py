@@ -24,7 +24,7 @@ from sagemaker_ssd.files import sha256
 from sagemaker_ssd.pretrained.conversion import converted_file
 from sagemaker_ssd.pretrained.merge import Merged, class_heads, merged
 from sagemaker_ssd.ssd.initial_values import Parameters, initial_parameters
-from sagemaker_ssd.ssd.network import behind_trunk, deeper_units, layers, network_of
+from sagemaker_ssd.ssd.network import behind_trunk, deeper_units, fit_centred_pixels, layers, network_of
 
 _log = logging.getLogger(__name__)
 # The parameters that a sentence names before it only counts the rest.
@@ -119,6 +119,7 @@ def from_model_channel(
     """Put the values of the model channel in `folder` into the values that were drawn.
 
     base_network and num_classes must be the job's; layers that another image_shape needs keep the drawn values.
+    A resnet-50 that reads pixels minus a mean is fitted to pixels as they are, with a warning.
     Raises UserError and OSError.
     """
     file = model_file(folder)
@@ -138,6 +139,8 @@ def from_model_channel(
         len(result.taken),
         len(_by_name(result.parameters)),
     )
+    for fitted in fit_centred_pixels(result.parameters.states):
+        _log.warning("%s: %s", shown_as, fitted)
     if anew:
         _log.warning("Layers that it lacks, or has for another image_shape, start anew: %s", some(anew, _LISTED))
     if result.unused:
