@@ -341,6 +341,30 @@ def test_epoch_order() -> None:
     assert order.tolist() == epoch_order(50, seed=4, epoch=2).tolist()
     others = [epoch_order(50, seed=4, epoch=3), epoch_order(50, seed=5, epoch=2), epoch_order(50, seed=2, epoch=4)]
     assert all(order.tolist() != other.tolist() for other in others)
+    # A job that goes on from a checkpoint, perhaps with a later version of this program, keeps its order.
+    assert epoch_order(10, seed=7, epoch=2).tolist() == [1, 5, 3, 4, 6, 9, 0, 8, 2, 7]
+    assert epoch_order(10, seed=2**31 - 1, epoch=0).tolist() == [1, 8, 3, 2, 0, 7, 5, 6, 4, 9]
+
+
+def test_a_part_of_the_channel_is_augmented_as_in_the_whole(tmp_path: Path) -> None:
+    """Of the same picture eight times each view has its own random numbers, those of its place in the channel."""
+    records = [([2, 5, 0, 0, 0, 1, 1], encoded(noise(0, size=(80, 60))))] * 8
+
+    def views(file: RecordFile, images_before: int) -> list[bytes]:
+        loader = TrainingLoader(
+            *(file, options(batch_size=1)),
+            seed=5,
+            order=lambda epoch: np.arange(file.images),
+            epochs=range(1),
+            images_before=images_before,
+        )
+        return [batch.data.asnumpy().tobytes() for batch in loader.batches(0)]
+
+    for folder in ("whole", "part"):
+        (tmp_path / folder).mkdir()
+    whole = views(checked(tmp_path / "whole", records), 0)
+    assert len(set(whole)) == 8
+    assert views(checked(tmp_path / "part", records[:5]), 3) == whole[3:]
 
 
 def test_the_next_epoch_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:

@@ -49,3 +49,14 @@ def test_sharded_hosts_keep_what_they_were_given():
     assert shares.sizes.tolist() == [[2, 2, 2], [2, 0, 2], [1, 0, 2], [0, 0, 1]]
     assert (shares.steps, shares.images, shares.updates, shares.totals) == (4, 2, 8, [6, 4, 3, 1])
     assert sorted(shares.order(seed=0, epoch=5).tolist()) == [0, 1]
+
+
+def test_sharded_hosts_with_as_many_images_go_through_them_in_other_orders():
+    shares = [sharded_shares([50, 50, 50], host=host, batch_size=4) for host in range(3)]
+    orders = [share.order(seed=3, epoch=1).tolist() for share in shares]
+    assert [sorted(order) for order in orders] == [list(range(50))] * 3
+    # By chance one or two images have the same place in two orders.
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert sum(a == b for a, b in zip(orders[first], orders[second], strict=True)) < 10
+    assert [share.images_before for share in shares] == [0, 50, 100]
+    assert [replicated_shares(50, hosts=3, host=host, batch_size=4).images_before for host in range(3)] == [0, 0, 0]

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from link_hosts import NAMELESS
 
 from sagemaker_ssd.coordination.addresses import free_port, is_address, own_address, ports_above, resolve
 
@@ -31,11 +32,34 @@ def test_a_resolver_that_hangs_costs_only_so_long(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_own_address_is_taken_as_it_is():
-    assert asyncio.run(own_address("127.0.0.5", ["no-such-host.invalid"])) == "127.0.0.5"
+    assert asyncio.run(own_address("127.0.0.5", [NAMELESS])) == ("127.0.0.5", "")
 
 
 def test_hosts_that_are_all_on_this_machine_meet_on_the_loopback():
-    assert asyncio.run(own_address("localhost", ["127.0.0.2"])) == "127.0.0.1"
+    assert asyncio.run(own_address("localhost", [NAMELESS, "127.0.0.2"])) == ("127.0.0.1", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "why"),
+    [
+        (NAMELESS, ["127.0.0.2"], "its name does not resolve"),
+        (
+            "localhost",
+            [NAMELESS, NAMELESS],
+            "its name resolves to 127.0.0.1, a loopback address, and no other host's name resolves, by which its "
+            "address on the network could be told",
+        ),
+        # The system sends nothing to all of a network unless a program asks for that.
+        (
+            "localhost",
+            [NAMELESS, "255.255.255.255"],
+            "its name resolves to 127.0.0.1, a loopback address, and this machine has no route to 255.255.255.255, by "
+            "which its address on the network could be told",
+        ),
+    ],
+)
+def test_an_address_that_is_not_known_yet_has_a_reason(name: str, others: list[str], why: str):
+    assert asyncio.run(own_address(name, others)) == ("", why)
 
 
 def test_a_free_port():

@@ -8,15 +8,13 @@ import time
 from dataclasses import replace
 
 import pytest
-from link_hosts import SHORT, failed, handshake, job, names, port_that_is_free, until
+from link_hosts import NAMELESS, SHORT, failed, handshake, job, names, port_that_is_free, until
 
 from sagemaker_ssd.contract.environment import Deadlines
 from sagemaker_ssd.coordination.link import Link
 from sagemaker_ssd.coordination.protocol import Outcome
 
 IMPATIENT = replace(SHORT, hosts=0.6, late=0.3)
-# No name of DNS, so that it is refused without a question to a server, which may take seconds.
-NAMELESS = "algo..1"
 
 
 def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture):
@@ -67,8 +65,8 @@ def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: st
         link.close(0.1)
 
 
-def sentence_of_first_host(first: str) -> str:
-    link = Link(handshake(first, (first, "127.0.0.2")), IMPATIENT, port_that_is_free())
+def sentence_of_first_host(first: str, second: str = "127.0.0.2") -> str:
+    link = Link(handshake(first, (first, second)), IMPATIENT, port_that_is_free())
     link.start()
     try:
         return until(lambda: link.verdict).sentence
@@ -78,8 +76,17 @@ def sentence_of_first_host(first: str) -> str:
 
 def test_a_first_host_without_an_address_says_so():
     sentence = sentence_of_first_host(NAMELESS)
-    assert f"{NAMELESS}, this host, finds no address of its own" in sentence
+    assert f"{NAMELESS}, this host, finds no address of its own, because its name does not resolve; 127" in sentence
     assert "127.0.0.2 has not connected" in sentence
+
+
+def test_a_first_host_whose_name_is_a_loopback_address_says_so():
+    sentence = sentence_of_first_host("localhost", NAMELESS)
+    assert (
+        "localhost, this host, finds no address of its own, because its name resolves to 127.0.0.1, a loopback "
+        "address, and no other host's name resolves, by which its address on the network could be told; "
+        f"{NAMELESS} has not connected, and its name does not resolve. The own log" in sentence
+    )
 
 
 def test_a_first_host_that_still_looks_for_its_address_says_so(monkeypatch: pytest.MonkeyPatch):

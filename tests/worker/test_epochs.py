@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from job_runner import draw
+from sagemaker_ssd.batches.shares import Shares, sharded_shares
 from sagemaker_ssd.checkpoints.format import CheckpointArrays, Manifest, parameters_name, write_parameters
 from sagemaker_ssd.checkpoints.resume import Checkpoint
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
@@ -88,8 +89,8 @@ def test_the_next_work_waits_for_the_one_before_and_tells_its_failure():
 
 
 @contextmanager
-def prepared(folder: Path, *options: str, first_epoch: int = 0) -> Iterator[EpochRunner]:
-    """Give the runner of a drawn job of two images, with batches of one."""
+def prepared(folder: Path, *options: str, first_epoch: int = 0, shares: Shares | None = None) -> Iterator[EpochRunner]:
+    """Give the runner of a drawn job of two images, with batches of one; shares: the job's own when not given."""
     draw(folder / "ml", "--train", "2", "--validation", "1", "--hyperparameter", "mini_batch_size=1", *options)
     job = read_job(folder / "ml")
     supervisor, worker = socket.socketpair()
@@ -98,9 +99,22 @@ def prepared(folder: Path, *options: str, first_epoch: int = 0) -> Iterator[Epoc
         asked = job.hyperparameters
         network = Network(asked.base_network, asked.image_shape, asked.num_classes)
         channels = check_channels(job, folder / "scratch", group)
-        shares, _ = agree_on_shares(job, channels.train, group)
+        agreed, _ = agree_on_shares(job, channels.train, group)
         start = {"from": "scratch", "seed": 0}
-        yield EpochRunner(job, network, channels, shares, [mx.cpu()], group, first_epoch=first_epoch, start=start)
+        yield EpochRunner(
+            *(job, network, channels, shares or agreed, [mx.cpu()], group), first_epoch=first_epoch, start=start
+        )
+
+
+def test_hosts_with_parts_of_their_own_see_other_views(tmp_path: Path):
+    """Two hosts whose parts hold the same two pictures: a step of both is not one picture twice."""
+    views = []
+    for host in (0, 1):
+        shares = sharded_shares([2, 2], host=host, batch_size=1)
+        with prepared(tmp_path / f"host{host}", shares=shares) as runner:
+            views.append({batch.data.asnumpy().tobytes() for batch in runner._loader.batches(0)})
+    assert [len(of_host) for of_host in views] == [2, 2]
+    assert views[0].isdisjoint(views[1])
 
 
 def test_a_training_that_is_done_with_is_freed_at_once(tmp_path: Path):

@@ -1,7 +1,8 @@
 """Batches of pixels and labels from a checked channel: read by offset, decoded by threads, a bounded number ahead.
 
-The random numbers of an image come from the seed, the epoch and the image alone, so that batches are the same for any
-number of threads, devices and hosts, and after any resumption.
+The random numbers of an image come from the seed, the epoch and the image's place in the channel alone, so that batches
+are the same for any number of threads, devices and hosts, and after any resumption. Where each host has images of its
+own, the places of one host's images follow those of the hosts before it, so that no two images have the same numbers.
 """
 
 import os
@@ -84,7 +85,8 @@ class TrainingLoader:
     """Reads the images of an epoch in its own order, augmented.
 
     order: gives the numbers (images,) of an epoch's images. epochs: those of the job; behind the last nothing is made
-    ready.
+    ready. images_before: the place in the channel of the file's first image, above 0 where other hosts have those
+    before it.
     """
 
     def __init__(
@@ -95,9 +97,10 @@ class TrainingLoader:
         seed: int,
         order: Callable[[int], NDArray[np.integer[Any]]],
         epochs: range,
+        images_before: int = 0,
     ) -> None:
         self._loader, self._options, self._seed = _Loader(file, options), options, seed
-        self._order, self._epochs = order, epochs
+        self._order, self._epochs, self._images_before = order, epochs, images_before
         self._ready: dict[int, Iterator[Batch]] = {}
 
     def make_ready(self, epoch: int) -> None:
@@ -116,10 +119,10 @@ class TrainingLoader:
 
     def _augmented(self, epoch: int) -> Callable[[int, bytes, Boxes], View]:
         # Not self in the function: a reference cycle would keep the network's memory when the training is over.
-        seed, image_shape = self._seed, self._options.image_shape
+        seed, image_shape, before = self._seed, self._options.image_shape, self._images_before
 
         def view(number: int, image: bytes, objects: Boxes) -> View:
-            return augment(np.random.default_rng((seed, epoch, number)), image, objects, image_shape)
+            return augment(np.random.default_rng((seed, epoch, before + number)), image, objects, image_shape)
 
         return view
 

@@ -51,22 +51,31 @@ def _look_up(name: str) -> str | None:
         return None
 
 
-async def own_address(name: str, others: Sequence[str]) -> str | None:
-    """Return this host's address on the network of the job, None while it cannot be known.
+async def own_address(name: str, others: Sequence[str]) -> tuple[str, str]:
+    """Return this host's address on the network of the job and "", or "" and why it cannot be known yet.
 
     It is what its own name resolves to. Where that is a loopback address (Debian's /etc/hosts maps a machine's own name
     to 127.0.1.1), it is the address from which the system reaches another host, unless that is on this machine too.
     """
     address = await resolve(name)
-    if address is None or is_address(name) or not ipaddress.IPv4Address(address).is_loopback:
-        return address
+    if address is None:
+        return "", "its name does not resolve"
+    if is_address(name) or not ipaddress.IPv4Address(address).is_loopback:
+        return address, ""
+    unreached: list[str] = []
     for other in others:
         reached = await resolve(other)
-        if reached is not None:
-            source = _source(reached)
-            if source is not None:
-                return address if ipaddress.IPv4Address(source).is_loopback else source
-    return None
+        if reached is None:
+            continue
+        source = _source(reached)
+        if source is not None:
+            return (address if ipaddress.IPv4Address(source).is_loopback else source), ""
+        unreached.append(other if is_address(other) else f"{other} ({reached})")
+    obstacle = f"this machine has no route to {', '.join(unreached)}" if unreached else "no other host's name resolves"
+    return "", (
+        f"its name resolves to {address}, a loopback address, and {obstacle}, by which its address on the network "
+        "could be told"
+    )
 
 
 def _source(address: str) -> str | None:

@@ -63,11 +63,11 @@ class Listener:
         """Find the address and listen there, however long it takes."""
         here, others = self._handshake.host, self._handshake.hosts[1:]
         while True:
-            address = await own_address(here, others)
-            if address is None:
-                self.problem = f"{here}, this host, finds no address of its own, because its name does not resolve"
-            else:
+            address, why_unknown = await own_address(here, others)
+            if address:
                 await self._listen(address)
+            else:
+                self.problem = f"{here}, this host, finds no address of its own, because {why_unknown}"
             if self.address or self.hopeless:
                 return
             await asyncio.sleep(_RETRY_SECONDS)

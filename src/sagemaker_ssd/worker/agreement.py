@@ -12,7 +12,7 @@ def check_devices(group: ProcessGroup, devices: int) -> None:
     if len(set(found)) > 1:
         raise UserError(
             f"the hosts train on different numbers of devices: {_by_host(group.hosts, found)}. Choose one instance "
-            "type for all hosts"
+            "type for all hosts, or, for a heterogeneous cluster, instance types with the same number of GPUs"
         )
 
 

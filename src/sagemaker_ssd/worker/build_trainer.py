@@ -21,7 +21,6 @@ from sagemaker_ssd.training.optimizer import OptimizerSettings
 from sagemaker_ssd.training.schedule import ServerSchedule
 from sagemaker_ssd.training.trainer import Trainer
 from sagemaker_ssd.training.updates import DistributedKVStore, connect, is_asynchronous
-from sagemaker_ssd.worker.agreement import check_devices
 from sagemaker_ssd.worker.initial_weights import fresh_layers, starts_from_scratch
 
 _log = logging.getLogger(__name__)
@@ -192,7 +191,6 @@ def training_precision(
 def _join_parameter_server(
     kind: DistributedKVStore, devices: Sequence[mx.Context], group: ProcessGroup
 ) -> mx.kv.KVStore:
-    check_devices(group, len(devices))
     # They meet a second time, over other ports.
     seconds = read_deadlines(os.environ).hosts
     group.report_progress("the start of MXNet's parameter server", timeout=seconds, variable=HOSTS_VARIABLE)

@@ -95,6 +95,7 @@ class EpochRunner:
             # Not self in the order: a reference cycle would keep the network's memory when the training is done.
             order=lambda epoch: shares.order(seed=hyperparameters.seed, epoch=epoch),
             epochs=range(first_epoch, hyperparameters.epochs),
+            images_before=shares.images_before,
         )
         # What the last evaluation took, for the time that is left.
         self._evaluation_seconds = 0.0

@@ -20,7 +20,7 @@ from sagemaker_ssd.ssd.loss import matching_bytes
 from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker import log_lines
-from sagemaker_ssd.worker.agreement import check_starting_weights
+from sagemaker_ssd.worker.agreement import check_devices, check_starting_weights
 from sagemaker_ssd.worker.build_trainer import training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, remove_outputs, run_epochs
 from sagemaker_ssd.worker.failures import crowded_images_told
@@ -56,6 +56,9 @@ def train_job(
     Raises JobError.
     """
     hyperparameters = job.hyperparameters
+    # Before the weights and the channels, which can take an hour to read.
+    devices = training_devices(gpus, hyperparameters.mini_batch_size)
+    check_devices(group, len(devices))
     network = Network(
         hyperparameters.base_network,
         hyperparameters.image_shape,
@@ -114,7 +117,6 @@ def train_job(
             host, latest = job.cluster.current_host, len(history.epochs) - 1
             _log.info("%s", log_lines.best_validation_map(host, latest, history.best_score))
 
-    devices = training_devices(gpus, hyperparameters.mini_batch_size)
     # The training.
     changed: list[str] = []
     if checkpoint is not None:
