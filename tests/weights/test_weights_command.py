@@ -314,6 +314,15 @@ def test_a_wheel_is_one_whatever_its_name(wheel: Path, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_zoos_own_archive_is_to_be_unpacked(tmp_path: Path):
+    name, archive = "vgg16_atrous-4fa2e1ad.params", tmp_path / "vgg16_atrous-4fa2e1ad.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(name, b"values")
+    assert said(weights("fetch", "vgg-16", "--source", "gluoncv", "--file", archive)) == (
+        f"{archive} is a zip archive that holds {name}: unpack it, and name that file"
+    )
+
+
 @pytest.mark.parametrize(("network", "source"), [("vgg-16", "onnx-zoo"), ("resnet-50", "onnx-zoo")])
 def test_another_sources_file_is_told_as_that(wheel: Path, network: str, source: str):
     named = ["--source", source] if network == "vgg-16" else []
