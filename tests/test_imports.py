@@ -108,7 +108,7 @@ ALLOWED = {
     "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
     "convert": {"channels", "boxes", "contract", "data_formats", "files", "errors", "progress"},
-    "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "files", "errors"},
+    "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "gpu", "files", "errors"},
 }
 WITHOUT_MXNET = {
     "errors",

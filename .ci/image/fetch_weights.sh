@@ -7,7 +7,7 @@ weights=$2
 label=$3
 
 mkdir weights
-export SAGEMAKER_SSD_WEIGHTS=$PWD/weights LD_LIBRARY_PATH="$environment/lib/driver-stand-in"
+export SAGEMAKER_SSD_WEIGHTS=$PWD/weights
 # The environment has no pip of its own.
 export PYTHONPATH=$PWD/src:$PWD/tools/lib/python3.11/site-packages
 # The list is to be split into words.

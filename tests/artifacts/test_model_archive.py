@@ -10,14 +10,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import mxnet as mx
+import numpy as np
+import onnx
 import pytest
 
 from sagemaker_ssd.artifacts.model_archive import Limits, UnpackedModel, unpack_model
 from sagemaker_ssd.errors import UserError
+from written_torch_files import write_old_file, write_torch_file
 
 PARAMETERS, SYMBOL = "model_algo_1-0000.params", "model_algo_1-symbol.json"
 GOOD = {SYMBOL: b'{"nodes": []}', PARAMETERS: os.urandom(5000), "hyperparams.json": b'{"epochs": "3"}'}
 HOW = f"make one by `tar -czf model.tar.gz {PARAMETERS} {SYMBOL} hyperparams.json`"
+NOT_A_MODEL = "it is not the model of a job of this program or of the built-in algorithm"
 SMALL = Limits(everything=200_000, parameters=20_000, configuration=100, headers=100_000, members=50)
 
 
@@ -162,17 +167,18 @@ def test_a_later_file_of_the_same_name_replaces_the_earlier(tmp_path: Path, insi
     assert unpacked(archive, inside).parameters.read_bytes() == b"new"
 
 
+# The begin of no kind of file.
+NOISE = bytes(range(1, 251)) * 12
 OTHER_FILES: dict[str, tuple[bytes, str]] = {
-    "noise": (os.urandom(3000), f"it is neither a gzip file nor a tar archive; {HOW}"),
-    "zip": (b"PK\x03\x04" + bytes(2000), f"it is neither a gzip file nor a tar archive; {HOW}"),
+    "noise": (NOISE, f"it is neither a gzip file nor a tar archive; {HOW}"),
     "gzip of something else": (
-        gzip.compress(os.urandom(3000)),
-        f"it is a gzip file, but what it holds is not a tar archive; {HOW}",
+        gzip.compress(NOISE),
+        f"it is a gzip file, and what it holds is not a tar archive; {HOW}",
     ),
-    "gzip of nothing": (gzip.compress(b""), f"it is a gzip file, but what it holds is not a tar archive; {HOW}"),
+    "gzip of nothing": (gzip.compress(b""), f"it is a gzip file, and what it holds is not a tar archive; {HOW}"),
     "gzip's first bytes": (b"\x1f\x8b\x08\x00", "it is incomplete: the end of the gzip data is missing"),
     "noise behind gzip's mark": (b"\x1f\x8b\x01" + os.urandom(500), "it is damaged (Unknown compression method)"),
-    "tar without files": (bytes(10240), "it holds no files: it is not the model of a training job; make one by"),
+    "tar without files": (bytes(10240), f"it holds no files: {NOT_A_MODEL}; make one by"),
 }
 
 
@@ -184,10 +190,77 @@ def test_other_files_under_that_name(tmp_path: Path, inside: Path, name: str):
     assert fault(archive, inside).startswith(text)
 
 
+def written_by_torch(path: Path) -> bytes:
+    return write_torch_file(path, {"a": np.zeros(2, np.float32)}).read_bytes()
+
+
+def written_by_mxnet(path: Path) -> bytes:
+    mx.nd.save(str(path), {"a": mx.nd.zeros((2,))})
+    return path.read_bytes()
+
+
+def written_by_onnx(path: Path) -> bytes:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "one", [], [])), path)
+    return path.read_bytes()
+
+
+def written_by_numpy(path: Path) -> bytes:
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(2))
+    return path.read_bytes()
+
+
+AS_PRETRAINED = "from which only a training can start: {}put it into the channel `pretrained`"
+KINDS: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "PyTorch": (written_by_torch, f"a file such as PyTorch writes, {AS_PRETRAINED}"),
+    "PyTorch before 1.6": (
+        lambda path: write_old_file(path, {"a": np.zeros(2, np.float32)}).read_bytes(),
+        f"a file such as PyTorch writes, {AS_PRETRAINED}",
+    ),
+    "ONNX": (written_by_onnx, f"an ONNX file, {AS_PRETRAINED}"),
+    "MXNet": (written_by_mxnet, "a .params file of MXNet: {}give it under a name that ends on .params"),
+    "another zip": (
+        written_by_numpy,
+        "a zip archive: {}where that holds a .params file, unpack it, and give that file",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_are_no_archive_are_told_what_to_do_with(tmp_path: Path, inside: Path, kind: str):
+    write, text = KINDS[kind]
+    content = write(tmp_path / "weights")
+    (tmp_path / "weights.gz").write_bytes(gzip.compress(content))
+    assert fault(tmp_path / "weights", inside) == (
+        f"it is neither a gzip file nor a tar archive, but {text.format('')}"
+    )
+    assert fault(tmp_path / "weights.gz", inside) == (
+        f"it is a gzip file, and what it holds is not a tar archive, but {text.format('unpack it by `gunzip`, and ')}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "told", "which"),
+    [
+        (["model.pth", "code/inference.py"], "model.pth", "that file"),
+        # macOS packs a ._name beside every file.
+        (["._net.onnx", "net.ONNX"], "net.ONNX", "that file"),
+        (["a/last.pt", "a/best.pt", "a/code.tar.gz"], "a/last.pt, a/best.pt", "one of these files"),
+    ],
+)
+def test_the_model_of_a_job_of_another_program(tmp_path: Path, inside: Path, names: list[str], told: str, which: str):
+    archive = packed(tmp_path / "a", *(member(name, b"12") for name in names))
+    assert fault(archive, inside) == (
+        f"it holds no .params file, but weights of another program, {told}, from which only a training can start: "
+        f"unpack it, and put {which} into the channel `pretrained`"
+    )
+
+
 def test_another_jobs_output(tmp_path: Path, inside: Path):
     archive = packed(tmp_path / "a", *(member(name, b"{}") for name in ("metrics.json", "b", "c", "d", "e")))
     assert fault(archive, inside) == (
-        f"it holds no .params file, but metrics.json, b, c, d and 1 more: it is not the model of a training job; {HOW}"
+        f"it holds no .params file, but metrics.json, b, c, d and 1 more: {NOT_A_MODEL}; {HOW}"
     )
 
 

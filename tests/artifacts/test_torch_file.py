@@ -390,10 +390,35 @@ def test_any_changed_byte_gives_a_sentence_or_numbers(tmp_path: Path, write):
             read_torch_file(path, "x")
 
 
+def zipped(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        # As GluonCV's model zoo and mxnet-ssd's releases have them.
+        (["vgg16_atrous-4fa2e1ad.params"], "holds 'vgg16_atrous-4fa2e1ad.params': unpack it, and give that file"),
+        (
+            ["ssd/", "ssd/ssd_300-0000.params", "ssd/ssd_300-symbol.json", "__MACOSX/ssd/._ssd_300-0000.params"],
+            "holds 'ssd/ssd_300-0000.params': unpack it, and give that file",
+        ),
+        (["best.pth", "net.ONNX", "notes"], "holds 'best.pth', 'net.ONNX': unpack it, and give one of these files"),
+        (["output/model.tar.gz"], "holds 'output/model.tar.gz': unpack it, and give that file"),
+    ],
+)
+def test_packed_weights_are_to_be_unpacked(tmp_path: Path, names: list[str], told: str):
+    assert fault(zipped(tmp_path / "x", *names)) == f"it is a zip archive that {told}"
+
+
 def test_other_zip_archives(tmp_path: Path):
     np.savez(tmp_path / "x.npz", a=np.zeros(2))
-    assert fault(tmp_path / "x.npz") == (
-        f"it is a zip archive, but not one that torch.save wrote: it holds 'a.npy'; {SAVE}"
+    assert fault(tmp_path / "x.npz") == f"it is a zip archive of arrays, such as NumPy writes; {SAVE}"
+    assert fault(zipped(tmp_path / "x", "config.json", "model.weights.h5")) == (
+        "it is a zip archive, but not one that torch.save wrote: it holds 'config.json', 'model.weights.h5'; " + SAVE
     )
     with zipfile.ZipFile(tmp_path / "script", "w") as archive:
         archive.writestr("m/data.pkl", WHOLE)

@@ -137,6 +137,12 @@ FOLDER_FAULTS = [
     ("model", ["model.tar.gz", PARAMETERS], SEVERAL.format(f"model.tar.gz and {PARAMETERS}")),
     ("model", ["x.params", "y.params"], SEVERAL.format("x.params and y.params")),
     ("model", ["1.jpg", "2.jpg", "x.json"], f"there is no model.tar.gz, but 2 .jpg and 1 .json; {HOLDS}"),
+    (
+        "model",
+        ["model.pth", "net.ONNX", "code/inference.py"],
+        f"there is no model.tar.gz, but 1 .onnx, 1 .pth and 1 .py; {HOLDS}; .onnx and .pth files are weights of "
+        "another program, from which only a training can start: put one of them into its channel pretrained",
+    ),
     ("model", [], "the folder holds no files; the data of the model channel must be there"),
     ("pretrained", ["x.params", PARAMETERS], SEVERAL.format(f"{PARAMETERS} and x.params")),
     ("pretrained", ["model.tar.gz", "x.params"], SEVERAL.format("model.tar.gz and x.params")),

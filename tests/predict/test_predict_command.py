@@ -205,12 +205,21 @@ def test_class_names_that_are_no_text_are_refused(folder: Path, image: Path) -> 
 def test_faults_are_told_in_a_sentence(folder: Path, image: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
+    of_torch = tmp_path / "of_torch"
+    of_torch.mkdir()
+    (of_torch / "model.pth").write_bytes(b"x")
     (tmp_path / "alone").mkdir()
     parameters = tmp_path / "alone" / PARAMETERS
     parameters.write_bytes((folder / PARAMETERS).read_bytes())
     for model, options, said in (
         (tmp_path / "nowhere", (), "there is no such file or folder"),
-        (empty, (), "it holds no model.tar.gz and no .params file"),
+        (empty, (), "it holds no model.tar.gz and no .params file; name the file"),
+        (
+            of_torch,
+            (),
+            "it holds no model.tar.gz and no .params file; .pth files are weights of another program, from which only "
+            "a training can start: put one of them into its channel pretrained",
+        ),
         (image, (), "it is neither a gzip file nor a tar archive"),
         (parameters, (), "give it by --image-shape"),
     ):

@@ -1,11 +1,16 @@
 """Which network a file is of, and the refusal of a file that is of another."""
 
+import gzip
 import json
+import pickle
 import struct
+import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mxnet as mx
+import numpy as np
 import pytest
 from gluoncv import model_zoo
 
@@ -104,6 +109,44 @@ def test_safetensors_are_called_by_their_name(tmp_path: Path, length: int):
 def test_the_accepted_kinds_are_told(tmp_path: Path, content: bytes, text: str):
     path = tmp_path / "weights.bin"
     path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        converted_file(path, "vgg-16", "given", tmp_path)
+    found, _, accepted = caught.value.sentence.partition("; the file must be a .params file of MXNet, an ONNX file, ")
+    assert found == f"given: {text}"
+    assert "torchvision's ssd300_vgg16" in accepted
+
+
+def numpys(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(2))
+
+
+def of_another_job(path: Path) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("saved_model.pb"))
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (numpys, "it is a zip archive of arrays, such as NumPy writes"),
+        (lambda path: path.write_bytes(pickle.dumps(7)), "it is a Python pickle, but not one that torch.save wrote"),
+        (
+            of_another_job,
+            "it holds no .params file, but saved_model.pb: it is not the model of a job of this program or of the "
+            "built-in algorithm",
+        ),
+        (
+            lambda path: path.write_bytes(gzip.compress(b"\x89HDF\r\n")),
+            "it is a gzip file, and what it holds is not a tar archive",
+        ),
+    ],
+)
+def test_archives_that_hold_no_weights_are_told_the_accepted_kinds(
+    tmp_path: Path, write: Callable[[Path], object], text: str
+):
+    path = tmp_path / "weights.bin"
+    write(path)
     with pytest.raises(UserError) as caught:
         converted_file(path, "vgg-16", "given", tmp_path)
     found, _, accepted = caught.value.sentence.partition("; the file must be a .params file of MXNet, an ONNX file, ")

@@ -1,5 +1,6 @@
 """`weights check`: a file run beside its conversion."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.weights.check import check_conversion, compare, drawn_picture
 from sagemaker_ssd.weights.sources import find_source
 from zoo_files import resnet50, saved, vgg16
+
+NAME_ANOTHER = (
+    "Name a Python that has torchvision: --python .venv-torchvision/bin/python, after `make "
+    ".venv-torchvision/.complete`"
+)
 
 
 @pytest.fixture
@@ -46,6 +52,34 @@ def test_another_result_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
     monkeypatch.setattr("sagemaker_ssd.pretrained.onnx_networks.IMAGENET_MEAN", (120.0, 115.0, 110.0))
     assert compare(saved(vgg16()[0], tmp_path), "vgg-16", None, sys.executable, tmp_path) == 1
     assert capsys.readouterr().out.endswith("The conversion computes SOMETHING ELSE.\n")
+
+
+WITHOUT_ONNXRUNTIME = """
+import sys
+sys.modules["onnxruntime"] = None
+from sagemaker_ssd.weights.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_what_runs_the_file_is_looked_for_before_it_is_downloaded(tmp_path: Path):
+    command = [sys.executable, "-P", "-c", WITHOUT_ONNXRUNTIME, "check", "resnet-50"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        "sagemaker_ssd.weights: the file is run in onnxruntime, which is not installed here: check in the .venv that "
+        "`make setup` makes\n",
+    )
+    detector = find_source("vgg-16", "coco-ssd")
+    nowhere = str(tmp_path / "python")
+    for python, text in (
+        (sys.executable, f"the file is run in torchvision, which {sys.executable} does not have. {NAME_ANOTHER}"),
+        (nowhere, f"{nowhere} cannot be started: No such file or directory. {NAME_ANOTHER}"),
+    ):
+        with pytest.raises(UserError) as caught:
+            check_conversion(detector, None, None, python)
+        assert caught.value.sentence == text
 
 
 def test_what_cannot_be_checked(tmp_path: Path, picture: Path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.weights.download import download
+from sagemaker_ssd.weights.download import ANSWER_SECONDS, download
 from sagemaker_ssd.weights.sources import Source, find_source
 
 CONTENT = bytes(range(256)) * 20_000
@@ -79,6 +79,15 @@ def fault(folder: Path, *addresses: str, seconds: float = 2) -> str:
     )
     assert sentence.endswith(remedy)
     return sentence
+
+
+def test_the_page_has_the_seconds_that_addresses_have():
+    text = " ".join((Path(__file__).parents[2] / "docs" / "starting-weights.md").read_text().split())
+    assert len(find_source("resnet-50", "onnx-zoo").addresses) == len(find_source("vgg-16", "onnx-zoo").addresses) == 2
+    assert (
+        f"addresses of a source have {ANSWER_SECONDS:g} seconds to answer, shared out evenly: each of the two of "
+        f"`onnx-zoo` has {ANSWER_SECONDS / 2:g}." in text
+    )
 
 
 @pytest.mark.parametrize("name", ["x.onnx", "elsewhere"])

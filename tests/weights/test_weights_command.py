@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
+from gpu_machine import machine_variables
 from sagemaker_ssd.contract.weights import SOURCES_OF
 from sagemaker_ssd.weights.sources import SOURCES, find_source
 from zoo_files import saved, vgg16
@@ -312,6 +314,15 @@ def test_a_wheel_is_one_whatever_its_name(wheel: Path, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_zoos_own_archive_is_to_be_unpacked(tmp_path: Path):
+    name, archive = "vgg16_atrous-4fa2e1ad.params", tmp_path / "vgg16_atrous-4fa2e1ad.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr(name, b"values")
+    assert said(weights("fetch", "vgg-16", "--source", "gluoncv", "--file", archive)) == (
+        f"{archive} is a zip archive that holds {name}: unpack it, and name that file"
+    )
+
+
 @pytest.mark.parametrize(("network", "source"), [("vgg-16", "onnx-zoo"), ("resnet-50", "onnx-zoo")])
 def test_another_sources_file_is_told_as_that(wheel: Path, network: str, source: str):
     named = ["--source", source] if network == "vgg-16" else []
@@ -368,6 +379,54 @@ def test_nobody_reads_on():
         running.stdout.close()
         told = running.stderr.read()
     assert (running.returncode, told) == (141, "")
+
+
+# Tells that it was loaded, to the file that a variable names.
+STAND_IN = """
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void loaded(void) {
+    fclose(fopen(getenv("LOADED"), "w"));
+}
+"""
+
+
+@pytest.fixture
+def gpu_image(tmp_path: Path) -> Path:
+    """An environment with the metadata of the GPU image's MXNet and its stand-in for the driver."""
+    environment, site = tmp_path / "environment", Path(sysconfig.get_path("purelib"))
+    stand_in = environment / "lib" / "driver-stand-in" / "libcuda.so.1"
+    for folder in (environment / "bin", environment / "lib" / site.parent.name, stand_in.parent):
+        folder.mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    (environment / "lib" / site.parent.name / site.name).symlink_to(site)
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", environment)
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-Wl,-soname,libcuda.so.1", "-o", stand_in]
+    subprocess.run(command, input=STAND_IN, text=True, check=True)
+    return environment
+
+
+@pytest.mark.parametrize(
+    ("words", "driver", "loaded"),
+    [
+        (["fetch", "vgg-16", "--source", "keras", "--file", os.devnull], False, True),
+        (["fetch", "vgg-16", "--source", "keras", "--file", os.devnull], True, False),
+        (["ensure"], False, True),
+        (["check", "resnet-50", "--file", os.devnull], False, True),
+        # It needs nothing that is installed.
+        (["label", "vgg-16"], False, False),
+    ],
+)
+def test_the_gpu_image_takes_the_drivers_stand_in_before_it_fetches(
+    tmp_path: Path, gpu_image: Path, words: list[str], driver: bool, loaded: bool
+):
+    variables = machine_variables(tmp_path / "machine", driver=driver, gpu_build=True)
+    path = os.pathsep.join((variables["PYTHONPATH"], str(ROOT / "src")))
+    command = [gpu_image / "bin" / "python", "-P", "-m", "sagemaker_ssd.weights", *words]
+    environment = {**os.environ, **variables, "PYTHONPATH": path, "LOADED": str(tmp_path / "loaded")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "loaded").exists() == loaded
 
 
 @pytest.fixture

@@ -18,7 +18,15 @@ from typing import Final, Self
 
 import mxnet as mx
 
-from sagemaker_ssd.artifacts.params_file import arguments_and_states, read_parameter_file
+from sagemaker_ssd.artifacts.params_file import (
+    arguments_and_states,
+    read_parameter_file,
+    starts_like_onnx,
+    starts_like_params,
+    starts_like_safetensors,
+)
+from sagemaker_ssd.artifacts.torch_file import starts_like_other_zip, starts_like_torch
+from sagemaker_ssd.contract.channel_files import WEIGHTS_SUFFIXES
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError, some
 
@@ -70,10 +78,13 @@ def starts_like_archive(head: bytes) -> bool:
     return head.startswith(_GZIP_START) or head[257:262] == b"ustar"
 
 
-def read_archive(file: Path, shown_as: str, scratch: Path) -> StoredModel:
-    """Read the archive of a model, whatever its name; as `read_stored_model`."""
+def read_archive(file: Path, shown_as: str, scratch: Path, must_be: str = _PACK) -> StoredModel:
+    """Read the archive of a model, whatever its name; as `read_stored_model`.
+
+    must_be: what the faults say of the kinds of files that may be there.
+    """
     with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
-        model = unpack_model(file, shown_as, Path(unpacked))
+        model = unpack_model(file, shown_as, Path(unpacked), must_be=must_be)
         arrays = read_parameter_file(model.parameters, f"{shown_as}: {model.parameters_name}")
     return StoredModel(*arguments_and_states(arrays), model.configuration, model.symbol)
 
@@ -143,6 +154,8 @@ class BoundedArchive:
         self.compressed = self._file.peek(2)[:2] == _GZIP_START
         self._stream = gzip.GzipFile(fileobj=self._file) if self.compressed else self._file
         self._most, self._headers_left = most, most_headers
+        # The first bytes of what it holds, which tell what it is where it is no archive.
+        self.head = b""
 
     def read(self, length: int) -> bytes:
         """Read a header, for tarfile."""
@@ -189,6 +202,7 @@ class BoundedArchive:
                 f"it holds more than {self._most:,} bytes when unpacked, the most that is read; pack only the model's "
                 "own files"
             )
+        self.head = self.head or data
         return data
 
     def __enter__(self) -> Self:
@@ -217,19 +231,21 @@ def _members(data: BoundedArchive) -> Iterator[tarfile.TarInfo]:
         if begun:
             raise BadArchiveError(f"it is incomplete or damaged ({error}); {_AGAIN}") from None
         if data.compressed:
-            raise NotAnArchiveError("it is a gzip file, but what it holds is not a tar archive") from None
+            raise NotAnArchiveError("it is a gzip file, and what it holds is not a tar archive") from None
         raise NotAnArchiveError("it is neither a gzip file nor a tar archive") from None
 
 
-def unpack_model(archive: Path, shown_as: str, folder: Path, limits: Limits = Limits()) -> UnpackedModel:
+def unpack_model(
+    archive: Path, shown_as: str, folder: Path, limits: Limits = Limits(), must_be: str = _PACK
+) -> UnpackedModel:
     """Copy the parameters out of a .tar.gz or .tar to a new file in `folder`, an empty folder.
 
-    Of several .params files it is the one with the built-in's name. shown_as: how the faults name the archive. Raises
+    Of several .params files it is the one with the built-in's name. shown_as, must_be: as for `read_archive`. Raises
     UserError when the archive is none, is damaged, too large or not a model's, and OSError with the file's name.
     """
     try:
         with BoundedArchive(archive, most=limits.everything, most_headers=limits.headers) as data:
-            return _Extraction(data, folder, limits).result()
+            return _Extraction(data, folder, limits, must_be).result()
     except BadArchiveError as error:
         raise UserError(f"{shown_as}: {error}") from error
 
@@ -237,8 +253,8 @@ def unpack_model(archive: Path, shown_as: str, folder: Path, limits: Limits = Li
 class _Extraction:
     """Goes through an archive once and keeps what may be wanted."""
 
-    def __init__(self, data: BoundedArchive, folder: Path, limits: Limits) -> None:
-        self._data, self._folder, self._limits = data, folder, limits
+    def __init__(self, data: BoundedArchive, folder: Path, limits: Limits, must_be: str) -> None:
+        self._data, self._folder, self._limits, self._must_be = data, folder, limits, must_be
         self._names: list[str] = []
         self._refused: list[str] = []
         self._parameters: dict[str, Path] = {}
@@ -256,7 +272,8 @@ class _Extraction:
                     )
                 self._take(member)
         except NotAnArchiveError as error:
-            raise BadArchiveError(f"{error}; {_PACK}") from error
+            known = _known(self._data)
+            raise BadArchiveError(f"{error}, but {known}" if known else f"{error}; {self._must_be}") from error
         self._data.check_rest()
         name = self._chosen()
         place = PurePosixPath(name)
@@ -340,6 +357,13 @@ class _Extraction:
             )
         if self._refused:
             raise BadArchiveError(f"its {'; '.join(self._refused[:_NAMED])}; {_PACK}")
+        weights = [name for name in self._names if PurePosixPath(name).suffix.lower() in WEIGHTS_SUFFIXES]
+        if weights:
+            which = "that file" if len(weights) == 1 else "one of these files"
+            raise BadArchiveError(
+                f"it holds no .params file, but weights of another program, {_some_names(weights)}, from which only a "
+                f"training can start: unpack it, and put {which} into the channel `pretrained`"
+            )
         packed = [name for name in self._names if name.lower().endswith(_ARCHIVES)]
         if packed:
             raise BadArchiveError(
@@ -347,7 +371,26 @@ class _Extraction:
                 "one"
             )
         there = f"no .params file, but {_some_names(self._names)}" if self._names else "no files"
-        raise BadArchiveError(f"it holds {there}: it is not the model of a training job; {_PACK}")
+        raise BadArchiveError(
+            f"it holds {there}: it is not the model of a job of this program or of the built-in algorithm; "
+            f"{self._must_be}"
+        )
+
+
+def _known(data: BoundedArchive) -> str | None:
+    """Say what a file is that is no archive, and what is to be done with it; None where nothing can be."""
+    head, unpack = data.head, "unpack it by `gunzip`, and " if data.compressed else ""
+    # First of all: the length with which such a file begins can look like the begin of any other kind.
+    if starts_like_safetensors(head):
+        return None
+    if starts_like_params(head):
+        return f"a .params file of MXNet: {unpack}give it under a name that ends on .params"
+    if starts_like_other_zip(head):
+        return f"a zip archive: {unpack}where that holds a .params file, unpack it, and give that file"
+    if starts_like_onnx(head) or starts_like_torch(head):
+        kind = "an ONNX file" if starts_like_onnx(head) else "a file such as PyTorch writes"
+        return f"{kind}, from which only a training can start: {unpack}put it into the channel `pretrained`"
+    return None
 
 
 def _some_names(names: list[str]) -> str:

@@ -14,13 +14,6 @@ from sagemaker_ssd.errors import UserError, bytes_in_words, shown
 # Protocol Buffers can hold no more in one message.
 _MOST_BYTES: Final = (1 << 31) - 1
 _AGAIN: Final = "copy or upload it again"
-# The field behind the version of the format: one to eight, in the order that all writers keep.
-_SECOND_FIELDS: Final = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
-
-
-def starts_like_onnx(head: bytes) -> bool:
-    """Say whether a file that begins with these bytes is ONNX: the version of its format, then another short field."""
-    return len(head) >= 3 and head[0] == 0x08 and 0 < head[1] < 0x40 and head[2] in _SECOND_FIELDS
 
 
 def read_onnx_file(path: Path, shown_as: str) -> onnx.ModelProto:

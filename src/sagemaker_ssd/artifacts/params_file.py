@@ -48,6 +48,8 @@ _KNOWN: Final = (
 SAFETENSORS: Final = "it is a safetensors file, such as Hugging Face's"
 # Such a file begins with the length of its JSON, which its own library lets have so many bytes.
 _MOST_SAFETENSORS_JSON: Final = 100_000_000
+# Of ONNX, the field behind the version of the format: one to eight, in the order that all writers keep.
+_SECOND_ONNX_FIELDS: Final = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
 _HEAD: Final = 64
 _MAKE_ONE: Final = "the file must be one that MXNet wrote, by `save_checkpoint`, `save_parameters` or `mx.nd.save`"
 
@@ -63,6 +65,17 @@ class _OtherKindError(BadParamsFileError):
 def starts_like_safetensors(head: bytes) -> bool:
     """Say whether a file that begins with these bytes, nine or more, is of Hugging Face's format safetensors."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MOST_SAFETENSORS_JSON
+
+
+def starts_like_onnx(head: bytes) -> bool:
+    """Say whether a file that begins with these bytes is ONNX: the version of its format, then another short field."""
+    # Not beside the reader of ONNX: what only tells files apart need not import that library.
+    return len(head) >= 3 and head[0] == 0x08 and 0 < head[1] < 0x40 and head[2] in _SECOND_ONNX_FIELDS
+
+
+def starts_like_params(head: bytes) -> bool:
+    """Say whether a file that begins with these bytes is one of MXNet's .params files."""
+    return head[:8] == struct.pack("<Q", _LIST)
 
 
 def read_parameter_file(path: Path, shown_as: str, must_be: str = _MAKE_ONE) -> dict[str, mx.nd.NDArray]:
@@ -164,7 +177,7 @@ def _stored_arrays(file: BufferedReader, size: int) -> tuple[list[npt.NDArray[np
     """
     data = _BoundedReader(file, size)
     head = data.take(min(16, size))
-    if len(head) < 16 or struct.unpack("<Q", head[:8])[0] != _LIST:
+    if len(head) < 16 or not starts_like_params(head):
         raise _OtherKindError("it is not an MXNet parameter file")
     (count,) = data.numbers("Q")
     if count > MOST_ARRAYS:

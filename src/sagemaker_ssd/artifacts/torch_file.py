@@ -16,17 +16,19 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sagemaker_ssd.artifacts.params_file import MOST_ARRAYS, fault_of_name
+from sagemaker_ssd.contract.channel_files import ARCHIVE_SUFFIXES, PARAMETERS_SUFFIXES, WEIGHTS_SUFFIXES
 from sagemaker_ssd.errors import UserError, shown, some
 
 Array = npt.NDArray[np.generic]
-ZIP_START: Final = b"PK\x03\x04"
+_ZIP_START: Final = b"PK\x03\x04"
+_PICKLE: Final = "/data.pkl"
 # The format before PyTorch 1.6 begins with this number as a pickle.
 _MAGIC_NUMBER: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
@@ -37,6 +39,8 @@ _MOST_DIMENSIONS: Final = 32
 # in a tensor without numbers, and along a side of 1.
 _MOST_BYTES: Final = (1 << 63) - 1
 _NAMED: Final = 3
+# What people pack into zip archives and have to unpack: files of weights, and archives of a model.
+_PACKED: Final = PARAMETERS_SUFFIXES | WEIGHTS_SUFFIXES | ARCHIVE_SUFFIXES
 # Python's own reasons can hold what they are about, of any length.
 _LONGEST_REASON: Final = 200
 _DICTIONARY, _TENSOR = "collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
@@ -54,20 +58,26 @@ class _BadTorchFileError(Exception):
 
 def starts_like_torch(head: bytes) -> bool:
     """Say whether a file that begins with these bytes may be PyTorch's: a zip archive, or a pickle."""
-    return head.startswith((ZIP_START, b"\x80"))
+    return head.startswith((_ZIP_START, b"\x80"))
 
 
-def read_torch_file(path: Path, shown_as: str) -> dict[str, Array]:
+def starts_like_other_zip(head: bytes) -> bool:
+    """Say whether a file that begins with these 512 bytes is a zip archive that PyTorch did not write."""
+    # The pickle is the first file that it writes.
+    return head.startswith(_ZIP_START) and _PICKLE.encode() not in head
+
+
+def read_torch_file(path: Path, shown_as: str, must_be: str = _SAVE) -> dict[str, Array]:
     """Read every tensor of a state dictionary by its name: float32 or int64.
 
-    shown_as: how the faults name the file. Raises UserError for anything but a flat dictionary of such tensors of
-    finite numbers, and OSError.
+    shown_as: how the faults name the file. must_be: what they say of the kinds of files that may be there, where it is
+    not PyTorch's. Raises UserError for anything but a flat dictionary of such tensors of finite numbers, and OSError.
     """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            zipped = file.peek(4).startswith(ZIP_START)
-            tensors = _read_safely(_read_zip if zipped else _read_old_format, file, size)
+            zipped = file.peek(4).startswith(_ZIP_START)
+            tensors = _read_safely(_read_zip if zipped else _read_old_format, file, size, must_be)
         endless = [name for name, array in tensors.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
         if endless:
             raise _BadTorchFileError(
@@ -118,11 +128,11 @@ def _reason(error: Exception) -> str:
 
 
 def _read_safely(
-    read: Callable[[BufferedReader, int], dict[str, Array]], file: BufferedReader, size: int
+    read: Callable[[BufferedReader, int, str], dict[str, Array]], file: BufferedReader, size: int, must_be: str
 ) -> dict[str, Array]:
     """Call the reader of a format; raises _BadTorchFileError for whatever a damaged or hostile file makes of it."""
     try:
-        return read(file, size)
+        return read(file, size, must_be)
     except (zipfile.BadZipFile, EOFError) as error:
         raise _BadTorchFileError(f"it is an incomplete or damaged zip archive ({_reason(error)}); {_AGAIN}") from error
     except OSError as error:
@@ -365,15 +375,30 @@ def _arrays(tensors: dict[str, _Tensor], numbers: Callable[[_Storage], Array]) -
     return {name: arrays[name] for name in tensors}
 
 
-def _read_zip(file: BufferedReader, size: int) -> dict[str, Array]:
+def _of_another_zip(names: list[str], must_be: str) -> str:
+    """Say what a zip archive is that torch.save did not write, so that it follows "it is a zip archive"."""
+    # macOS packs a ._name beside every file.
+    files = [PurePosixPath(name) for name in names if not name.endswith("/")]
+    weights = [shown(str(file)) for file in files if file.suffix.lower() in _PACKED and file.name[0] != "."]
+    if weights:
+        which = "that file" if len(weights) == 1 else "one of these files"
+        return f" that holds {some(weights, _NAMED)}: unpack it, and give {which}"
+    if names and all(name.endswith(".npy") for name in names):
+        return f" of arrays, such as NumPy writes; {must_be}"
+    held = some([shown(name) for name in names], _NAMED) or "nothing"
+    return f", but not one that torch.save wrote: it holds {held}; {must_be}"
+
+
+def _read_zip(file: BufferedReader, size: int, must_be: str) -> dict[str, Array]:
     """Read the archive that torch.save writes: NAME/data.pkl, and each storage as NAME/data/KEY, not compressed."""
     archive = zipfile.ZipFile(file)
     names = archive.namelist()
-    pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
-    if len(pickles) != 1 or any("/code/" in name for name in names):
-        kind = "TorchScript's" if any("/code/" in name for name in names) else "not one that torch.save wrote"
-        held = some([shown(name) for name in names], _NAMED) or "nothing"
-        raise _BadTorchFileError(f"it is a zip archive, but {kind}: it holds {held}; {_SAVE}")
+    pickles = [name for name in names if name.count("/") == 1 and name.endswith(_PICKLE)]
+    if len(pickles) != 1:
+        raise _BadTorchFileError(f"it is a zip archive{_of_another_zip(names, must_be)}")
+    if any("/code/" in name for name in names):
+        held = some([shown(name) for name in names], _NAMED)
+        raise _BadTorchFileError(f"it is a zip archive, but TorchScript's: it holds {held}; {_SAVE}")
     folder = pickles[0].removesuffix("data.pkl")
 
     def content(name: str, most: int) -> bytes:
@@ -399,12 +424,12 @@ def _read_zip(file: BufferedReader, size: int) -> dict[str, Array]:
     return _arrays(tensors, numbers)
 
 
-def _read_old_format(file: BufferedReader, size: int) -> dict[str, Array]:
+def _read_old_format(file: BufferedReader, size: int, must_be: str) -> dict[str, Array]:
     """Read the format before PyTorch 1.6: five pickles, then each storage, its length before it."""
     # The pickles come first; what is behind them stays on the disk.
     start = BytesIO(file.read(_MOST_PICKLE_BYTES))
     if _Interpreter().value(start) != _MAGIC_NUMBER or _Interpreter().value(start) != _PROTOCOL:
-        raise _BadTorchFileError(f"it is a Python pickle, but not one that torch.save wrote; {_SAVE}")
+        raise _BadTorchFileError(f"it is a Python pickle, but not one that torch.save wrote; {must_be}")
     system = _Interpreter().value(start)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise _BadTorchFileError(f"its numbers are stored with the highest byte first; {_SAVE}")

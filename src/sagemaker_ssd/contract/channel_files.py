@@ -56,6 +56,16 @@ class FileListing:
             words.append("others")
         return listed(words, "and")
 
+    def remedy_for_weights(self) -> str:
+        """Say where weights of another program belong that lie in place of a model, behind a sentence; or nothing."""
+        found = sorted(WEIGHTS_SUFFIXES & self.others.keys())
+        if not found:
+            return ""
+        return (
+            f"; {listed(found, 'and')} files are weights of another program, from which only a training can start: "
+            "put one of them into its channel pretrained"
+        )
+
 
 def list_files(folder: Path, suffixes: frozenset[str], enough: int | None) -> FileListing:
     """List up to `enough` files below `folder` whose name ends on one of `suffixes`, upper folders first.
@@ -209,6 +219,7 @@ def check_model(folder: Path, base: Path, diagnostics: Diagnostics) -> None:
     listing = _listed(folder, base, lambda: list_models(folder), diagnostics)
     if listing is not None:
         hint = f"the channel must hold the {MODEL_ARCHIVE} of a training job, or the files in it"
+        hint += listing.remedy_for_weights()
         _check_only_one(folder, base, MODEL_ARCHIVE, listing, hint, diagnostics)
 
 

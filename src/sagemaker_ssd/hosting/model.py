@@ -45,7 +45,7 @@ def find_model(folder: Path) -> Path:
         names = listed([str(file.relative_to(folder)) for file in listing.found[:_SHOWN]], "and")
         raise UserError(f"{folder}: it holds several models, such as {names}; pack only one into {MODEL_ARCHIVE}")
     there = f"holds no .params file, but {listing.describe_others()}" if listing.others else "holds no files"
-    raise UserError(f"{folder}: it {there}; {must}")
+    raise UserError(f"{folder}: it {there}; {must}{listing.remedy_for_weights()}")
 
 
 @dataclass

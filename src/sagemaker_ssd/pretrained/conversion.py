@@ -9,8 +9,13 @@ import mxnet as mx
 import onnx
 
 from sagemaker_ssd.artifacts.model_archive import read_archive, starts_like_archive
-from sagemaker_ssd.artifacts.onnx_file import read_onnx_file, starts_like_onnx
-from sagemaker_ssd.artifacts.params_file import SAFETENSORS, read_parameter_file, starts_like_safetensors
+from sagemaker_ssd.artifacts.onnx_file import read_onnx_file
+from sagemaker_ssd.artifacts.params_file import (
+    SAFETENSORS,
+    read_parameter_file,
+    starts_like_onnx,
+    starts_like_safetensors,
+)
 from sagemaker_ssd.artifacts.torch_file import read_torch_file, starts_like_torch
 from sagemaker_ssd.errors import UserError, some
 from sagemaker_ssd.pretrained.gluoncv import USABLE, from_gluoncv, recognise_gluoncv
@@ -63,12 +68,12 @@ def converted_file(file: Path, base_network: str, shown_as: str, scratch: Path) 
     if starts_like_onnx(head):
         return _converted_onnx(read_onnx_file(file, shown_as), base_network, shown_as)
     if starts_like_torch(head):
-        tensors = read_torch_file(file, shown_as)
+        tensors = read_torch_file(file, shown_as, must_be)
         # Numbers of other kinds, such as counters, are no parameters.
         arrays = {name: mx.nd.array(array) for name, array in tensors.items() if array.dtype.kind == "f"}
         return converted(arrays, base_network, shown_as, others=[name for name in tensors if name not in arrays])
     if starts_like_archive(head):
-        stored = read_archive(file, shown_as, scratch)
+        stored = read_archive(file, shown_as, scratch, must_be)
         return converted({**stored.arguments, **stored.states}, base_network, shown_as)
     return converted(read_parameter_file(file, shown_as, must_be), base_network, shown_as)
 

@@ -191,11 +191,14 @@ def _model_file(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise UserError(f"{path}: there is no such file or folder; give a model.tar.gz, or the folder of its files")
-    found = list_unpacked_models(path).found
-    if len(found) != 1:
+    listing = list_unpacked_models(path)
+    found = listing.found
+    if not found:
+        remedy = listing.remedy_for_weights() or "; name the file"
+        raise UserError(f"{path}: it holds no model.tar.gz and no .params file{remedy}")
+    if len(found) > 1:
         names = ", ".join(file.name for file in found[:_SHOWN])
-        there = f"holds several models ({names})" if found else "holds no model.tar.gz and no .params file"
-        raise UserError(f"{path}: it {there}; name the file")
+        raise UserError(f"{path}: it holds several models ({names}); name the file")
     return found[0]
 
 

@@ -27,7 +27,12 @@ def main() -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "label":
         print("; ".join(source.label for source in _wanted(options.weights)) or "none")
-    elif options.command == "fetch":
+        return 0
+    from sagemaker_ssd.gpu import use_stand_in
+
+    # Conversions compute on processors, in the GPU image too.
+    use_stand_in()
+    if options.command == "fetch":
         _check_file(options.file)
         source = _named_source(options.base_network, options.source, options.file)
         _fetch(source, options.output, options.file)

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import cv2
@@ -32,6 +33,10 @@ _CLASSIFIER_SIDE: Final = 224
 _SHORT_SIDE: Final = 256
 _DETECTOR_SIDE: Final = 300
 _BEST: Final = 5
+_NAME_ANOTHER: Final = (
+    "Name a Python that has torchvision: --python .venv-torchvision/bin/python, after `make "
+    ".venv-torchvision/.complete`"
+)
 # What runs where torchvision is: RGB of [0, 1] in, the maps that the heads read and the raw offsets out.
 TORCHVISION: Final = """
 import sys
@@ -63,6 +68,11 @@ def check_conversion(source: Source, file: Path | None, picture: Path | None, py
         )
     if source.name == "coco-ssd" and picture is not None:
         raise UserError("--picture is for classifiers of ImageNet; coco-ssd is a detector")
+    # Before the file is downloaded, which takes longest.
+    if source.file.endswith(".onnx"):
+        _onnxruntime()
+    else:
+        _check_torchvision(python)
     with tempfile.TemporaryDirectory(prefix="weights-") as temporary:
         if file is None:
             file, _ = download(source, Path(temporary))
@@ -175,14 +185,20 @@ def _part(model: onnx.ModelProto, start: str, ends: Sequence[str]) -> onnx.Model
     return part
 
 
-def _run_onnx(model: onnx.ModelProto, data: Values) -> list[Values]:
+def _onnxruntime() -> ModuleType:
+    """Import onnxruntime, which images do not have; raises UserError."""
     try:
         import onnxruntime
     except ImportError:
         raise UserError(
             "the file is run in onnxruntime, which is not installed here: check in the .venv that `make setup` makes"
         ) from None
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _run_onnx(model: onnx.ModelProto, data: Values) -> list[Values]:
+    session = _onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs: list[Values] = session.run(None, {model.graph.input[0].name: data})
     return outputs
 
@@ -225,6 +241,20 @@ def _class_names(count: int) -> list[str]:
     return names if len(names) == count else [f"class {k}" for k in range(count)]
 
 
+def _check_torchvision(python: str) -> None:
+    """Raise UserError where a Python cannot be started or has no torchvision."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torchvision') is None)"
+    if _run([python, "-c", code]).returncode:
+        raise UserError(f"the file is run in torchvision, which {python} does not have. {_NAME_ANOTHER}")
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(f"{command[0]} cannot be started: {error.strerror}. {_NAME_ANOTHER}") from error
+
+
 def _compare_torchvision(file: Path, parameters: Parameters, python: str, scratch: Path) -> bool:
     image = drawn_picture(_DETECTOR_SIDE)
     given, found = scratch / "picture.npy", scratch / "maps.npz"
@@ -232,17 +262,12 @@ def _compare_torchvision(file: Path, parameters: Parameters, python: str, scratc
     content = io.BytesIO()
     np.save(content, (image / 255).transpose(2, 0, 1).astype(np.float32))
     given.write_bytes(content.getvalue())
-    try:
-        command = [python, "-c", TORCHVISION, str(file), str(given), str(found)]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = ended.stderr.strip().splitlines()
-    except OSError as error:
-        raise UserError(f"{python} cannot be started: {error.strerror}") from error
+    ended = _run([python, "-c", TORCHVISION, str(file), str(given), str(found)])
+    said = ended.stderr.strip().splitlines()
     if not found.exists():
         reason = said[-1] if said else f"it ended with {ended.returncode}"
         raise UserError(
-            f"the conversion could be made, but {python} did not run the file itself: {reason[:200]}. Name a Python "
-            "that has torchvision: --python .venv-torchvision/bin/python, after `make .venv-torchvision/.complete`"
+            f"the conversion could be made, but {python} did not run the file itself: {reason[:200]}. {_NAME_ANOTHER}"
         )
     with np.load(found) as stored:
         theirs = [stored[name] for name in stored.files]

@@ -65,10 +65,21 @@ def check(source: Source, file: Path) -> None:
         raise UserError(
             f"{file} is {other.title}, and not {source.title}: name it by {other.base_network} --source {other.name}"
         )
+    if source.packed and _holds(file, source.file):
+        raise UserError(f"{file} is a zip archive that holds {source.file}: unpack it, and name that file")
     raise UserError(
         f"{file} is not {source.title}: its {algorithm} is {digits}, and must be {expected}; no other source has such "
         f"a file either. Get the right one: {source.where}"
     )
+
+
+def _holds(file: Path, name: str) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return name in archive.namelist()
+    # What zipfile raises on a damaged archive.
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return False
 
 
 def source_of(file: Path) -> Source | None:
