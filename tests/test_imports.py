@@ -102,7 +102,7 @@ ALLOWED = {
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
-        *("channels", "cores", "errors", "version"),
+        *("channels", "commands", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},
