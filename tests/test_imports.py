@@ -44,7 +44,7 @@ ALLOWED = {
     },
     # The program behind `serve`: the front, which starts `hosting` as a child process.
     "serving": {"processes", "gpu", "contract", "errors", "cores", "logs", "version"},
-    "__main__": {"supervisor", "serving", "check_gpu"},
+    "__main__": {"supervisor", "serving", "check_gpu", "commands"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "data_formats", "files", "errors", "cores"},
     "batches": {"channels", "boxes", "files", "errors"},
@@ -102,12 +102,12 @@ ALLOWED = {
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
-        *("channels", "cores", "errors", "version"),
+        *("channels", "commands", "cores", "errors", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
-    "convert": {"channels", "boxes", "contract", "data_formats", "files", "errors", "progress"},
+    "convert": {"channels", "boxes", "contract", "data_formats", "commands", "files", "errors", "progress"},
     "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "gpu", "files", "errors"},
 }
 WITHOUT_MXNET = {

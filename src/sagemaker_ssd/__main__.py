@@ -1,4 +1,4 @@
-"""What `train` and `serve` run: holds signals back until the program, whose imports take a moment, answers them."""
+"""What `train`, `serve` and `check-gpu` run: holds signals back until the program, slow to import, answers them."""
 
 import os
 import signal
@@ -6,15 +6,18 @@ import sys
 
 
 def main() -> int:
-    """Run the supervisor, or with the argument `serve` the front of hosting; return the exit code."""
+    """Run the supervisor, or with the argument `serve` the front of hosting, or `check-gpu`; return the exit code."""
     # In process 1 of a container a signal without a handler is lost, while one that is held back waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     _open_standard_streams()
+    # Here, where signals are held back already.
+    from sagemaker_ssd.commands import give_up_closed_streams
+
     if sys.argv[1:2] == ["check-gpu"]:
         from sagemaker_ssd.check_gpu.__main__ import main as check_gpu
 
-        return check_gpu(sys.argv[2:])
-    if sys.argv[1:2] == ["serve"]:
+        code = check_gpu(sys.argv[2:])
+    elif sys.argv[1:2] == ["serve"]:
         from sagemaker_ssd.serving.main import main as serve
 
         code = serve(sys.argv[2:])
@@ -22,19 +25,10 @@ def main() -> int:
         from sagemaker_ssd.supervisor.main import main as train
 
         code = train(sys.argv[1:])
-    _give_up_closed_streams()
+    give_up_closed_streams()
     # The interpreter's end brings the default handlers back, and with them another exit code.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     return code
-
-
-def _give_up_closed_streams() -> None:
-    """Drop what nobody reads any more, as after `./train | head`: the interpreter would end with 120 instead."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_standard_streams() -> None:

@@ -1,46 +1,108 @@
 """How a command ends: its exit code, and what it says of faults, of the system's refusals and of too little memory."""
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Final
 
 from sagemaker_ssd.errors import JobError, UserError, exhausted_memory
 from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY, is_disk_full
 
-# As a shell has it for a program whose output nobody reads any more.
-_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+# What a shell adds to a signal's number to make an exit code of it.
+_BY_SIGNAL: Final = 128
+# They would end Python on the spot, which leaves temporary files behind.
+_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 LARGER_MACHINE: Final = "use a machine with more memory"
+_STOPPED: Final = "stopped before the end"
 # The beginning of what tempfile says.
 _NO_TEMPORARY_FOLDER: Final = "No usable temporary directory"
+
+
+class _StoppedError(SystemExit):
+    """A signal has asked for the end."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = _BY_SIGNAL + number
+        super().__init__(self.exit_code)
 
 
 def exit_code_of(work: Callable[[], int], *, memory_remedy: str = LARGER_MACHINE, prefix: str = "") -> int:
     """Do the work and return its exit code or that of its failure, which a sentence on stderr tells.
 
     memory_remedy: what to do where the memory does not suffice. prefix: what stands before the sentence. What no
-    sentence explains, a bug, is raised.
+    sentence explains, a bug, is raised. Ctrl-C, SIGTERM and SIGHUP end the work as an exception does, so that nothing
+    temporary is left; the exit code is then a shell's for the signal.
     """
     try:
-        exit_code = work()
-        sys.stdout.flush()
+        exit_code, sentence = _ended(work, memory_remedy)
+        if sentence:
+            # Nobody may read this either, and the exit code says it too.
+            with contextlib.suppress(OSError):
+                print(f"{prefix}{sentence}", file=sys.stderr, flush=True)
         return exit_code
+    finally:
+        give_up_closed_streams()
+
+
+def _ended(work: Callable[[], int], memory_remedy: str) -> tuple[int, str]:
+    """Do the work and return its exit code and what there is to say of its end."""
+    try:
+        with _raised_signals():
+            exit_code = work()
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return exit_code, ""
     except JobError as error:
-        print(f"{prefix}{error.sentence}", file=sys.stderr)
-        return error.exit_code
+        return error.exit_code, error.sentence
+    except KeyboardInterrupt:
+        return _BY_SIGNAL + signal.SIGINT, _STOPPED
+    except _StoppedError as stopped:
+        return stopped.exit_code, _STOPPED
     except BrokenPipeError:
-        # `| head` has seen enough. What is left in the buffer would be written, and fail, once more at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        # `| head` has seen enough.
+        return _BY_SIGNAL + signal.SIGPIPE, ""
     except OSError as error:
-        print(f"{prefix}{system_fault(error)}", file=sys.stderr)
-        return UserError.exit_code
+        return UserError.exit_code, system_fault(error)
     except Exception as error:
         if (fault := memory_fault(error, memory_remedy)) is None:
             raise
-        print(f"{prefix}{fault}", file=sys.stderr)
-        return UserError.exit_code
+        return UserError.exit_code, fault
+
+
+@contextlib.contextmanager
+def _raised_signals() -> Iterator[None]:
+    """Raise _StoppedError at a signal that asks for the end, unless it is ignored (nohup) or has a handler already."""
+    before = {}
+    # Python has handlers in its main thread alone.
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    raised = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in raised:
+        signal.signal(number, _raise_stopped)
+    try:
+        yield
+    finally:
+        for number in raised:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    raise _StoppedError(number)
+
+
+def give_up_closed_streams() -> None:
+    """Drop what nobody reads any more, as after `./train | head`: the interpreter would end with 120 instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def memory_fault(error: Exception, remedy: str) -> str | None:

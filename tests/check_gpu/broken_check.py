@@ -118,7 +118,7 @@ KINDS: dict[str, tuple[Callable[[], None], Callable[[check.Checker], object]]] =
         computes_something_else,
         lambda checker: checker._kill_in_a_step(Plan("endless", TWO)),
     ),
-    "memory": (fits, lambda checker: checker._part(Plan("exhaust", ("cpu(0)",), batches=(64,)), "memory")),
+    "memory": (fits, lambda checker: checker._out_of_memory(Plan("exhaust", ("cpu(0)",), batches=(64,)))),
 }
 
 

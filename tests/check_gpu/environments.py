@@ -29,6 +29,8 @@ def answer(plan: Plan) -> None:
     found = [Finding(plan.part, device, "") for device in plan.devices]
     if plan.part == "probe":
         found = [Finding("free bytes", device, "9000000000") for device in plan.devices]
+    elif plan.part == "about":
+        found = [Finding("GPUs that MXNet sees", "", "0")]
     elif plan.part == "input":
         found = [Finding("input at 300 px", "2 cores", "50.0 images/s")]
     elif plan.part == "speed":

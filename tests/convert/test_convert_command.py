@@ -131,9 +131,11 @@ def test_whoever_reads_the_summary_need_not_read_on(pair, tmp_path):
     source = Path(sagemaker_ssd.__file__).parents[1]
     reading, writing = os.pipe()
     os.close(reading)
+    # Where it is set, nothing is left to be written at the end.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
         [sys.executable, "-m", "sagemaker_ssd.convert", *words],
-        env={**os.environ, "PYTHONPATH": str(source)},
+        env={**environment, "PYTHONPATH": str(source)},
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,

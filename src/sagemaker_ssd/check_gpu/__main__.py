@@ -19,9 +19,10 @@ from typing import Final
 
 from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
 from sagemaker_ssd.check_gpu.plan import Plan
+from sagemaker_ssd.commands import exit_code_of
 from sagemaker_ssd.coordination.addresses import free_port
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import JobError, PlatformError, UserError, in_words
+from sagemaker_ssd.errors import PlatformError, UserError, in_words, listed
 from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus, unseen
 from sagemaker_ssd.processes.answers import ask
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
@@ -43,6 +44,8 @@ _PORTS: Final = range(20_000, 32_000)
 _FREE_BYTES_APART: Final = 256 << 20
 # What a measurement leaves of its time for the end of its process.
 _BEFORE_THE_DEADLINE_SECONDS: Final = 30.0
+# Of a check that did not begin, and of one that the time of all ended: neither says anything of the device.
+_LEFT_OUT: Final = "left out: the time was over"
 # Between the last step that was seen and the kill: in the middle of the next one.
 _INTO_THE_STEP_SECONDS: Final = 0.05
 
@@ -59,7 +62,8 @@ class Checker:
 
     def __init__(self, options: argparse.Namespace, devices: Sequence[str]) -> None:
         self.findings: list[Finding] = []
-        self._options, self._devices = options, tuple(devices)
+        self.devices = tuple(devices)
+        self._options = options
         self._deadline: float = time.monotonic() + 60 * options.minutes
         self._memory = None if options.memory_gib is None else int(options.memory_gib * (1 << 30))
         self._stopping = False
@@ -72,7 +76,7 @@ class Checker:
 
     def run(self) -> None:
         """Run everything."""
-        devices, size = self._devices, min(self._options.sizes)
+        devices, size = self.devices, min(self._options.sizes)
         for network in _NETWORKS:
             self._part(Plan("network", devices, network, size), f"a step, frozen layers, detections of {network}")
         self._part(Plan("optimizers", devices), "the updates of the optimizers")
@@ -86,6 +90,11 @@ class Checker:
             what = f"a step of {network} in the precision of jobs"
             self._part(Plan("tf32", devices[:1], network, size), what, measures=True)
         self._speeds(self._input())
+
+    @property
+    def failed(self) -> list[Finding]:
+        """Return the findings that do not hold."""
+        return [one for one in self.findings if one.holds is False]
 
     @property
     def stopped(self) -> bool:
@@ -105,22 +114,25 @@ class Checker:
 
         measures: the part has figures alone, so that it may be left out when time is short.
         """
-        found = self.answer(plan, what) if self._left() > 0 else []
+        found = self.answer(plan, what)
         if measures and self._left() <= 0:
             # What was being measured when the time was over is no fault.
             found = [one for one in found if one.holds is not False]
-        if not found:
-            found = [Finding(what, plan.where, "left out: the time was over", "", None if measures else False)]
+            found = found or [replace(_left_out(what, plan), holds=None)]
         self._add(found)
         return found
 
     def answer(self, plan: Plan, what: str) -> list[Finding]:
-        """Return what a part finds, or what became of its process."""
-        seconds = min(_PART_SECONDS, max(self._left(), 1.0))
+        """Return what a part finds, or what became of its process, or that the time was over."""
+        seconds = min(_PART_SECONDS, self._left())
+        if seconds <= 0:
+            return [_left_out(what, plan)]
         try:
             environment = part_environment(plan)
             answer = ask(self._command(plan), seconds=seconds, environment=environment, stopping=lambda: self._stopping)
         except TimeoutError:
+            if self._left() <= 0:
+                return [_left_out(what, plan)]
             return [Finding(what, plan.where, f"no answer in {seconds:.0f} seconds", "an answer", False)]
         if answer is None:
             raise _StoppedError
@@ -135,6 +147,9 @@ class Checker:
     def _over_processes(self, plan: Plan) -> None:
         """Make a step of dist_sync with a process for each of the devices."""
         what, count = "a step of dist_sync, a process each", len(plan.devices)
+        if self._left() <= 0:
+            self._add([_left_out(what, plan)])
+            return
         port = free_port(_LOCAL, _PORTS)
         if port is None:
             raise PlatformError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free on {_LOCAL}")
@@ -156,13 +171,17 @@ class Checker:
                 stack.callback(process.kill)
                 processes.append((process, output, errors))
             workers = processes[-count:]
-            end = time.monotonic() + min(_PART_SECONDS, max(self._left(), 1.0))
+            end = time.monotonic() + min(_PART_SECONDS, self._left())
             while any(process.poll() is None for process, _, _ in workers) and time.monotonic() < end:
                 if self._stopping:
                     raise _StoppedError
                 if any(process.poll() not in (None, 0) for process, _, _ in workers):
                     break
                 time.sleep(0.1)
+            ended = [process.poll() for process, _, _ in workers]
+            if self._left() <= 0 and None in ended and set(ended) <= {None, 0}:
+                self._add([_left_out(what, plan)])
+                return
             found: list[Finding] = []
             for process, output, errors in workers:
                 output.seek(0)
@@ -177,7 +196,7 @@ class Checker:
     def _kill_in_a_step(self, plan: Plan) -> None:
         """Kill a process in a step; the devices must be as free as before, and compute."""
         what = "a kill in a step"
-        before = self._probe(plan.devices)
+        before = self._probe(what, plan.devices)
         if before is None:
             return
         with tempfile.TemporaryFile() as output:
@@ -189,40 +208,51 @@ class Checker:
                 stderr=subprocess.DEVNULL,
             )
             try:
-                end = time.monotonic() + min(_PART_SECONDS, max(self._left(), 1.0))
+                end = time.monotonic() + min(_PART_SECONDS, self._left())
                 # It prints a line when a step is done.
                 while process.poll() is None and time.monotonic() < end and not os.fstat(output.fileno()).st_size:
                     if self._stopping:
                         raise _StoppedError
                     time.sleep(_INTO_THE_STEP_SECONDS)
-                stepped = process.poll() is None and time.monotonic() < end
+                runs = process.poll() is None
+                stepped = runs and bool(os.fstat(output.fileno()).st_size)
             finally:
                 process.kill()
                 process.wait()
+        if runs and not stepped and self._left() <= 0:
+            self._add([_left_out(what, plan)])
+            return
         if not stepped:
             self._add([Finding(what, plan.where, _last_words(process.returncode, "it made no step"), "a kill", False)])
             return
         self._is_as_before(f"{what} leaves the device free", plan.devices, before)
 
-    def _probe(self, devices: Sequence[str]) -> list[Finding] | None:
-        """Return what is free on each device; None, with a finding, where one does not compute."""
+    def _probe(self, check: str, devices: Sequence[str]) -> list[Finding] | None:
+        """Return what is free on each device; None, with a finding, where one does not compute.
+
+        check: what it is for, and what is left out where there is no time for it.
+        """
         found = self.answer(Plan("probe", tuple(devices)), "a look at the device")
+        found = [replace(one, what=check) if one.found == _LEFT_OUT else one for one in found]
         faults = [one for one in found if one.holds is False]
         self._add(faults)
         return None if faults else [one for one in found if one.holds is None]
 
     def _is_as_before(self, what: str, devices: Sequence[str], before: Sequence[Finding]) -> None:
-        after = self._probe(devices)
+        after = self._probe(what, devices)
         if after is not None:
             self._add([freed(what, one, other) for one, other in zip(before, after, strict=True)])
 
     def _out_of_memory(self, plan: Plan) -> None:
         """Train with a batch that cannot fit; the device must be as free as before, and compute."""
-        before = self._probe(plan.devices)
+        what = "a batch that cannot fit"
+        before = self._probe(what, plan.devices)
         if before is None:
             return
-        self._part(plan, "a batch that cannot fit")
-        self._is_as_before("it leaves the device free", plan.devices, before)
+        found = self._part(plan, what)
+        # Where nothing was exhausted, what is free then says nothing.
+        if all(one.holds for one in found):
+            self._is_as_before("it leaves the device free", plan.devices, before)
 
     def _input(self) -> dict[int, float]:
         """Measure the input; return its images/s by size."""
@@ -237,10 +267,10 @@ class Checker:
     def _speeds(self, made: Mapping[int, float]) -> None:
         """Measure training on the first device, and say where it would wait for the input; made: as of `_input`."""
         batches, seconds = tuple(self._options.batches), self._options.seconds
-        count = len(self._devices)
+        count = len(self.devices)
         for size in self._options.sizes:
             for network in _NETWORKS:
-                plan = Plan("speed", self._devices[:1], network, size, batches=batches, seconds=seconds)
+                plan = Plan("speed", self.devices[:1], network, size, batches=batches, seconds=seconds)
                 found = self._speed(plan, f"speed of {network} at {size} px")
                 measured = [one for one in found if "images/s" in one.found]
                 speeds = [float(one.found.split()[0]) for one in measured]
@@ -284,6 +314,11 @@ def freed(what: str, before: Finding, after: Finding) -> Finding:
     return Finding(what, before.where, found, allowed, lost < _FREE_BYTES_APART)
 
 
+def _left_out(what: str, plan: Plan) -> Finding:
+    """Return the finding of a check for which there was no time, so that it is not known to hold."""
+    return Finding(what, plan.where, _LEFT_OUT, "", False)
+
+
 def _last_words(code: int | None, stderr: str) -> str:
     """Say how a process ended that should have found something."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
@@ -301,12 +336,9 @@ def _cards() -> Iterator[str]:
 
 
 def _find_devices(asked: Sequence[str] | None) -> list[str]:
-    """Return the devices; raises JobError where there are none that can be tried."""
-    if asked:
-        counts: dict[str, int] = {}
-        for kind in asked:
-            counts[kind] = counts.get(kind, 0) + 1
-        return [f"{kind}({number})" for kind, count in counts.items() for number in range(count)]
+    """Return the devices, every GPU where none are asked for; raises JobError where they cannot be tried."""
+    if asked and asked[0] == "cpu":
+        return [f"cpu({number})" for number in range(len(asked))]
     if not is_gpu_build():
         raise UserError(
             "check-gpu tries GPUs, and this is the CPU build: use the GPU image, `docker run --gpus all "
@@ -317,7 +349,13 @@ def _find_devices(asked: Sequence[str] | None) -> list[str]:
         gpus = count_gpus(Path(scratch))
     assert gpus is not None
     check_cards(gpus)
-    return [f"gpu({number})" for number in range(gpus)]
+    wanted = gpus if asked is None else len(asked)
+    if wanted > gpus:
+        raise UserError(
+            f"--devices: {wanted} were asked for, this machine has {in_words(gpus, 'GPU', 'GPUs')}: write gpu at most "
+            "so often, or leave --devices out, which tries all"
+        )
+    return [f"gpu({number})" for number in range(wanted)]
 
 
 def _names(text: str) -> list[str]:
@@ -338,35 +376,52 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sizes", type=_numbers, default=[300, 512], help="image_shape, such as 300,512")
     parser.add_argument("--batches", type=_numbers, default=[8, 16, 32, 64], help="batch sizes, such as 8,16,32,64")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
-    parser.add_argument("--minutes", type=float, default=10.0, help="after which nothing more begins")
+    parser.add_argument("--minutes", type=float, default=10.0, help="after which nothing begins or goes on")
     parser.add_argument("--memory-gib", type=float, help="the most memory of each process, for CPUs")
     options = parser.parse_args(arguments)
+    return exit_code_of(lambda: _check(options))
+
+
+def _check(options: argparse.Namespace) -> int:
     begin = time.monotonic()
+    checker = Checker(options, _find_devices(options.devices))
     about: list[Finding] = []
+    whole = False
     try:
-        devices = _find_devices(options.devices)
-        checker = Checker(options, devices)
         with contextlib.suppress(_StoppedError):
-            about = checker.answer(Plan("about"), "MXNet")
-            if about[0].holds is False:
-                raise PlatformError(f"MXNet does not start: {about[0].found}")
-            if devices[0].startswith("gpu") and int(about[0].found) < len(devices):
-                raise UserError(unseen(in_words(len(devices), "GPU", "GPUs"), int(about[0].found)))
+            about = _about(checker, options)
             checker.run()
-    except JobError as error:
-        print(error.sentence, file=sys.stderr)
-        return error.exit_code
-    failed = [one for one in checker.findings if one.holds is False]
+            whole = True
+    finally:
+        # What has been found counts, also where the rest cannot be looked at.
+        if checker.findings or checker.stopped:
+            _print_table(checker, about, whole=whole, seconds=time.monotonic() - begin)
+    return 0 if whole and not checker.stopped and not checker.failed else 1
+
+
+def _about(checker: Checker, options: argparse.Namespace) -> list[Finding]:
+    """Return what MXNet says of itself; raises JobError where it does not start or lacks cards."""
+    about = checker.answer(Plan("about"), "MXNet")
+    if about[0].found == _LEFT_OUT:
+        raise UserError(f"--minutes {options.minutes:g}: the time was over before MXNet had started; allow more")
+    if about[0].holds is False:
+        raise PlatformError(f"MXNet does not start: {about[0].found}")
+    seen = int(about[0].found)
+    if checker.devices[0].startswith("gpu") and seen < len(checker.devices):
+        raise UserError(unseen(listed(list(checker.devices), "and"), seen))
+    return about
+
+
+def _print_table(checker: Checker, about: Sequence[Finding], *, whole: bool, seconds: float) -> None:
     print(f"\nsagemaker-ssd {version()}, Python {platform.python_version()}")
     for one in about:
         print(f"{one.what}: {one.found}")
     for card in _cards():
         print(f"card, name, driver, memory: {card}")
-    print(f"devices: {', '.join(devices)}; {time.monotonic() - begin:.0f} seconds\n")
+    print(f"devices: {', '.join(checker.devices)}; {seconds:.0f} seconds\n")
     print(table(checker.findings))
-    stopped = checker.stopped
-    print(f"\n{'STOPPED before the end' if stopped else f'{len(failed)} FAILED' if failed else 'Everything holds.'}")
-    return 1 if failed or stopped else 0
+    stopped, failed = checker.stopped or not whole, len(checker.failed)
+    print(f"\n{'STOPPED before the end' if stopped else f'{failed} FAILED' if failed else 'Everything holds.'}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sagemaker_ssd.commands import exit_code_of, give_up_closed_streams, system_fault
 from sagemaker_ssd.convert.coco import read_coco
 from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset, Splits
 from sagemaker_ssd.convert.findings import Findings
@@ -45,21 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
+    return exit_code_of(lambda: _convert(options))
+
+
+def _convert(options: argparse.Namespace) -> int:
     try:
         _check_folders(options)
         with _progress("The data set is being read and checked"):
             dataset = _read(options)
         with _progress("The channels are being written"):
             _write(dataset, options)
-    except UserError as error:
-        print(error.sentence, file=sys.stderr)
-        return error.exit_code
     except OSError as error:
         place = error.filename2 or error.filename or options.output
-        print(f"{place}: {error.strerror or error}", file=sys.stderr)
-        return UserError.exit_code
-    with contextlib.suppress(BrokenPipeError):  # whoever reads need not read on
+        raise UserError(system_fault(error, place)) from error
+    try:
         print(summarise(dataset, options.form, options.output), flush=True)
+    except BrokenPipeError:
+        # Whoever reads need not read on: the channels are whole.
+        give_up_closed_streams()
     return 0
 
 

@@ -47,6 +47,10 @@ def ask(
             if late:
                 raise TimeoutError(f"{command[0]} gave no answer in {seconds:g} seconds") from None
             return None
+        except BaseException:
+            # A signal that ends this process ends nothing in another session.
+            _abandon(process)
+            raise
         return subprocess.CompletedProcess(process.args, process.returncode, output, error_output)
 
 

@@ -114,7 +114,13 @@ def _from_registry(source: Source, folder: Path) -> Path:
     command = ["-m", "pip", "download", *options, "--dest", str(folder), "--requirement", str(wanted)]
     try:
         ended = subprocess.run(
-            [sys.executable, "-P", *command], capture_output=True, text=True, timeout=_PIP_SECONDS, check=False
+            [sys.executable, "-P", *command],
+            # Where pip is killed, as at this process's early end, what it leaves goes with the folder.
+            env={**os.environ, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=_PIP_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise _failed(source, f"no end within {_PIP_SECONDS // 60} minutes") from None

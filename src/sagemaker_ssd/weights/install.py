@@ -1,8 +1,13 @@
 """Installs a source's weights: its file converted, written, and noted where it came from."""
 
+import contextlib
+import fcntl
 import json
+import os
+import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +27,8 @@ from sagemaker_ssd.weights.sources import Source
 # For whoever runs the program, whatever the installer's umask.
 _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
+# Of the folder in the store in which the new files become whole.
+_NEW_PREFIX: Final = ".new-"
 
 
 def install(source: Source, store: Path, file: Path, origin: str) -> Path:
@@ -61,8 +68,8 @@ def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> 
     store.mkdir(parents=True, exist_ok=True)
     path = store / f"{source.base_network}-{source.name}.params"
     note = path.with_suffix(".json")
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=store) as temporary:
-        new = Path(temporary) / path.name
+    with _new_folder(store) as temporary:
+        new = temporary / path.name
         save_arrays(new, named_parameters(parameters.arguments, parameters.states))
         facts = {
             "base_network": source.base_network,
@@ -74,7 +81,7 @@ def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> 
             "licence": source.licence,
             "sha256": sha256(new),
         }
-        new_note = Path(temporary) / note.name
+        new_note = temporary / note.name
         new_note.write_text(json.dumps(facts, indent=1) + "\n")
         for written in (new, new_note):
             written.chmod(_FILE_MODE)
@@ -88,6 +95,44 @@ def _write(source: Source, origin: str, parameters: Parameters, store: Path) -> 
     _remove_earlier(source, store)
     set_default_source(source.base_network, source.name, store)
     return path
+
+
+@contextlib.contextmanager
+def _new_folder(store: Path) -> Iterator[Path]:
+    """Make a folder in the store, and remove it at the end; those that killed installers left there go first."""
+    # One at a time: a folder that is not locked yet would look as if it belonged to nobody.
+    turn = _lock(store, fcntl.LOCK_EX)
+    try:
+        for left in store.glob(f"{_NEW_PREFIX}*"):
+            # What cannot be looked at, or belongs to an installer that runs, stays.
+            with contextlib.suppress(OSError):
+                lock = _lock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if lock is not None:
+                    shutil.rmtree(left, ignore_errors=True)
+                    os.close(lock)
+        temporary = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=store))
+        # Held as long as this process lives, however it ends.
+        lock = _lock(temporary, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        if turn is not None:
+            os.close(turn)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, how: int) -> int | None:
+    """Lock a folder until the descriptor is closed; None where another has it, or where the disk knows no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _remove_earlier(source: Source, store: Path) -> None:
