@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from another_user import said_as_another_user
 from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
+from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import UserError
 
 TYPES = "it must be application/x-recordio, or for images image/jpeg, image/png or application/x-image"
@@ -214,6 +216,32 @@ def test_a_folder_with_only_folders_and_hidden_files(tree):
     (emptied(tree, "train") / "deep" / "er").mkdir(parents=True)
     tree.file("train/deep/._train.rec")
     assert tree.faults() == [f"input/data/train: the folder holds no files; {THERE}"]
+
+
+def test_folders_that_systems_keep_for_themselves_are_no_data(tree):
+    for folder in ("lost+found", "a/@eaDir", "__MACOSX", "System Volume Information", "$RECYCLE.BIN"):
+        tree.file(f"train/{folder}/deep/b.rec")
+    assert tree.read().train.record_files().found == [tree.data / "train" / "train.rec"]
+    (tree.data / "train" / "train.rec").unlink()
+    assert tree.faults() == [f"input/data/train: the folder holds no files; {THERE}"]
+
+
+@pytest.mark.parametrize("content", ["recordio", "images"])
+def test_the_top_of_a_disk_is_a_channel_although_its_lost_and_found_is_closed(open_tree, content):
+    """As ext4 has it there, for root alone."""
+    if content == "images":
+        open_tree.images()
+    for name in open_tree.channels:
+        (open_tree.data / name / "lost+found").mkdir(mode=0)
+
+    def read() -> str:
+        try:
+            return read_job(open_tree.base).train.content
+        except UserError as error:
+            return error.sentence
+
+    open_tree.write()
+    assert said_as_another_user(read) == content
 
 
 def test_a_folder_that_cannot_be_read(tree):

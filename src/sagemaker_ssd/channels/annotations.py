@@ -20,13 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.boxes import id_range, valid_class_ids
-from sagemaker_ssd.data_formats import CONVERT, VOC_REMEDY
+from sagemaker_ssd.data_formats import CONVERT, VOC_REMEDY, is_hidden_file, is_hidden_folder
 from sagemaker_ssd.errors import listed, shown
 
 _KEYS: Final = ("class_id", "left", "top", "width", "height")
-# Folders that systems make for themselves: Synology's thumbnails, what macOS puts into archives, what ext4 and Windows
-# have at the top of a disk, which often nobody else may read.
-_LITTER: Final = frozenset({"@eaDir", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,10 +321,10 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not _is_hidden_folder(name)]
+        folders[:] = [name for name in folders if not is_hidden_folder(name)]
         below = Path(folder).relative_to(root)
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(tuple(endings)):
+            if not is_hidden_file(name) and name.lower().endswith(tuple(endings)):
                 found.append((below / name).as_posix())
     return sorted(found)
 
@@ -335,11 +332,7 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
 def is_hidden(path: str) -> bool:
     """Whether `find_files` passes over a path, with `/`, below its folder, or would if it were there."""
     *folders, name = path.split("/")
-    return name.startswith(".") or any(map(_is_hidden_folder, folders))
-
-
-def _is_hidden_folder(name: str) -> bool:
-    return name.startswith(".") or name in _LITTER
+    return is_hidden_file(name) or any(map(is_hidden_folder, folders))
 
 
 def _raise(error: OSError) -> None:

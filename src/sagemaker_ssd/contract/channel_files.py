@@ -12,7 +12,15 @@ from typing import Final
 
 from sagemaker_ssd.contract.config_file import Diagnostics
 from sagemaker_ssd.contract.model_folder import PARAMETERS
-from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, VOC_REMEDY, ending_remedy
+from sagemaker_ssd.data_formats import (
+    IMAGE_ENDINGS,
+    LOOKED_AT,
+    OTHER_IMAGE_ENDINGS,
+    VOC_REMEDY,
+    ending_remedy,
+    is_hidden_file,
+    is_hidden_folder,
+)
 from sagemaker_ssd.errors import UserError, listed
 
 RECORD_SUFFIXES: Final = frozenset({".rec"})
@@ -60,8 +68,8 @@ class FileListing:
 def list_files(folder: Path, suffixes: frozenset[str], enough: int | None) -> FileListing:
     """List up to `enough` files below `folder` whose name ends on one of `suffixes`, upper folders first.
 
-    enough: None for all of them, in the order of their names. Hidden files do not count: macOS leaves a `._name` for
-    every file it copies. Raises OSError.
+    enough: None for all of them, in the order of their names. Hidden files do not count, nor does what is in folders
+    that systems keep for themselves. Raises OSError.
     """
     listing = FileListing()
     for number, file in enumerate(_walk(folder)):
@@ -150,10 +158,12 @@ def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
         visited.add((status.st_dev, status.st_ino))
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                # No folder is data whose name hides a file.
+                if is_hidden_file(entry.name):
                     continue
                 if entry.is_dir():
-                    waiting.append(entry.path)
+                    if not is_hidden_folder(entry.name):
+                        waiting.append(entry.path)
                 elif entry.is_file() or _is_dangling(entry):
                     yield entry
 
