@@ -185,3 +185,18 @@ def test_flat_annotations_of_cameras_that_number_alike_that_were_cut_apart(tmp_p
     cut = "train: 3 images without JSON, such as {}, and 3 JSONs without image, such as {}: S3DistributionType"
     assert first.startswith(cut.format("cam1/0003.png", "0000_cam2.json"))
     assert second.startswith(cut.format("cam2/0000.png", "0003_cam1.json"))
+
+
+def test_hosts_without_a_share_of_a_stream(tmp_path: Path) -> None:
+    def draw(data: Path, host: int) -> dict[str, Any]:
+        # A file in the FIFO's place is read as a stream, too.
+        data.mkdir()
+        (data / "train_0").write_bytes(b"")
+        return {"train": {"TrainingInputMode": "Pipe", **SHARDED}}
+
+    said = (
+        "train's stream ended before its first byte, the channel has no data: S3DistributionType is ShardedByS3Key, "
+        "which leaves a host without files where there are fewer of them than hosts: set it to FullyReplicated, or "
+        "give the channel more files"
+    )
+    assert [end[0] for end in check(tmp_path, draw)] == [said, said]

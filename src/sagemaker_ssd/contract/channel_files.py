@@ -38,7 +38,7 @@ MODEL_ARCHIVE: Final = "model.tar.gz"
 _SEVERAL: Final = 20
 # After so many files one that fits is enough: the search for a second one is not worth minutes.
 _LOOK_AT_MOST: Final = 10_000
-# What a host lacks may be with another one.
+# What a host lacks may be with another one, where nothing that is here explains it.
 NO_SHARE: Final = (
     "S3DistributionType is ShardedByS3Key, which leaves a host without files where there are fewer of them than "
     "hosts: set it to FullyReplicated, or give the channel more files"
@@ -174,7 +174,10 @@ def _is_dangling(entry: os.DirEntry[str]) -> bool:
 
 
 def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
-    """Add a fault unless there are .rec files, and one for each that holds nothing."""
+    """Add a fault unless there are .rec files, and one for each that holds nothing.
+
+    sharded: whether other hosts were given the rest of the folder.
+    """
     listing = _listed(folder, base, lambda: list_files(folder, RECORD_SUFFIXES, None), diagnostics, sharded)
     if listing is None:
         return
@@ -182,9 +185,9 @@ def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sh
         hint = (
             f"for images set ContentType to application/x-image and add the {folder.name}_annotation channel"
             if IMAGE_SUFFIXES & listing.others.keys()
-            else "the channel must hold at least one"
+            else (NO_SHARE if sharded else "the channel must hold at least one")
         )
-        _add_nothing(folder, base, ".rec file", listing, NO_SHARE if sharded else hint, diagnostics)
+        _add_nothing(folder, base, ".rec file", listing, hint, diagnostics)
     elif links := _missing_records(listing):
         diagnostics.faults.append(_dangling_fault(links, links[0].relative_to(base)))
     for file in listing.found:
@@ -192,26 +195,28 @@ def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sh
 
 
 def check_images(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
-    """Add a fault unless there is at least one image."""
+    """Add a fault unless there is at least one image; sharded: whether other hosts were given the rest."""
     listing = _listed(folder, base, lambda: list_files(folder, IMAGE_SUFFIXES, 1), diagnostics, sharded)
     if listing is not None and not listing.found:
-        hint = "the channel must hold the images"
+        hint = NO_SHARE if sharded else "the channel must hold the images"
         if RECORD_SUFFIXES & listing.others.keys():
             hint = "for a .rec file set ContentType to application/x-recordio"
         elif images := [suffix for suffix, _ in listing.others.most_common() if suffix in OTHER_IMAGE_ENDINGS]:
             hint = f"{LOOKED_AT}: for each, {ending_remedy(images[0])}"
         wanted = ".jpg, .jpeg or .png file"
-        _add_nothing(folder, base, wanted, listing, NO_SHARE if sharded else hint, diagnostics)
+        _add_nothing(folder, base, wanted, listing, hint, diagnostics)
 
 
 def check_annotations(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
-    """Add a fault unless there is at least one JSON file."""
+    """Add a fault unless there is at least one JSON file; sharded: whether other hosts were given the rest."""
     listing = _listed(folder, base, lambda: list_files(folder, ANNOTATION_SUFFIXES, 1), diagnostics, sharded)
     if listing is not None and not listing.found:
         hint = "the channel must hold one JSON file for each image"
         if ".xml" in listing.others:
             hint += f", and XML is none: {VOC_REMEDY}"
-        _add_nothing(folder, base, ".json file", listing, NO_SHARE if sharded else hint, diagnostics)
+        elif sharded:
+            hint = NO_SHARE
+        _add_nothing(folder, base, ".json file", listing, hint, diagnostics)
 
 
 def check_model(folder: Path, base: Path, diagnostics: Diagnostics) -> None:
