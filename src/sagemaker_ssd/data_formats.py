@@ -1,4 +1,4 @@
-"""Which image files a channel looks at, by the endings of their names, and the way there from other formats."""
+"""Which files and folders a channel looks at, by their names, and the way there from other formats."""
 
 from typing import Final
 
@@ -12,6 +12,19 @@ OTHER_IMAGE_ENDINGS: Final = (*_UNDECODABLE_ENDINGS, ".bmp", ".jfif", ".jp2", ".
 LOOKED_AT: Final = f"only {listed(list(IMAGE_ENDINGS), 'and')} are looked at"
 CONVERT: Final = "python -m sagemaker_ssd.convert"
 VOC_REMEDY: Final = f"if it is Pascal VOC's, turn it into channels with {CONVERT} voc"
+# Folders that systems make for themselves: Synology's thumbnails, what macOS puts into archives, what ext4 and Windows
+# have at the top of a disk, which often nobody else may read.
+_OF_SYSTEMS: Final = frozenset({"@eaDir", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN"})
+
+
+def is_hidden_file(name: str) -> bool:
+    """Whether a file of that name is no data, such as the `._name` that macOS leaves for every file it copies."""
+    return name.startswith(".")
+
+
+def is_hidden_folder(name: str) -> bool:
+    """Whether nothing in a folder of that name is data: one that is hidden, or that a system keeps for itself."""
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def ending_remedy(file: str) -> str:

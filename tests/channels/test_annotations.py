@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sagemaker_ssd.channels.annotations import Annotation, find_files, pair_images, parse_annotation
+from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, parse_annotation
 
 
 def paired(images: list[str], jsons: dict[str, str]) -> dict[str, str]:
@@ -94,15 +94,128 @@ def test_a_path_goes_before_a_name_alone() -> None:
     assert paired(["b/cat.jpg"], {"1.json": "prefix/cat.jpg", "2.json": "b/cat.jpg"}) == {"b/cat.jpg": "2.json"}
 
 
+CUTS = {
+    "every nth": lambda files, host, hosts: files[host::hosts],
+    "contiguous": lambda files, host, hosts: files[host * len(files) // hosts : (host + 1) * len(files) // hosts],
+    "whole": lambda files, host, hosts: files,
+}
+
+
 @pytest.mark.parametrize("hosts", [2, 3, 4])
-def test_no_part_of_cameras_that_number_alike_gets_boxes_of_another_image(hosts: int) -> None:
+@pytest.mark.parametrize("name", ["{camera}/{number}", "{camera}-{number}", "{number}_{camera}"])
+@pytest.mark.parametrize("prefix", ["", "s3://bucket/set/"])
+@pytest.mark.parametrize(
+    ("cut_images", "cut_jsons"),
+    [("every nth", "every nth"), ("contiguous", "contiguous"), ("contiguous", "whole"), ("whole", "every nth")],
+)
+def test_no_part_of_cameras_that_number_alike_gets_boxes_of_another_image(
+    hosts: int, name: str, prefix: str, cut_images: str, cut_jsons: str
+) -> None:
     """As ShardedByS3Key cuts the two channels, where one image has no JSON."""
     images = [f"{camera}/{number:04d}.jpg" for camera in ("cam1", "cam2", "cam3") for number in range(30)]
-    named = [image for image in images if image != "cam1/0003.jpg"]
-    annotations = [Annotation(f"{image[:-4]}.json", image, None, np.empty((0, 5))) for image in named]
+    jsons = {}
+    for image in images:
+        camera, number = image.removesuffix(".jpg").split("/")
+        jsons[f"{name.format(camera=camera, number=number)}.json"] = image
+    paths = sorted(path for path, image in jsons.items() if image != "cam1/0003.jpg")
+    pairs = set()
     for host in range(hosts):
-        pairing = pair_images(images[host::hosts], annotations[host::hosts])
-        assert [image for image, annotation in pairing.annotations.items() if image != annotation.file] == []
+        own_images, own_jsons = CUTS[cut_images](images, host, hosts), CUTS[cut_jsons](paths, host, hosts)
+        annotations = [Annotation(path, prefix + jsons[path], None, np.full((1, 5), 1.0)) for path in own_jsons]
+        pairing = pair_images(own_images, annotations, is_part=True)
+        pairs |= {(image, annotation.path) for image, annotation in pairing.annotations.items()}
+        assert pairing.duplicates == []
+        if not prefix:
+            assert len(pairing.annotations) == sum(jsons[path] in own_images for path in own_jsons)
+        assert len(pairing.jsons_without_image) == len(own_jsons) - len(pairing.annotations)
+    assert {(image, path) for image, path in pairs if jsons[path] != image} == set()
+
+
+@pytest.mark.parametrize(
+    ("image", "json", "file", "found"),
+    [
+        ("cat.jpg", "1.json", "prefix/cat.jpg", True),
+        ("b/cat.jpg", "1.json", "s3://bucket/b/cat.jpg", True),
+        ("b/cat.jpg", "b/1.json", "cat.jpg", True),
+        # On another host there may be c/cat.jpg, or a/b/cat.jpg.
+        ("b/cat.jpg", "1.json", "cat.jpg", False),
+        ("b/cat.jpg", "1.json", "prefix/cat.jpg", False),
+        ("set/b/cat.jpg", "1.json", "b/cat.jpg", False),
+    ],
+)
+def test_in_a_part_the_name_alone_says_nothing_of_an_image_in_a_folder(
+    image: str, json: str, file: str, found: bool
+) -> None:
+    pairing = pair_images([image], [Annotation(json, file, None, np.empty((0, 5)))], is_part=True)
+    assert list(pairing.annotations) == ([image] if found else [])
+    assert pairing.jsons_without_image == ([] if found else [json])
+
+
+def test_in_a_part_a_json_whose_image_is_taken_may_mean_one_that_is_elsewhere() -> None:
+    annotations = [
+        Annotation(path, file, None, np.empty((0, 5))) for path, file in (("1.json", ""), ("a.json", "b/1.jpg"))
+    ]
+    part = pair_images(["1.jpg"], annotations, is_part=True)
+    assert (part.duplicates, part.jsons_without_image) == ([], ["a.json"])
+    whole = pair_images(["1.jpg"], annotations)
+    assert (whole.duplicates, whole.jsons_without_image) == ([("a.json", "1.jpg")], [])
+
+
+def claimed(image: str, jsons: dict[str, str], *, boxes: dict[str, float] | None = None) -> Pairing:
+    """Pair JSONs, path and `file`, whose one box has each another place unless `boxes` gives it."""
+    places = boxes or {path: number for number, path in enumerate(jsons)}
+    annotations = [
+        Annotation(path, file, (80, 40), np.array([[0, 9, places[path], 5, 5], [0, 1, 1, 5, 5]]))
+        for path, file in jsons.items()
+    ]
+    return pair_images([image], annotations)
+
+
+@pytest.mark.parametrize(
+    ("image", "jsons"),
+    [
+        ("1.jpg", {"train/1.json": "train/1.jpg", "val/1.json": "val/1.jpg"}),
+        ("1.jpg", {"a.json": "1.jpg", "b.json": "1.jpg"}),
+        ("b/1.jpg", {"x.json": "s3://bucket/b/1.jpg", "y.json": "/home/b/1.jpg"}),
+        ("1.jpg", {"1.JSON": "", "1.json": ""}),
+    ],
+)
+def test_two_jsons_that_mean_an_image_with_equal_right_contest_it(image: str, jsons: dict[str, str]) -> None:
+    assert claimed(image, jsons).contested == [(image, list(jsons))]
+    assert claimed(image, jsons).duplicates == []
+    # Of the same boxes it does not matter whose they are.
+    first, second = jsons
+    same = claimed(image, jsons, boxes=dict.fromkeys(jsons, 3))
+    assert (same.contested, same.duplicates) == ([], [(second, image)])
+    assert same.annotations[image].path == first
+
+
+@pytest.mark.parametrize(
+    ("image", "jsons", "winner"),
+    [
+        ("1.jpg", {"0.json": "1.jpg", "1.json": ""}, "1.json"),
+        ("1.jpg", {"0.json": "old/1.jpg", "2.json": "1.jpg"}, "2.json"),
+        ("b/1.jpg", {"0.json": "old/1.jpg", "2.json": "s3://bucket/b/1.jpg"}, "2.json"),
+    ],
+)
+def test_a_better_right_to_an_image_is_not_contested(image: str, jsons: dict[str, str], winner: str) -> None:
+    pairing = claimed(image, jsons)
+    assert pairing.annotations[image].path == winner
+    assert (pairing.contested, pairing.duplicates) == ([], [("0.json", image)])
+
+
+def test_boxes_in_another_order_are_the_same_and_for_another_size_are_not() -> None:
+    boxes = np.array([[0, 1, 1, 5, 5], [1, 2, 2, 5, 5]])
+    first = Annotation("a.json", "1.jpg", (80, 40), boxes)
+    assert pair_images(["1.jpg"], [first, Annotation("b.json", "1.jpg", (80, 40), boxes[::-1])]).contested == []
+    contested = pair_images(["1.jpg"], [first, Annotation("b.json", "1.jpg", (160, 80), boxes)]).contested
+    assert contested == [("1.jpg", ["a.json", "b.json"])]
+
+
+def test_a_file_copied_into_several_jsons_gives_no_image_to_the_first_of_them() -> None:
+    """1.jpg, which all of them name, has no JSON of its own name."""
+    annotations = [Annotation(f"{n}.json", "1.jpg", None, np.full((1, 5), float(n))) for n in (0, 2)]
+    assert pair_images(["0.jpg", "1.jpg", "2.jpg"], annotations).contested == [("1.jpg", ["0.json", "2.json"])]
 
 
 def test_file_tells_which_of_two_of_one_name() -> None:

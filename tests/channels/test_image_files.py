@@ -368,6 +368,35 @@ def test_what_has_no_partner_is_skipped_and_said(channel: Channel, caplog: pytes
     assert "train: JSON whose image has another JSON, skipped (1): twin.json (a.png)" in caplog.messages
 
 
+def test_jsons_that_mean_an_image_with_equal_right_stop(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    """Both annotation channels have one prefix, and the numbers of train and validation begin alike."""
+    for number in range(7):
+        write_image(channel.images / f"{number}.png", png(number))
+        for split, left in (("train", 1), ("val", 2)):
+            file = f"{split}/{number}.png"
+            write_annotation(channel.annotations / f"{split}/{number}.json", [json_box(0, left, 1, 9, 9)], file=file)
+    said = (
+        "train: {} images that several JSONs of train_annotation mean with equal right and with different boxes: {}. "
+        'Give each channel only its own JSONs, one for each image, or write "file" relative to the folder of the '
+        "channel"
+    )
+    first = ", ".join(f"{number}.png (train/{number}.json, val/{number}.json)" for number in range(5))
+    # They are no images that cannot be used.
+    assert channel.faults(max_bad_images=1.0) == said.format(7, f"{first} and 2 more")
+    assert "another JSON" not in caplog.text
+    # Of a JSON with a fault the boxes are not known.
+    for number in range(6):
+        write_annotation(channel.annotations / f"val/{number}.json", ["no box"], file=f"val/{number}.png")
+    lines = channel.faults().splitlines()
+    assert lines[0] == "7 problems:"
+    assert lines[-1] == f"- {said.format(1, '6.png (train/6.json, val/6.json)').replace('1 images', '1 image')}"
+    for number in range(7):
+        same = (channel.annotations / f"train/{number}.json").read_text().replace("train/", "val/")
+        (channel.annotations / f"val/{number}.json").write_text(same)
+    assert channel.pack().images == 7
+    assert "train: JSON whose image has another JSON, skipped (7): val/0.json (0.png), " in caplog.text
+
+
 def test_an_image_whose_ending_is_not_looked_at_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
     channel.draw("a", BOX)
     for number, name in enumerate(("1.webp", "deep/2.BMP", "3.tif", "4.gif", "5.heic")):
@@ -488,6 +517,26 @@ def test_jsons_of_images_that_other_hosts_have_are_called_so(
     write_annotation(channel.annotations / "b.json", [BOX])
     assert channel.pack(sharded=True).images == 1
     assert "train: JSON without image on this host, which another host may have, skipped (1): b.json" in caplog.messages
+
+
+def test_an_image_in_a_folder_is_not_found_by_its_name_alone_in_a_part(
+    channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a host is given of cam1/ and cam2/, where cam1/0004.png is not annotated."""
+    for number in (1, 4):
+        write_image(channel.images / f"cam1/{number:04}.png", png(number))
+    for name in ("cam1-0001", "cam2-0001", "cam2-0004"):
+        write_annotation(channel.annotations / f"{name}.json", [BOX], file=f"{name.replace('-', '/')}.png")
+    assert channel.pack(sharded=True, keep_names=True).names == ("cam1/0001.png",)
+    elsewhere = "JSON without image on this host, which another host may have, skipped (2): cam2-0001.json, cam2-0004"
+    assert f"train: {elsewhere}.json" in caplog.messages
+    assert "train: image without JSON, skipped (1): cam1/0004.png" in caplog.messages
+    (channel.annotations / "cam1-0001.json").unlink()
+    assert channel.faults(sharded=True) == (
+        "train: not one of 2 images of this host's part has a JSON, such as cam1/0001.png. Where hosts have parts, the "
+        'name at the end of "file" alone does not tell an image in a folder: write its whole folder into "file", or '
+        "give the JSON the image's own path"
+    )
 
 
 def test_a_jpeg_that_lacks_its_end_marker_alone_is_whole(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,10 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from another_user import open_folder
 from sagemaker_ssd.contract.job import Job, read_job
 from sagemaker_ssd.errors import UserError
 
@@ -73,3 +75,10 @@ class JobTree:
 @pytest.fixture
 def tree(tmp_path: Path) -> JobTree:
     return JobTree(tmp_path / "ml")
+
+
+@pytest.fixture
+def open_tree() -> Iterator[JobTree]:
+    """One that every user may read."""
+    with open_folder() as folder:
+        yield JobTree(folder / "ml")

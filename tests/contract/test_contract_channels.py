@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from another_user import said_as_another_user
 from sagemaker_ssd.contract.channels import DataChannel
 from sagemaker_ssd.contract.environment import PIPE_VARIABLE
+from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import UserError
 
 TYPES = "it must be application/x-recordio, or for images image/jpeg, image/png or application/x-image"
@@ -16,10 +18,6 @@ PIPE = (
 )
 MODES = "it must be File, FastFile or Pipe"
 WRAPPED = "which is for Pipe mode alone: leave it out, or set TrainingInputMode to Pipe"
-SHARDED = (
-    "S3DistributionType is ShardedByS3Key, which leaves a host without files where there are fewer of them than "
-    "hosts: set it to FullyReplicated, or give the channel more files"
-)
 ENTRY_FAULTS = [
     ({"ContentType": "text/csv"}, f"train: ContentType is 'text/csv'; {TYPES}"),
     ({"ContentType": "recordio"}, f"train: ContentType is 'recordio'; {TYPES}"),
@@ -83,7 +81,7 @@ def test_a_stream(tree, entry):
     emptied(tree, "train").rmdir()
     tree.channels["train"] = {"TrainingInputMode": "Pipe", **entry}
     train = tree.read().train
-    assert train == DataChannel("train", "recordio", tree.data / "train", None, sharded=False, mode="Pipe")
+    assert train == DataChannel("train", "recordio", tree.data / "train", None, mode="Pipe")
     assert (train.stream, train.pipe_seconds) == (tree.data / "train_0", 600)
 
 
@@ -142,7 +140,7 @@ def test_recordio(tree, entry):
     tree.channels["train"] = entry
     job = tree.read()
     mode = entry.get("TrainingInputMode") or "File"
-    assert job.train == DataChannel("train", "recordio", tree.data / "train", None, sharded=False, mode=mode)
+    assert job.train == DataChannel("train", "recordio", tree.data / "train", None, mode=mode)
     assert job.train.record_files().found == [tree.data / "train" / "train.rec"]
     assert job.validation.record_files().found == [tree.data / "validation" / "val.rec"]
     assert job.notices == ()
@@ -161,7 +159,7 @@ def test_images(tree, content):
     tree.channels["train"] = {"ContentType": content}
     job = tree.read()
     train, annotations = tree.data / "train", tree.data / "train_annotation"
-    assert job.train == DataChannel("train", "images", train, annotations, sharded=False)
+    assert job.train == DataChannel("train", "images", train, annotations)
     assert job.notices == ()
 
 
@@ -216,6 +214,32 @@ def test_a_folder_with_only_folders_and_hidden_files(tree):
     assert tree.faults() == [f"input/data/train: the folder holds no files; {THERE}"]
 
 
+def test_folders_that_systems_keep_for_themselves_are_no_data(tree):
+    for folder in ("lost+found", "a/@eaDir", "__MACOSX", "System Volume Information", "$RECYCLE.BIN"):
+        tree.file(f"train/{folder}/deep/b.rec")
+    assert tree.read().train.record_files().found == [tree.data / "train" / "train.rec"]
+    (tree.data / "train" / "train.rec").unlink()
+    assert tree.faults() == [f"input/data/train: the folder holds no files; {THERE}"]
+
+
+@pytest.mark.parametrize("content", ["recordio", "images"])
+def test_the_top_of_a_disk_is_a_channel_although_its_lost_and_found_is_closed(open_tree, content):
+    """As ext4 has it there, for root alone."""
+    if content == "images":
+        open_tree.images()
+    for name in open_tree.channels:
+        (open_tree.data / name / "lost+found").mkdir(mode=0)
+
+    def read() -> str:
+        try:
+            return read_job(open_tree.base).train.content
+        except UserError as error:
+            return error.sentence
+
+    open_tree.write()
+    assert said_as_another_user(read) == content
+
+
 def test_a_folder_that_cannot_be_read(tree):
     emptied(tree, "train").rmdir()
     (tree.data / "train").symlink_to("train")
@@ -260,33 +284,6 @@ def test_empty_ones_among_several_record_files(tree):
     assert tree.faults() == [
         "input/data/train/a.rec: the file is empty; pack the images again",
         "input/data/train/more/b.rec: the file is empty; pack the images again",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        (None, "there is no such folder"),
-        ([], "the folder holds no files"),
-        (["train.idx"], "there is no .rec file, but 1 .idx"),
-    ],
-)
-def test_a_host_without_a_share(tree, files, found):
-    folder = emptied(tree, "train")
-    folder.rmdir() if files is None else [tree.file(f"train/{name}") for name in files]
-    tree.channels["train"]["S3DistributionType"] = "ShardedByS3Key"
-    assert tree.faults() == [f"input/data/train: {found}; {SHARDED}"]
-
-
-def test_a_host_without_a_share_of_the_images(tree):
-    tree.images()
-    emptied(tree, "train")
-    emptied(tree, "train_annotation")
-    tree.file("train_annotation/1.lst")
-    tree.channels["train_annotation"]["S3DistributionType"] = "ShardedByS3Key"
-    assert tree.faults() == [
-        f"input/data/train: the folder holds no files; {SHARDED}",
-        f"input/data/train_annotation: there is no .json file, but 1 .lst; {SHARDED}",
     ]
 
 

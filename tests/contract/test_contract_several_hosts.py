@@ -1,5 +1,7 @@
 """What a job on several hosts needs, and what is left to each of its hosts."""
 
+import shutil
+
 import pytest
 
 from sagemaker_ssd.contract.channels import DataChannel
@@ -10,10 +12,18 @@ STORE = (
     "together, with the mean of their gradients) or dist_async (each host's updates count as they come), or set "
     "instance_count to 1"
 )
-VALIDATION = (
-    "inputdataconfig.json: validation: S3DistributionType is ShardedByS3Key; on 2 hosts it must be FullyReplicated, "
-    "because algo-1 alone computes the mAP, on the whole channel"
+NO_SHARE = (
+    "S3DistributionType is ShardedByS3Key, which leaves a host without files where there are fewer of them than "
+    "hosts: set it to FullyReplicated, or give the channel more files"
 )
+SHARDED = {"S3DistributionType": "ShardedByS3Key"}
+
+
+def whole(channel):
+    return (
+        f"inputdataconfig.json: {channel}: S3DistributionType is ShardedByS3Key; on 2 hosts it must be "
+        "FullyReplicated, because algo-1 alone computes the mAP, on the whole channel"
+    )
 
 
 @pytest.fixture
@@ -59,9 +69,9 @@ def test_a_wrong_kind_is_told_once(pair):
 
 def test_train_may_be_spread_over_the_hosts_and_validation_may_not(pair):
     pair.channels["train"] = {"S3DistributionType": "ShardedByS3Key"}
-    assert pair.read().train == DataChannel("train", "recordio", pair.data / "train", None, sharded=True)
+    assert pair.read().train == DataChannel("train", "recordio", pair.data / "train", None, ("train",))
     pair.channels["validation"] = {"S3DistributionType": "ShardedByS3Key"}
-    assert pair.faults() == [VALIDATION]
+    assert pair.faults() == [whole("validation")]
 
 
 @pytest.mark.parametrize(("name", "file"), [("model", "model.tar.gz"), ("pretrained", "vgg16-7.onnx")])
@@ -96,8 +106,115 @@ def test_images_are_spread_where_their_annotations_are(pair):
     assert pair.read().train.pairs_sharded
     del pair.channels["train_annotation"]["S3DistributionType"]
     assert (pair.read().train.sharded, pair.read().train.pairs_sharded) == (True, False)
-    pair.channels["validation_annotation"] = {"S3DistributionType": "ShardedByS3Key"}
-    assert pair.faults() == [VALIDATION]
+
+
+@pytest.mark.parametrize(
+    "sharded", [["validation"], ["validation_annotation"], ["validation", "validation_annotation"]], ids=str
+)
+def test_what_of_validation_is_spread_is_named(pair, sharded):
+    pair.images()
+    for name in sharded:
+        pair.channels[name]["S3DistributionType"] = "ShardedByS3Key"
+    assert pair.faults() == [whole(name) for name in sharded]
+
+
+def emptied(tree, name):
+    shutil.rmtree(tree.data / name)
+    (tree.data / name).mkdir()
+    return tree.data / name
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (None, "there is no such folder"),
+        ([], "the folder holds no files"),
+        (["train.idx"], "there is no .rec file, but 1 .idx"),
+    ],
+)
+def test_a_host_without_a_share(pair, files, found):
+    folder = emptied(pair, "train")
+    folder.rmdir() if files is None else [pair.file(f"train/{name}") for name in files]
+    pair.channels["train"] |= SHARDED
+    assert pair.faults() == [f"input/data/train: {found}; {NO_SHARE}"]
+
+
+def test_a_host_without_a_share_of_the_images(pair):
+    """Each folder by how its own channel is spread."""
+    pair.images()
+    emptied(pair, "train")
+    emptied(pair, "train_annotation")
+    pair.file("train_annotation/1.lst")
+    nothing = "input/data/train: the folder holds no files"
+    no_json = "input/data/train_annotation: there is no .json file, but 1 .lst"
+    must, one = "the data of the train channel must be there", "the channel must hold one JSON file for each image"
+    pair.channels["train_annotation"] |= SHARDED
+    assert pair.faults() == [f"{nothing}; {must}", f"{no_json}; {NO_SHARE}"]
+    pair.channels["train"] |= SHARDED
+    assert pair.faults() == [f"{nothing}; {NO_SHARE}", f"{no_json}; {NO_SHARE}"]
+    del pair.channels["train_annotation"]["S3DistributionType"]
+    assert pair.faults() == [f"{nothing}; {NO_SHARE}", f"{no_json}; {one}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "folder", "file", "said"),
+    [
+        (
+            "recordio",
+            "train",
+            "1.jpg",
+            "for images set ContentType to application/x-image and add the train_annotation channel",
+        ),
+        ("images", "train", "train.rec", "for a .rec file set ContentType to application/x-recordio"),
+        (
+            "images",
+            "train",
+            "1.bmp",
+            "only .jpg, .jpeg and .png are looked at: for each, rename it to .jpg, since what it holds is read, or "
+            "save it as JPEG or PNG",
+        ),
+        (
+            "images",
+            "train",
+            "1.heic",
+            "only .jpg, .jpeg and .png are looked at: for each, save it as JPEG or PNG",
+        ),
+        (
+            "images",
+            "train_annotation",
+            "1.xml",
+            "the channel must hold one JSON file for each image, and XML is none: if it is Pascal VOC's, turn it into "
+            "channels with python -m sagemaker_ssd.convert voc",
+        ),
+    ],
+)
+@pytest.mark.parametrize("hosts", [["algo-1"], ["algo-1", "algo-2"]], ids=len)
+def test_files_that_explain_themselves_are_no_missing_share(tree, hosts, content, folder, file, said):
+    tree.resources = {"current_host": "algo-1", "hosts": hosts}
+    tree.hyperparameters["kv_store"] = "dist_sync"
+    if content == "images":
+        tree.images()
+    emptied(tree, folder)
+    tree.file(f"{folder}/{file}")
+    tree.channels[folder] |= SHARDED
+    (fault,) = tree.faults()
+    assert fault.startswith(f"input/data/{folder}: there is no ")
+    assert fault.endswith(f"; {said}")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "the folder holds no files; the data of the train channel must be there"),
+        (["1.idx"], "there is no .rec file, but 1 .idx; the channel must hold at least one"),
+    ],
+)
+def test_one_host_has_every_share(tree, files, said):
+    emptied(tree, "train")
+    for name in files:
+        tree.file(f"train/{name}")
+    tree.channels["train"] |= SHARDED
+    assert tree.faults() == [f"input/data/train: {said}"]
 
 
 def test_all_faults_of_several_hosts_are_told_with_the_others(pair):
@@ -106,5 +223,5 @@ def test_all_faults_of_several_hosts_are_told_with_the_others(pair):
     # kv_store cannot be judged where the hyperparameters could not be read.
     assert pair.faults() == [
         "hyperparameters.json: num_classes is 'x'; it must be a whole number from 1 to 38835",
-        VALIDATION,
+        whole("validation"),
     ]

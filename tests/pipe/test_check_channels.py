@@ -119,14 +119,12 @@ def test_a_stream_beside_files(check: Check, data: Path, tmp_path: Path, feeders
     assert channels.train.images > 0
 
 
-def test_a_host_without_a_share_of_a_stream(check: Check, data: Path, feeders: Feeders) -> None:
+def test_one_host_has_every_share_of_a_stream(check: Check, data: Path, feeders: Feeders) -> None:
     feeders.start(data / "train", b"")
     with pytest.raises(UserError) as raised:
         check(train={"TrainingInputMode": "Pipe", "S3DistributionType": "ShardedByS3Key"})
     assert raised.value.sentence == (
-        "train's stream ended before its first byte, the channel has no data: S3DistributionType is ShardedByS3Key, "
-        "which leaves a host without files where there are fewer of them than hosts: set it to FullyReplicated, or "
-        "give the channel more files"
+        "train's stream ended before its first byte, the channel has no data: look at its S3Uri"
     )
 
 

@@ -165,3 +165,38 @@ def test_images_and_annotations_that_were_cut_apart(tmp_path: Path, annotations:
             "train: 3 images without JSON, such as 004.png, and 3 JSONs without image, such as"
         )
         assert "Set train_annotation's S3DistributionType to FullyReplicated" in ends[1][0]
+
+
+def test_flat_annotations_of_cameras_that_number_alike_that_were_cut_apart(tmp_path: Path) -> None:
+    """Each host has the images of one camera, and of each camera half of the JSON files."""
+    cameras = ("cam1", "cam2")
+    jsons = sorted(f"{number:04}_{camera}" for number in range(6) for camera in cameras)
+
+    def draw(data: Path, host: int) -> dict[str, Any]:
+        for number in range(6):
+            write_image(data / "train" / cameras[host] / f"{number:04}.png", png(0))
+        for name in jsons[host * 6 : host * 6 + 6]:
+            number, camera = name.split("_")
+            file = f"{camera}/{number}.png"
+            write_annotation(data / "train_annotation" / f"{name}.json", [json_box(0, 1, 1, 20, 20)], file=file)
+        return {"train": {"ContentType": "image/png", **SHARDED}, "train_annotation": SHARDED}
+
+    first, second = (end[0] for end in check(tmp_path, draw))
+    cut = "train: 3 images without JSON, such as {}, and 3 JSONs without image, such as {}: S3DistributionType"
+    assert first.startswith(cut.format("cam1/0003.png", "0000_cam2.json"))
+    assert second.startswith(cut.format("cam2/0000.png", "0003_cam1.json"))
+
+
+def test_hosts_without_a_share_of_a_stream(tmp_path: Path) -> None:
+    def draw(data: Path, host: int) -> dict[str, Any]:
+        # A file in the FIFO's place is read as a stream, too.
+        data.mkdir()
+        (data / "train_0").write_bytes(b"")
+        return {"train": {"TrainingInputMode": "Pipe", **SHARDED}}
+
+    said = (
+        "train's stream ended before its first byte, the channel has no data: S3DistributionType is ShardedByS3Key, "
+        "which leaves a host without files where there are fewer of them than hosts: set it to FullyReplicated, or "
+        "give the channel more files"
+    )
+    assert [end[0] for end in check(tmp_path, draw)] == [said, said]

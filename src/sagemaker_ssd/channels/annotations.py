@@ -13,6 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.boxes import id_range, valid_class_ids
-from sagemaker_ssd.data_formats import CONVERT, VOC_REMEDY
+from sagemaker_ssd.data_formats import CONVERT, VOC_REMEDY, is_hidden_file, is_hidden_folder
 from sagemaker_ssd.errors import listed, shown
 
 _KEYS: Final = ("class_id", "left", "top", "width", "height")
-# Folders that systems make for themselves: Synology's thumbnails, what macOS puts into archives, what ext4 and Windows
-# have at the top of a disk, which often nobody else may read.
-_LITTER: Final = frozenset({"@eaDir", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,10 +322,10 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not _is_hidden_folder(name)]
+        folders[:] = [name for name in folders if not is_hidden_folder(name)]
         below = Path(folder).relative_to(root)
         for name in files:
-            if not name.startswith(".") and name.lower().endswith(tuple(endings)):
+            if not is_hidden_file(name) and name.lower().endswith(tuple(endings)):
                 found.append((below / name).as_posix())
     return sorted(found)
 
@@ -335,11 +333,7 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
 def is_hidden(path: str) -> bool:
     """Whether `find_files` passes over a path, with `/`, below its folder, or would if it were there."""
     *folders, name = path.split("/")
-    return name.startswith(".") or any(map(_is_hidden_folder, folders))
-
-
-def _is_hidden_folder(name: str) -> bool:
-    return name.startswith(".") or name in _LITTER
+    return is_hidden_file(name) or any(map(is_hidden_folder, folders))
 
 
 def _raise(error: OSError) -> None:
@@ -351,7 +345,8 @@ class Pairing:
     """The annotation of each image, in the images' order, and what is left over on either side.
 
     `duplicates` are the JSONs whose image has another JSON already, each with that image. `by_name` are those whose
-    image was found by its name alone, each with that image, whatever folder `file` gives.
+    image was found by its name alone, each with that image, whatever folder `file` gives. `contested` are the images
+    that several JSONs with different boxes mean with equal right, each with those JSONs.
     """
 
     annotations: dict[str, Annotation]
@@ -359,64 +354,87 @@ class Pairing:
     jsons_without_image: list[str]
     duplicates: list[tuple[str, str]]
     by_name: list[tuple[str, str]]
+    contested: list[tuple[str, list[str]]]
 
 
-def pair_images(images: Sequence[str], annotations: Sequence[Annotation]) -> Pairing:
+class _Right(IntEnum):
+    """What gives an image to an annotation, the strongest first."""
+
+    OWN_NAME = 0
+    FILE = 1
+    # The name at the end of `file`, in the folder that is meant, and in another one.
+    NAME_IN_FOLDER = 2
+    NAME_ALONE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """The images that an annotation means, the likelier first, and its right to the first of them."""
+
+    annotation: Annotation
+    images: list[str]
+    right: _Right
+
+    def contests(self, winner: "_Claim") -> bool:
+        """Whether nothing but the order of names decided for `winner`, which has the image, and it matters."""
+        return self.images[0] == winner.images[0] and self.right == winner.right and self._differs(winner.annotation)
+
+    def _differs(self, other: Annotation) -> bool:
+        own = self.annotation
+        return own.size != other.size or sorted(own.boxes.tolist()) != sorted(other.boxes.tolist())
+
+
+def pair_images(images: Sequence[str], annotations: Sequence[Annotation], *, is_part: bool = False) -> Pairing:
     """Give each annotation its image: by `file`, else by the JSON's own name, else by the name at the end of `file`.
 
-    The last only where no folder says that another image is meant. Where two JSONs mean one image, it goes to the one
-    that is named like it, and last to one that has nothing but the name in common with it.
+    The last only where no folder says that another image is meant; is_part: whether there are more images or
+    annotations elsewhere, so that the image's own folder must be said. Where two JSONs mean one image, it goes to the
+    one that is named like it, and last to one that has nothing but the name in common with it.
     """
-    named_images = _NamedImages(images, {posixpath.dirname(composed(each.path)) for each in annotations})
-    choices = []
-    for annotation in annotations:
-        meant = named_images.meant_by(annotation)
-        by_name = None if meant else named_images.of_the_name(annotation)
-        choices.append((annotation, meant or ([by_name.image] if by_name else []), by_name))
+    json_folders = {posixpath.dirname(composed(each.path)) for each in annotations}
+    named_images = _NamedImages(images, json_folders, is_part=is_part)
     # Stable, so otherwise in order: first the JSONs that mean the image they are named like.
-    choices.sort(
-        key=lambda choice: (
-            2 if choice[2] or not choice[1] else int(_stem(composed(choice[1][0])) != _stem(composed(choice[0].path)))
-        )
-    )
-    paired: dict[str, Annotation] = {}
+    claims = sorted(map(named_images.claim, annotations), key=lambda claim: claim.right)
+    paired: dict[str, _Claim] = {}
     without_image: list[str] = []
     duplicates: list[tuple[str, str]] = []
     told: list[tuple[str, str]] = []
-    for annotation, meant, by_name in choices:
-        free = [image for image in meant if image not in paired]
-        if free:
-            paired[free[0]] = annotation
-            if by_name and not by_name.folder_agrees:
-                told.append((annotation.path, free[0]))
-        elif meant:
-            duplicates.append((annotation.path, meant[0]))
+    contested: dict[str, list[str]] = defaultdict(list)
+    for claim in claims:
+        path = claim.annotation.path
+        free = [image for image in claim.images if image not in paired]
+        winner = paired.get(claim.images[0]) if claim.images else None
+        if winner and claim.contests(winner):
+            contested[claim.images[0]].append(path)
+        elif free:
+            paired[free[0]] = claim
+            if claim.right is _Right.NAME_ALONE:
+                told.append((path, free[0]))
+        elif not claim.images or (is_part and claim.right >= _Right.NAME_IN_FOLDER):
+            # Of a part it is as likely that another image of that name is meant, which is elsewhere.
+            without_image.append(path)
         else:
-            without_image.append(annotation.path)
+            duplicates.append((path, claim.images[0]))
     return Pairing(
-        annotations={image: paired[image] for image in images if image in paired},
+        annotations={image: paired[image].annotation for image in images if image in paired},
         images_without_json=[image for image in images if image not in paired],
         jsons_without_image=without_image,
         duplicates=duplicates,
         by_name=told,
+        contested=[
+            (image, [paired[image].annotation.path, *contested[image]]) for image in images if image in contested
+        ],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _ImageOfTheName:
-    """An image that has the name at the end of `file`; folder_agrees: whether its folder is the one that is meant."""
-
-    image: str
-    folder_agrees: bool
 
 
 class _NamedImages:
     """The images of a channel by what an annotation may call them.
 
-    json_folders: those that hold the annotations.
+    json_folders: those that hold the annotations. is_part: whether the channel has more of either elsewhere.
     """
 
-    def __init__(self, images: Sequence[str], json_folders: Collection[str]) -> None:
+    def __init__(self, images: Sequence[str], json_folders: Collection[str], *, is_part: bool) -> None:
+        self._is_part = is_part
         self._paths = {composed(image): image for image in images}
         # The top folder says nothing: flat files beside others in folders are a usual layout.
         self._folders = {posixpath.dirname(path) for path in self._paths} - {""}
@@ -428,7 +446,14 @@ class _NamedImages:
             self._by_name[posixpath.basename(path)].append(path)
         self._named: dict[str, set[str]] = {}
 
-    def meant_by(self, annotation: Annotation) -> list[str]:
+    def claim(self, annotation: Annotation) -> _Claim:
+        """Return the images that an annotation means, and with which right."""
+        if meant := self._meant_by(annotation):
+            own_name = _stem(composed(meant[0])) == _stem(composed(annotation.path))
+            return _Claim(annotation, meant, _Right.OWN_NAME if own_name else _Right.FILE)
+        return self._of_the_name(annotation) or _Claim(annotation, [], _Right.NAME_ALONE)
+
+    def _meant_by(self, annotation: Annotation) -> list[str]:
         """Return the images that an annotation means by `file` or by its own name, the likelier first."""
         file = _file_path(annotation)
         meant = [file] if file in self._paths else []
@@ -438,10 +463,11 @@ class _NamedImages:
         meant += sorted(namesakes, key=lambda path: posixpath.basename(path) != name)[:1]
         return [self._paths[path] for path in meant]
 
-    def of_the_name(self, annotation: Annotation) -> _ImageOfTheName | None:
+    def _of_the_name(self, annotation: Annotation) -> _Claim | None:
         """Return the only image that has the name at the end of `file`, unless a folder says that another is meant.
 
-        Cameras number alike: cam2/0004.jpg is not cam1/0004.jpg, which may be in another channel or missing.
+        Cameras number alike: cam2/0004.jpg is not cam1/0004.jpg, which may be in another channel or missing. In a part
+        neither the only image of a name nor the folders that are there say anything of the whole channel.
         """
         file = _file_path(annotation)
         found = self._by_name.get(posixpath.basename(file), [])
@@ -455,8 +481,11 @@ class _NamedImages:
             other = folder != own_folder and (own_folder in self._folders or folder in self._json_folders)
         if other:
             return None
-        agrees = folder in named or (folder == own_folder and not file_folder)
-        return _ImageOfTheName(self._paths[found[0]], agrees)
+        in_own_folder = folder == own_folder and not file_folder
+        if self._is_part and folder and not in_own_folder and not f"/{file_folder}".endswith(f"/{folder}"):
+            return None
+        right = _Right.NAME_IN_FOLDER if folder in named or in_own_folder else _Right.NAME_ALONE
+        return _Claim(annotation, [self._paths[found[0]]], right)
 
     def _folders_named(self, folder: str) -> set[str]:
         """Return the folders of images that a folder of `file` names: one path is the end of the other."""

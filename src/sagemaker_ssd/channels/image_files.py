@@ -22,7 +22,7 @@ from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image, 
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
 from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
-from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems
+from sagemaker_ssd.errors import UserError, bytes_in_words, in_words, problems, some
 from sagemaker_ssd.files import file_size
 
 _SIZE_SCALED: Final = "image_size is not the image's own size, boxes are scaled by image_size"
@@ -33,6 +33,9 @@ _WAS_TURNED: Final = (
 _SIDES: Final = (
     "Left and top must be a box's upper left corner, and width and height above 0, from there to the right and "
     "downwards"
+)
+_OWN_JSONS: Final = (
+    'Give each channel only its own JSONs, one for each image, or write "file" relative to the folder of the channel'
 )
 _BY_NAME: Final = "JSON whose image has the name at the end of file and another folder, taken all the same"
 # The image_size by which boxes are fractions of the image, and not pixels.
@@ -106,12 +109,15 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
         raise UserError(problems(unlisted))
     found, jsons = listings
     read = []
+    faulty = set()
 
     def read_one(path: str) -> tuple[str, Annotation, list[str]]:
         return path, *read_annotation(annotations, path, num_classes=options.num_classes)
 
     for path, annotation, faults in read_in_threads(read_one, jsons):
         read.append(annotation)
+        if faults:
+            faulty.add(path)
         for fault in faults:
             findings.fault(f"{name}_annotation/{path}: {fault}", *([COUNTED_FROM_0] if fault.startswith("box") else []))
     if not found:
@@ -120,7 +126,14 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
         findings.fault(f"{name}: no image ({', '.join(IMAGE_ENDINGS)}) in the channel{but}")
     if not read:
         findings.fault(f"{name}_annotation: no .json in the channel; every image needs one of the same name")
-    pairing = pair_images(found, read)
+    pairing = pair_images(found, read, is_part=options.sharded)
+    # What boxes a JSON with a fault will have is not known.
+    if contested := [f"{image} ({some(paths, 3)})" for image, paths in pairing.contested if faulty.isdisjoint(paths)]:
+        findings.fault(
+            f"{name}: {in_words(len(contested), 'image', 'images')} that several JSONs of {name}_annotation mean with "
+            f"equal right and with different boxes: {some(contested)}",
+            _OWN_JSONS,
+        )
     if options.pairs_sharded and pairing.images_without_json and pairing.jsons_without_image:
         findings.fault(
             f"{name}: {in_words(len(pairing.images_without_json), 'image', 'images')} without JSON, such as "
@@ -130,11 +143,17 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
             f"different places. Set {name}_annotation's S3DistributionType to FullyReplicated, so that each host has "
             "the JSONs of its images, or take out of both channels what has no partner"
         )
+    elif options.sharded and found and read and not pairing.annotations and not pairing.contested:
+        findings.fault(
+            f"{name}: not one of {in_words(len(found), 'image', 'images')} of this host's part has a JSON, such as "
+            f'{found[0]}. Where hosts have parts, the name at the end of "file" alone does not tell an image in a '
+            'folder: write its whole folder into "file", or give the JSON the image\'s own path'
+        )
     for path in pairing.images_without_json:
         findings.warn("image without JSON, skipped", path)
     # Beside images that are shared out the annotations are best left whole: then each host has the others' too.
     elsewhere = " on this host, which another host may have" if options.sharded and not options.pairs_sharded else ""
-    _warn_without_image(images, pairing, read, findings, f"JSON without image{elsewhere}, skipped")
+    _warn_without_image(images, pairing, read, findings, options, f"JSON without image{elsewhere}, skipped")
     for path, image in pairing.duplicates:
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
     for path, image in pairing.by_name:
@@ -143,14 +162,20 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
 
 
 def _warn_without_image(
-    images: Path, pairing: Pairing, annotations: Sequence[Annotation], findings: ChannelFindings, kind_of_others: str
+    images: Path,
+    pairing: Pairing,
+    annotations: Sequence[Annotation],
+    findings: ChannelFindings,
+    options: CheckOptions,
+    kind_of_others: str,
 ) -> None:
     """Say which JSONs have no image, and whose image is there under a name that is not looked at."""
     missing = set(pairing.jsons_without_image)
     if not missing:
         return
     alone = [annotation for annotation in annotations if annotation.path in missing]
-    for image, annotation in pair_images(find_files(images, OTHER_IMAGE_ENDINGS), alone).annotations.items():
+    others = pair_images(find_files(images, OTHER_IMAGE_ENDINGS), alone, is_part=options.sharded)
+    for image, annotation in others.annotations.items():
         missing.remove(annotation.path)
         kind = f"JSON whose image is there, but {LOOKED_AT}, skipped; {ending_remedy(image)}"
         findings.warn(kind, f"{annotation.path} ({image})")

@@ -12,7 +12,15 @@ from typing import Final
 
 from sagemaker_ssd.contract.config_file import Diagnostics
 from sagemaker_ssd.contract.model_folder import PARAMETERS
-from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, VOC_REMEDY, ending_remedy
+from sagemaker_ssd.data_formats import (
+    IMAGE_ENDINGS,
+    LOOKED_AT,
+    OTHER_IMAGE_ENDINGS,
+    VOC_REMEDY,
+    ending_remedy,
+    is_hidden_file,
+    is_hidden_folder,
+)
 from sagemaker_ssd.errors import UserError, listed
 
 RECORD_SUFFIXES: Final = frozenset({".rec"})
@@ -30,7 +38,7 @@ MODEL_ARCHIVE: Final = "model.tar.gz"
 _SEVERAL: Final = 20
 # After so many files one that fits is enough: the search for a second one is not worth minutes.
 _LOOK_AT_MOST: Final = 10_000
-# What a host lacks may be with another one.
+# What a host lacks may be with another one, where nothing that is here explains it.
 NO_SHARE: Final = (
     "S3DistributionType is ShardedByS3Key, which leaves a host without files where there are fewer of them than "
     "hosts: set it to FullyReplicated, or give the channel more files"
@@ -70,8 +78,8 @@ class FileListing:
 def list_files(folder: Path, suffixes: frozenset[str], enough: int | None) -> FileListing:
     """List up to `enough` files below `folder` whose name ends on one of `suffixes`, upper folders first.
 
-    enough: None for all of them, in the order of their names. Hidden files do not count: macOS leaves a `._name` for
-    every file it copies. Raises OSError.
+    enough: None for all of them, in the order of their names. Hidden files do not count, nor does what is in folders
+    that systems keep for themselves. Raises OSError.
     """
     listing = FileListing()
     for number, file in enumerate(_walk(folder)):
@@ -160,10 +168,12 @@ def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
         visited.add((status.st_dev, status.st_ino))
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                # No folder is data whose name hides a file.
+                if is_hidden_file(entry.name):
                     continue
                 if entry.is_dir():
-                    waiting.append(entry.path)
+                    if not is_hidden_folder(entry.name):
+                        waiting.append(entry.path)
                 elif entry.is_file() or _is_dangling(entry):
                     yield entry
 
@@ -174,7 +184,10 @@ def _is_dangling(entry: os.DirEntry[str]) -> bool:
 
 
 def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
-    """Add a fault unless there are .rec files, and one for each that holds nothing."""
+    """Add a fault unless there are .rec files, and one for each that holds nothing.
+
+    sharded: whether other hosts were given the rest of the folder.
+    """
     listing = _listed(folder, base, lambda: list_files(folder, RECORD_SUFFIXES, None), diagnostics, sharded)
     if listing is None:
         return
@@ -182,9 +195,9 @@ def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sh
         hint = (
             f"for images set ContentType to application/x-image and add the {folder.name}_annotation channel"
             if IMAGE_SUFFIXES & listing.others.keys()
-            else "the channel must hold at least one"
+            else (NO_SHARE if sharded else "the channel must hold at least one")
         )
-        _add_nothing(folder, base, ".rec file", listing, NO_SHARE if sharded else hint, diagnostics)
+        _add_nothing(folder, base, ".rec file", listing, hint, diagnostics)
     elif links := _missing_records(listing):
         diagnostics.faults.append(_dangling_fault(links, links[0].relative_to(base)))
     for file in listing.found:
@@ -192,26 +205,28 @@ def check_record_files(folder: Path, base: Path, diagnostics: Diagnostics, *, sh
 
 
 def check_images(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
-    """Add a fault unless there is at least one image."""
+    """Add a fault unless there is at least one image; sharded: whether other hosts were given the rest."""
     listing = _listed(folder, base, lambda: list_files(folder, IMAGE_SUFFIXES, 1), diagnostics, sharded)
     if listing is not None and not listing.found:
-        hint = "the channel must hold the images"
+        hint = NO_SHARE if sharded else "the channel must hold the images"
         if RECORD_SUFFIXES & listing.others.keys():
             hint = "for a .rec file set ContentType to application/x-recordio"
         elif images := [suffix for suffix, _ in listing.others.most_common() if suffix in OTHER_IMAGE_ENDINGS]:
             hint = f"{LOOKED_AT}: for each, {ending_remedy(images[0])}"
         wanted = ".jpg, .jpeg or .png file"
-        _add_nothing(folder, base, wanted, listing, NO_SHARE if sharded else hint, diagnostics)
+        _add_nothing(folder, base, wanted, listing, hint, diagnostics)
 
 
 def check_annotations(folder: Path, base: Path, diagnostics: Diagnostics, *, sharded: bool = False) -> None:
-    """Add a fault unless there is at least one JSON file."""
+    """Add a fault unless there is at least one JSON file; sharded: whether other hosts were given the rest."""
     listing = _listed(folder, base, lambda: list_files(folder, ANNOTATION_SUFFIXES, 1), diagnostics, sharded)
     if listing is not None and not listing.found:
         hint = "the channel must hold one JSON file for each image"
         if ".xml" in listing.others:
             hint += f", and XML is none: {VOC_REMEDY}"
-        _add_nothing(folder, base, ".json file", listing, NO_SHARE if sharded else hint, diagnostics)
+        elif sharded:
+            hint = NO_SHARE
+        _add_nothing(folder, base, ".json file", listing, hint, diagnostics)
 
 
 def check_model(folder: Path, base: Path, diagnostics: Diagnostics) -> None:

@@ -55,19 +55,28 @@ _WRAPPERS: Final = ("RecordIO", "AugmentedManifest")
 class DataChannel:
     """A channel to train or validate on: RecordIO files, or images with a folder of annotations, or a stream.
 
-    sharded: whether each host was given a part of it, or of its annotations; pairs_sharded: of both. mode:
-    Pipe for a stream, which is RecordIO whatever its records hold; then nothing is in `folder`. pipe_seconds: how long
-    to wait for a stream.
+    sharded_channels: the names of those, of it and its annotation channel, whose files were spread over the hosts.
+    mode: Pipe for a stream, which is RecordIO whatever its records hold; then nothing is in `folder`. pipe_seconds: how
+    long to wait for a stream.
     """
 
     name: str
     content: Content
     folder: Path
     annotations: Path | None
-    sharded: bool
+    sharded_channels: tuple[str, ...] = ()
     mode: Mode = "File"
     pipe_seconds: float = DEFAULT_PIPE_SECONDS
-    pairs_sharded: bool = False
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each host was given a part of it, or of its annotations."""
+        return bool(self.sharded_channels)
+
+    @property
+    def pairs_sharded(self) -> bool:
+        """Whether each host was given a part of both."""
+        return len(self.sharded_channels) > 1
 
     @property
     def stream(self) -> Path:
@@ -103,16 +112,21 @@ class Channels:
     weights: WeightChannels
 
 
-def read_channels(paths: Paths, diagnostics: Diagnostics) -> Channels:
-    """Read every channel that the job uses; with faults, what could be read."""
+def read_channels(paths: Paths, diagnostics: Diagnostics, *, several_hosts: bool) -> Channels:
+    """Read every channel that the job uses; with faults, what could be read.
+
+    several_hosts: whether there are others, which may have been given what is not here.
+    """
     config = read_object(paths.input_data_config, _MUST_HOLD, diagnostics)
     if config is None:
         return Channels({}, WeightChannels())
-    data = _read_data_channels(config, paths, diagnostics)
+    data = _read_data_channels(config, paths, diagnostics, several_hosts=several_hosts)
     return Channels(data, _read_weight_channels(config, paths, diagnostics))
 
 
-def _read_data_channels(config: dict[str, object], paths: Paths, diagnostics: Diagnostics) -> dict[str, DataChannel]:
+def _read_data_channels(
+    config: dict[str, object], paths: Paths, diagnostics: Diagnostics, *, several_hosts: bool
+) -> dict[str, DataChannel]:
     used: set[str] = set()
     channels = {}
     # For both channels, told once, and only where there is a stream.
@@ -120,6 +134,7 @@ def _read_data_channels(config: dict[str, object], paths: Paths, diagnostics: Di
     pipe_seconds = read_pipe_seconds(os.environ, faults)
     for name in _NEEDED_FOR:
         if (channel := _read_data_channel(name, config, paths, diagnostics, pipe_seconds)) is not None:
+            _check_files(channel, paths, diagnostics, channel.sharded_channels if several_hosts else ())
             channels[name] = channel
             used |= {name} if channel.annotations is None else {name, channel.annotations.name}
     if any(channel.mode == "Pipe" for channel in channels.values()):
@@ -155,10 +170,9 @@ def _read_data_channel(
         return None
     delivery = _read_delivery(name, entry, diagnostics, may_stream=True)
     content = _read_content(name, entry, f"{name}_annotation" in config, diagnostics)
-    sharded, pairs_sharded = delivery.sharded, False
+    sharded: tuple[str, ...] = (name,) if delivery.sharded else ()
     if content == "images" and delivery.mode != "Pipe":
-        annotations_sharded = _read_annotation_channel(name, config, diagnostics)
-        sharded, pairs_sharded = sharded or annotations_sharded, sharded and annotations_sharded
+        sharded += _read_annotation_channel(name, config, diagnostics)
     elif content == "images" and delivery.wrapped:
         # The images of an augmented manifest come as records, each followed by its annotations.
         content = "recordio"
@@ -173,13 +187,18 @@ def _read_data_channel(
     folder = paths.data / name
     if delivery.mode == "Pipe":
         return DataChannel(name, content, folder, None, sharded, "Pipe", pipe_seconds)
-    if content == "recordio":
-        check_record_files(folder, paths.base, diagnostics, sharded=sharded)
-        return DataChannel(name, content, folder, None, sharded, delivery.mode)
-    annotations = paths.data / f"{name}_annotation"
-    check_images(folder, paths.base, diagnostics, sharded=sharded)
-    check_annotations(annotations, paths.base, diagnostics, sharded=sharded)
-    return DataChannel(name, content, folder, annotations, sharded, delivery.mode, pairs_sharded=pairs_sharded)
+    annotations = paths.data / f"{name}_annotation" if content == "images" else None
+    return DataChannel(name, content, folder, annotations, sharded, delivery.mode)
+
+
+def _check_files(channel: DataChannel, paths: Paths, diagnostics: Diagnostics, sharded: tuple[str, ...]) -> None:
+    """Add the faults of what is in a channel's folders; sharded: those of which other hosts have the rest."""
+    if channel.mode == "Pipe":
+        return
+    check = check_record_files if channel.annotations is None else check_images
+    check(channel.folder, paths.base, diagnostics, sharded=channel.folder.name in sharded)
+    if (annotations := channel.annotations) is not None:
+        check_annotations(annotations, paths.base, diagnostics, sharded=annotations.name in sharded)
 
 
 def _read_content(name: str, entry: dict[str, object], annotated: bool, diagnostics: Diagnostics) -> Content | None:
@@ -198,17 +217,17 @@ def _read_content(name: str, entry: dict[str, object], annotated: bool, diagnost
     return None
 
 
-def _read_annotation_channel(name: str, config: dict[str, object], diagnostics: Diagnostics) -> bool:
-    """Add the faults of a channel's annotation channel; return whether its files are spread over the hosts."""
+def _read_annotation_channel(name: str, config: dict[str, object], diagnostics: Diagnostics) -> tuple[str, ...]:
+    """Add the faults of a channel's annotation channel; return its name where its files are spread over the hosts."""
     channel = f"{name}_annotation"
     if channel not in config:
         diagnostics.faults.append(
             f"{INPUT_DATA_CONFIG_FILE}: {name} holds images, so the {channel} channel is required, with one JSON file "
             "for each image"
         )
-        return False
+        return ()
     entry = _entry(channel, config, diagnostics)
-    return entry is not None and _read_delivery(channel, entry, diagnostics).sharded
+    return (channel,) if entry is not None and _read_delivery(channel, entry, diagnostics).sharded else ()
 
 
 def _read_weight_channels(config: dict[str, object], paths: Paths, diagnostics: Diagnostics) -> WeightChannels:

@@ -55,10 +55,11 @@ def read_job(base: Path) -> Job:
     """Read the job below `base`, which SageMaker puts at /opt/ml; raises UserError with every fault of every file."""
     paths, diagnostics = Paths(base), Diagnostics()
     provided, hyperparameters = read_hyperparameters(paths, diagnostics)
-    channels = read_channels(paths, diagnostics)
-    check_use_pretrained_model(channels.weights, provided, diagnostics)
     cluster = read_cluster(paths, diagnostics)
-    if cluster is not None and cluster.several:
+    several_hosts = cluster is not None and cluster.several
+    channels = read_channels(paths, diagnostics, several_hosts=several_hosts)
+    check_use_pretrained_model(channels.weights, provided, diagnostics)
+    if cluster is not None and several_hosts:
         _check_several_hosts(cluster, hyperparameters, channels, diagnostics)
     checkpoints = read_checkpoint_folder(paths, diagnostics)
     if checkpoints is not None and hyperparameters is not None and hyperparameters.tuning_objective_metric:
@@ -102,11 +103,11 @@ def _check_several_hosts(
             "as they come), or set instance_count to 1"
         )
     validation = channels.data.get("validation")
-    if validation is not None and validation.sharded:
-        diagnostics.faults.append(
-            f"{INPUT_DATA_CONFIG_FILE}: validation: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
-            f"FullyReplicated, because {cluster.hosts[0]} alone computes the mAP, on the whole channel"
-        )
+    diagnostics.faults.extend(
+        f"{INPUT_DATA_CONFIG_FILE}: {name}: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
+        f"FullyReplicated, because {cluster.hosts[0]} alone computes the mAP, on the whole channel"
+        for name in (() if validation is None else validation.sharded_channels)
+    )
     diagnostics.faults.extend(
         f"{INPUT_DATA_CONFIG_FILE}: {name}: S3DistributionType is ShardedByS3Key; on {hosts} hosts it must be "
         "FullyReplicated, because every host starts from the file in it"

@@ -127,7 +127,7 @@ def _checked(channel: DataChannel, job: Job, scratch: Path, examiner: Examiner, 
             options,
             patience=channel.pipe_seconds,
             patience_variable=PIPE_VARIABLE,
-            if_empty=NO_SHARE if channel.sharded else "look at its S3Uri",
+            if_empty=NO_SHARE if options.sharded else "look at its S3Uri",
         )
     if channel.annotations is not None:
         return pack_images(channel.folder, channel.annotations, options)
