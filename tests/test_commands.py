@@ -30,6 +30,8 @@ def begun(
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        # Whoever runs the tests with nohup has it ignored.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         if ignored is not None:
             signal.signal(ignored, signal.SIG_IGN)
 
