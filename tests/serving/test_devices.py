@@ -1,13 +1,12 @@
 """Where a server detects: CPU and GPU builds, by their metadata, on machines with GPUs and without."""
 
 import shutil
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpu_environment import make_environment
 from gpu_machine import machine_variables
 from model_server import ROOT, ModelServer
 
@@ -18,15 +17,7 @@ NO_DRIVER = "is the GPU image, and no NVIDIA driver was found ("
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose environment has the GPU image's stand-in for the driver."""
     checkout = tmp_path / "checkout"
-    environment = checkout / ".venv"
-    site = Path(sysconfig.get_path("purelib"))
-    stand_in = environment / "lib" / "driver-stand-in" / "libcuda.so.1"
-    for folder in (environment / "bin", environment / "lib" / site.parent.name, stand_in.parent):
-        folder.mkdir(parents=True)
-    (environment / "bin" / "python").symlink_to(Path(sys.executable).resolve())
-    (environment / "lib" / site.parent.name / site.name).symlink_to(site)
-    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", environment)
-    stand_in.touch()
+    make_environment(checkout / ".venv").touch()
     for program in ("train", "serve"):
         shutil.copy(ROOT / program, checkout)
     return checkout

@@ -10,7 +10,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
+from gpu_environment import make_environment
 from gpu_machine import machine_variables
 from sagemaker_ssd.contract.weights import SOURCES_OF
 from sagemaker_ssd.weights.sources import SOURCES, find_source
@@ -394,13 +394,8 @@ __attribute__((constructor)) static void loaded(void) {
 @pytest.fixture
 def gpu_image(tmp_path: Path) -> Path:
     """An environment with the metadata of the GPU image's MXNet and its stand-in for the driver."""
-    environment, site = tmp_path / "environment", Path(sysconfig.get_path("purelib"))
-    stand_in = environment / "lib" / "driver-stand-in" / "libcuda.so.1"
-    for folder in (environment / "bin", environment / "lib" / site.parent.name, stand_in.parent):
-        folder.mkdir(parents=True)
-    (environment / "bin" / "python").symlink_to(Path(sys.executable).resolve())
-    (environment / "lib" / site.parent.name / site.name).symlink_to(site)
-    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", environment)
+    environment = tmp_path / "environment"
+    stand_in = make_environment(environment)
     command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-Wl,-soname,libcuda.so.1", "-o", stand_in]
     subprocess.run(command, input=STAND_IN, text=True, check=True)
     return environment
