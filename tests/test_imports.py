@@ -20,6 +20,7 @@ ALLOWED = {
     "files": {"errors"},
     "data_formats": {"errors"},
     "fonts": set(),
+    "native_faults": set(),
     "commands": {"errors", "files"},
     "boxes": {"errors"},
     "collectives": {"errors"},
@@ -58,6 +59,7 @@ ALLOWED = {
     "scoring": {
         "amx",
         "gpu",
+        "native_faults",
         "commands",
         "batches",
         "channels",
@@ -72,7 +74,7 @@ ALLOWED = {
     },
     "report": {"scoring", "boxes", "files", "fonts", "errors"},
     # With its command, which no other module imports.
-    "export": {"scoring", "ssd", "artifacts", "contract", "files", "errors", "progress", "version"},
+    "export": {"native_faults", "scoring", "ssd", "artifacts", "contract", "files", "errors", "progress", "version"},
     "worker": {
         "amx",
         "checkpoints",
@@ -87,6 +89,7 @@ ALLOWED = {
         "artifacts",
         "contract",
         "processes",
+        "native_faults",
         "gpu",
         "collectives",
         "files",
@@ -102,13 +105,13 @@ ALLOWED = {
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
-        *("channels", "commands", "cores", "errors", "version"),
+        *("channels", "commands", "cores", "errors", "native_faults", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},
     "evaluate": {"scoring", "report", "channels", "contract", "commands", "files", "cores", "errors", "progress"},
     "convert": {"channels", "boxes", "contract", "data_formats", "commands", "files", "errors", "progress"},
-    "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "gpu", "files", "errors"},
+    "weights": {"pretrained", "ssd", "artifacts", "contract", "commands", "gpu", "files", "errors", "native_faults"},
 }
 WITHOUT_MXNET = {
     "errors",
@@ -116,6 +119,7 @@ WITHOUT_MXNET = {
     "cores",
     "memory",
     "files",
+    "native_faults",
     "data_formats",
     "commands",
     "collectives",

@@ -37,6 +37,21 @@ def test_a_killed_worker_is_told_on_every_host(make_hosts: Callable[..., Hosts])
     assert left_running(hosts) == []
 
 
+@pytest.mark.parametrize("role", ["server", "scheduler"])
+def test_a_crashed_parameter_server_is_told_on_every_host(role: str, make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, epochs="9")
+    hosts.start()
+    hosts[0].until("Start training.")
+    os.kill(hosts[0].child(role), signal.SIGSEGV)
+    first, second = hosts.end(SOON_SECONDS)
+    assert (first.code, second.code) == (3, 3)
+    assert first.failure is not None
+    name = {"server": "the parameter server", "scheduler": "the parameter server's scheduler"}[role]
+    assert first.failure.startswith(f"{name} crashed with signal 11 (SIGSEGV) in native code")
+    assert second.failure == f"host {FIRST}: {first.failure}"
+    assert left_running(hosts) == []
+
+
 @pytest.mark.long
 def test_a_host_that_is_cut_off_is_missed_and_ends_too(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2, epochs="9")

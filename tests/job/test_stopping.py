@@ -263,6 +263,27 @@ def test_a_native_crash_is_explained(make_job: Callable[..., Job], watch: Callab
     assert code == 3
     assert ended.failure is not None
     assert "crashed with signal 11 (SIGSEGV) in native code" in ended.failure
+    # What a report of the bug needs.
+    assert "Fatal Python error: Segmentation fault" in ended.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_alone_is_asked_to_end(
+    number: signal.Signals, make_job: Callable[..., Job], watch: Callable[..., Watched]
+):
+    job = small(make_job)
+    running = watch(job)
+    running.until("Updating the best model")
+    running.until("#throughput_metric")
+    os.kill(worker_of(running.process.pid), number)
+    code, seconds = running.end()
+    ended = Ended(code, "".join(running.lines), job.base)
+    assert code == 2
+    assert seconds < PATIENCE_SECONDS
+    assert ended.failure is not None
+    assert ended.failure.startswith(f"the training process was ended by signal {int(number)} ({number.name}), which")
+    assert "send SIGTERM to its first process" in ended.failure
+    assert ended.model_files == MODEL
 
 
 def test_no_worker_outlives_its_supervisor(make_job: Callable[..., Job], watch: Callable[..., Watched]):

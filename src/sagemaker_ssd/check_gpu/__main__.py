@@ -25,6 +25,7 @@ from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, UserError, in_words, listed
 from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus, unseen
 from sagemaker_ssd.processes.answers import ask
+from sagemaker_ssd.processes.exit_reason import last_words
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
 from sagemaker_ssd.version import is_gpu_build, version
@@ -33,7 +34,7 @@ _NETWORKS: Final = ("resnet-50", "vgg-16")
 _PART: Final = "sagemaker_ssd.check_gpu.part"
 _PART_SECONDS: Final = 240.0
 _COMPARISONS: Final = ("network", "optimizers", "together", "host", "probe")
-_SERVER: Final = "import mxnet"
+_SERVER: Final = "sagemaker_ssd.worker.parameter_server"
 # Images of a batch for which there is no memory, and of those that the input makes.
 _CANNOT_FIT: Final = 64
 _INPUT_BATCH: Final = 32
@@ -137,7 +138,7 @@ class Checker:
         if answer is None:
             raise _StoppedError
         if answer.returncode != 0:
-            words = _last_words(answer.returncode, answer.stderr)
+            words = _how_it_ended(answer.returncode, answer.stderr)
             return [Finding(what, plan.where, words, "an end by itself", False)]
         return from_json(answer.stdout.splitlines()[-1])
 
@@ -154,8 +155,9 @@ class Checker:
         if port is None:
             raise PlatformError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free on {_LOCAL}")
         server = ParameterServer(count, _LOCAL, (_LOCAL, port))
-        roles: list[tuple[Role, list[str]]] = [("scheduler", [sys.executable, "-P", "-c", _SERVER])]
-        roles += [("server", [sys.executable, "-P", "-c", _SERVER])] * count
+        serving = [sys.executable, "-P", "-m", _SERVER, "--supervisor", str(os.getpid())]
+        roles: list[tuple[Role, list[str]]] = [("scheduler", serving)]
+        roles += [("server", serving)] * count
         roles += [("worker", self._command(replace(plan, rank=rank))) for rank in range(count)]
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             processes = []
@@ -187,7 +189,7 @@ class Checker:
                 output.seek(0)
                 errors.seek(0)
                 if process.poll() != 0:
-                    words = _last_words(process.poll(), errors.read())
+                    words = _how_it_ended(process.poll(), errors.read())
                     found.append(Finding(what, plan.where, words, "an end by itself", False))
                 else:
                     found += from_json(output.read().splitlines()[-1])
@@ -223,7 +225,9 @@ class Checker:
             self._add([_left_out(what, plan)])
             return
         if not stepped:
-            self._add([Finding(what, plan.where, _last_words(process.returncode, "it made no step"), "a kill", False)])
+            self._add(
+                [Finding(what, plan.where, _how_it_ended(process.returncode, "it made no step"), "a kill", False)]
+            )
             return
         self._is_as_before(f"{what} leaves the device free", plan.devices, before)
 
@@ -319,11 +323,10 @@ def _left_out(what: str, plan: Plan) -> Finding:
     return Finding(what, plan.where, _LEFT_OUT, "", False)
 
 
-def _last_words(code: int | None, stderr: str) -> str:
+def _how_it_ended(code: int | None, stderr: str) -> str:
     """Say how a process ended that should have found something."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     ended = "no end in time" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"{ended}: {lines[-1][:200]}" if lines else ended
+    return f"{ended}{last_words(stderr)}"
 
 
 def _cards() -> Iterator[str]:

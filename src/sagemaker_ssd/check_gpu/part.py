@@ -32,6 +32,7 @@ from sagemaker_ssd.check_gpu.findings import Finding, to_json
 from sagemaker_ssd.check_gpu.measurements import input_speed, training_speed
 from sagemaker_ssd.check_gpu.plan import Plan
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.ssd.graphs import training_graph
 from sagemaker_ssd.ssd.initial_values import fixed_gammas
 from sagemaker_ssd.ssd.network import Network
@@ -202,6 +203,7 @@ PARTS: Final[dict[str, Callable[[Plan], Iterator[Finding]]]] = {
 
 def main() -> None:
     """Do the part and leave at once: MXNet waits for other processes at the interpreter's end."""
+    end_at_native_faults()
     plan = Plan.from_json(sys.argv[1])
     if plan.memory is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (plan.memory, resource.RLIM_INFINITY))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from sagemaker_ssd.errors import UserError, in_words
+from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.progress import phase
 from sagemaker_ssd.scoring.command import WRITABLE_FOLDER, add_model_arguments, class_names, run, try_folder
 
@@ -38,6 +39,7 @@ def _export(options: argparse.Namespace, scratch: Path) -> None:
     from sagemaker_ssd.export.onnx import write_onnx
     from sagemaker_ssd.scoring.saved_model import load_model
 
+    end_at_native_faults()
     with phase("The model is being loaded"):
         model = load_model(options.model, scratch, options.image_shape, detections=options.detections)
     network, weights = model.network, model.weights

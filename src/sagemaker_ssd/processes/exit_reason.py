@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Mapping
+from typing import Final
 
 from sagemaker_ssd.errors import (
     JobError,
@@ -13,8 +14,10 @@ from sagemaker_ssd.errors import (
     reported_error,
 )
 
-# MXNet catches this one signal itself: it writes this line and a trace, and exits with 255.
-_CAUGHT_BY_MXNET = "Segmentation fault: 11"
+# By these another program, or a person, asks a process to end.
+_REQUESTS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+# Where Python says at what line each thread was when a signal ended the process.
+_STACKS: Final = "Fatal Python error:"
 
 
 def exit_failure(
@@ -35,35 +38,42 @@ def exit_failure(
 
 def unreported_exit(process: str, returncode: int, stderr_tail: str, memory_remedy: str) -> JobError:
     """Return the failure of a `process` that ended before its work was done and did not say why."""
-    # MXNet's handler ends the process by exit(255), in which its own destructors can abort.
-    if returncode in (255, -signal.SIGABRT) and _CAUGHT_BY_MXNET in stderr_tail:
-        returncode = -signal.SIGSEGV
     if returncode == -signal.SIGKILL:
         return PlatformError(
             f"{process} was killed by signal 9 (SIGKILL). Nearly always the machine had run out of memory: "
             f"{memory_remedy}, or choose an instance type with more memory"
         )
+    if -returncode in _REQUESTS:
+        return asked_to_end(process, -returncode)
     # MXNet aborts where memory is short outside of an operator, such as for a GPU's stream.
     exhausted = exhausted_memory_in(stderr_tail) if returncode == -signal.SIGABRT else None
     if exhausted == "GPU":
         return UserError(
-            f"{process} found too little free memory on the GPU{_last_words(stderr_tail)}. Another process may hold it "
+            f"{process} found too little free memory on the GPU{last_words(stderr_tail)}. Another process may hold it "
             f"(nvidia-smi lists them): end that one, or {memory_remedy}, or choose an instance type with more GPU "
             "memory"
         )
     if exhausted == "machine":
         return UserError(
-            f"{process} got no memory from the machine{_last_words(stderr_tail)}: {memory_remedy}, or choose an "
+            f"{process} got no memory from the machine{last_words(stderr_tail)}: {memory_remedy}, or choose an "
             "instance type with more memory"
         )
     if returncode < 0:
         return internal_error(
             f"{process} crashed with signal {-returncode} ({_signal_name(-returncode)}) in native code"
-            f"{_last_words(stderr_tail)}",
+            f"{last_words(stderr_tail)}",
             of="this program or of MXNet, not of your data or settings",
         )
     return internal_error(
-        f"{process} ended with exit code {returncode} before its work was done{_last_words(stderr_tail)}"
+        f"{process} ended with exit code {returncode} before its work was done{last_words(stderr_tail)}"
+    )
+
+
+def asked_to_end(process: str, number: int) -> PlatformError:
+    """Return the failure of a process that was asked to end by a signal, and not by the program that started it."""
+    return PlatformError(
+        f"{process} was ended by signal {number} ({_signal_name(number)}), which another program sent to it alone. To "
+        "stop this program, send SIGTERM to its first process (process 1 of a container, as `docker stop` does)"
     )
 
 
@@ -74,8 +84,9 @@ def _signal_name(number: int) -> str:
         return "unknown"
 
 
-def _last_words(stderr_tail: str) -> str:
-    """Pick the reason out of what a C++ abort or an interpreter leaves on stderr."""
+def last_words(stderr_tail: str) -> str:
+    """Pick the reason out of what a C++ abort or an interpreter leaves on stderr; "" or ": " and the reason."""
+    stderr_tail = stderr_tail.partition(_STACKS)[0]
     thrown = re.search(r"what\(\):\s*(.+)", stderr_tail)
     checks = re.findall(r"[^\n]*(?:Check failed|Error:)[^\n]*", stderr_tail)
     lines = [line for line in stderr_tail.splitlines() if line.strip()]

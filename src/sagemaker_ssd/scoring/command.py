@@ -22,6 +22,7 @@ from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SM
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError, is_text, shown
 from sagemaker_ssd.gpu import use_stand_in
+from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.progress import phase
 
 WRITABLE_FOLDER: Final = "a folder that can be written to, or one that is not there yet"
@@ -107,7 +108,7 @@ def _image_shape(text: str) -> int:
 
 
 def prepare_detection() -> str:
-    """Make this process ready to detect and return the number format; before MXNet is imported, in the main thread.
+    """Import MXNet, ready to detect, and return the number format; to be called in the main thread, before others do.
 
     Raises UserError when SAGEMAKER_SSD_DETECTION_DTYPE names no number format.
     """
@@ -116,4 +117,7 @@ def prepare_detection() -> str:
         amx.use_for_bfloat16()
     else:
         amx.request_permission()
+    import mxnet  # noqa: F401
+
+    end_at_native_faults()
     return precision

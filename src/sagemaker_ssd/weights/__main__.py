@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sagemaker_ssd.commands import exit_code_of
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.weights.sources import SOURCES, Source, find_source
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _fetch(source: Source, folder: Path | None, file: Path | None) -> None:
         # MXNet is loaded only where there is something to convert.
         from sagemaker_ssd.weights.install import install
 
+        end_at_native_faults()
         print(install(source, folder or weights_folder(), file, origin))
     print(source.label)
 
@@ -168,6 +170,7 @@ def _check(options: argparse.Namespace) -> int:
         source = next(other for other in SOURCES if other.base_network == source.base_network and other.addresses)
     from sagemaker_ssd.weights.check import check_conversion
 
+    end_at_native_faults()
     return check_conversion(source, options.file, options.picture, options.python)
 
 

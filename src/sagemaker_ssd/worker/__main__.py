@@ -10,6 +10,7 @@ from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.environment import stop_budget
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.errors import JobError, ProgramError
+from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.processes.child_end import end_with_supervisor, leave
 from sagemaker_ssd.progress import READING_FILES, phase
 from sagemaker_ssd.worker.failures import explain
@@ -44,6 +45,7 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
         # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
         from sagemaker_ssd.worker.train_job import train_job
 
+        end_at_native_faults()
         train_job(
             job,
             ProcessGroup(supervisor, job.cluster.hosts, job.cluster.current_host, arguments.patience),

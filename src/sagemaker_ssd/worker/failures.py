@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import signal
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +12,7 @@ from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.paths import WITH_A_CHECKPOINT
 from sagemaker_ssd.errors import JobError, PlatformError, UserError, exhausted_memory, internal_error
 from sagemaker_ssd.files import is_disk_full
+from sagemaker_ssd.processes.exit_reason import asked_to_end
 
 # Behind hyperparameters that are proposed to a job that writes checkpoints.
 _FOR_OTHER_SETTINGS: Final = (
@@ -42,6 +44,8 @@ def explain(error: BaseException, workload: str, mini_batch_size: int, *, writes
     text = str(error)
     if isinstance(error, JobError):
         return error
+    if isinstance(error, KeyboardInterrupt):
+        return asked_to_end("the training process", signal.SIGINT)
     smaller = f"Set mini_batch_size to {mini_batch_size // 2}, or choose" if mini_batch_size > 1 else "Choose"
     exhausted = exhausted_memory(error)
     # Of `crowded_images_told`.

@@ -1,6 +1,5 @@
 """How the worker ends before its work is done, when it is asked to stop."""
 
-import os
 import signal
 import threading
 import time
@@ -52,4 +51,6 @@ class SigtermListener:
         self.model_is_wanted = self._awaits_first_model
         self._may_end.wait(self._budget.saving)
         self.saving.acquire(timeout=max(0.0, deadline - time.monotonic()))
-        os._exit(0)
+        # The listener's lock ends with the process.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
