@@ -92,11 +92,12 @@ def test_everything_wrong_at_once(coco, tmp_path, capsys):
             "categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}, {"id": "x", "name": "owl"}, {"id": 2}],
             "images": [
                 {"id": 1, "file_name": "a.jpg"},
-                {"id": 1, "file_name": "b.jpg"},
                 {"id": 2, "file_name": "gone.jpg"},
                 {"id": 5, "file_name": "a.jpg"},
                 {"file_name": "a.jpg"},
                 {"id": 6},
+                {"id": 7, "file_name": "b.jpg"},
+                {"id": "7", "file_name": "c.jpg"},
             ],
             "annotations": [
                 {"id": 50, "image_id": 99, "category_id": 1, "bbox": box},
@@ -112,23 +113,27 @@ def test_everything_wrong_at_once(coco, tmp_path, capsys):
     validation = coco.write("val.json", {1: "v.jpg"}, [], [{"id": 1, "name": "lion"}])
     assert coco.run(tmp_path / "out", "--train", train, "--validation", validation) == 1
     lines = capsys.readouterr().err.splitlines()
+    remedy = "so that annotations of this id may be of either: give each image an id of its own"
+    also = "with another size or other boxes: join their boxes, or take one of them out"
     assert lines == [
-        "12 problems:",
+        "14 problems:",
         f"- {train}: category 1 (id 1) has an id that another category has, 'cat'",
         f"- {train}: category 2 (id x) has the id 'x', which has to be a whole number",
         f"- {train}: category 3 (id 2) has no name",
-        f"- {train}: image 1 (id 1) has an id that another image has",
-        f"- {train}: image 4 has no id",
-        f"- {train}: image 5 (id 6) has no file_name",
+        f"- {train}: image 3 has no id",
+        f"- {train}: image 4 (id 6) has no file_name",
+        f"- {train}: image 5 (id 7) b.jpg has the id of image 6 (id 7) c.jpg, {remedy}",
+        f"- {train}: image 6 (id 7) c.jpg has the id of image 5 (id 7) b.jpg, {remedy}",
         f"- {train}: annotation 1 (id 51) has the category_id 9, which no category has",
         f"- {train}: annotation 2 (id 52) has the bbox [1, 2, 3], which has to be four numbers: x, y, width, height",
         f"- {train}: annotation 5 has the category_id null, which has to be a whole number",
         f"- {train}: there is no image {coco.images}/gone.jpg, nor one called gone.jpg or, with .jpg, .jpeg or .png, "
         f"gone anywhere below {coco.images}",
-        f"- {train}: image 3 (id 5): {coco.images}/a.jpg is the image of {train}: image 0 (id 1) already",
+        f"- {train}: image 0 (id 1): {coco.images}/a.jpg is the image of {train}: image 2 (id 5) too, {also}",
+        f"- {train}: image 2 (id 5): {coco.images}/a.jpg is the image of {train}: image 0 (id 1) too, {also}",
         f"- {train}: annotation 4 (id 54) of a.jpg (xmin, ymin, xmax, ymax 90, 2, 110, 6) is 10 px past the border "
         "of 100x50",
-        "6 images of 7 cannot be used, and --max-bad-images (0.01) allows 0: mend them, or raise it to leave them out",
+        "7 images of 8 cannot be used, and --max-bad-images (0.01) allows 0: mend them, or raise it to leave them out",
         "notes:",
         "- annotations of images that are not in 'images', left out: 1, first annotation 0 (id 50) with the image_id "
         f"99 in {train}",

@@ -25,7 +25,7 @@ from sagemaker_ssd.errors import UserError, in_words, shown
 class CocoAnnotation:
     """An object as it stands: what to call it in a text, its category's id, its box, how many degrees it is turned."""
 
-    title: str
+    title: str = field(compare=False)
     category: int
     corners: Corners
     degrees: float
@@ -34,13 +34,18 @@ class CocoAnnotation:
 
 @dataclass(slots=True)
 class CocoImage:
-    """`identity` is its id, `size` is width and height, None if the file does not say."""
+    """`identity` is its id, `size` is width and height, None if the file does not say; `doubled`: has two entries."""
 
     title: str
     identity: str
     file: str
     size: Size | None
     annotations: list[CocoAnnotation] = field(default_factory=list)
+    doubled: bool = False
+
+    def is_same(self, other: "CocoImage") -> bool:
+        """Whether the entry of another image says the same."""
+        return (self.file, self.size) == (other.file, other.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,44 +67,45 @@ class CocoFile:
         self.categories: dict[int, Category] = {}
         self._findings = findings
         self._images: dict[str, CocoImage] = {}
-        # Of images that cannot be used, whose annotations are no faults of their own.
-        self._unusable: set[str] = set()
+        # Images that cannot be used since another one has their id.
+        self.left_out: list[CocoImage] = []
         content = _load(path)
         for title, entry in _entries(content, "categories", path):
             try:
                 self._read_category(entry)
             except UserError as fault:
                 findings.fault("category", f"{path}: {title} {fault.sentence}")
-        for title, entry in _entries(content, "images", path):
-            try:
-                self._read_image(entry, title)
-            except UserError as fault:
-                findings.bad_image((path, title), kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
-                if identity := _identity(entry.get("id")):
-                    self._unusable.add(identity)
-        self._unusable -= self._images.keys()
+        # All ids by what they are but for zeros before, which some tools write in one of the lists alone; also those of
+        # images that cannot be used, whose annotations are no faults of their own.
+        self._alike: dict[str, list[str]] = defaultdict(list)
+        self._read_images(_entries(content, "images", path))
         annotations = 0
         orphans = []
         for title, entry in _entries(content, "annotations", path):
             annotations += 1
-            identity = _identity(entry.get("image_id"))
-            if identity in self._unusable:
-                continue
-            image = self._images.get(identity or "")
-            if image is None:
+            meant = self._meant(entry)
+            if not meant:
                 orphans.append(f"{title} with the image_id {shown(entry.get('image_id'))}")
-                continue
-            try:
-                self._read_annotation(entry, title, image)
-            except UserError as fault:
-                bad = (path, image.identity)
-                findings.bad_image(bad, kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
+            for image in [self._images[identity] for identity in meant if identity in self._images]:
+                try:
+                    self._read_annotation(entry, title, image, meant)
+                except UserError as fault:
+                    bad = (path, image.identity)
+                    findings.bad_image(bad, kind_of(fault.sentence), f"{path}: {title} {fault.sentence}")
         self._tell_orphans(orphans, annotations)
 
     @property
     def images(self) -> list[CocoImage]:
         """The images in the file's order."""
         return list(self._images.values())
+
+    def _meant(self, entry: dict[str, Any]) -> list[str]:
+        """Return the ids of the images that an annotation may be of: the one that it names, else but for zeros."""
+        identity = _identity(entry.get("image_id"))
+        if identity is None:
+            return []
+        alike = self._alike.get(_without_zeros(identity), [])
+        return [identity] if identity in alike else alike
 
     def _tell_orphans(self, orphans: Sequence[str], annotations: int) -> None:
         """Tell of annotations that belong to no image, out of so many: few are left over, most are a mistake."""
@@ -126,14 +132,49 @@ class CocoFile:
             raise UserError(f"has the name {shown(name)}, which is not text: half of a character is missing")
         self.categories[category] = Category(name, _name(entry.get("supercategory")))
 
-    def _read_image(self, entry: dict[str, Any], title: str) -> None:
-        identity, file = _identity(entry.get("id")), entry.get("file_name") or entry.get("coco_url")
-        if identity is None:
-            raise UserError("has no id")
-        if identity in self._images:
-            raise UserError("has an id that another image has")
-        if not isinstance(file, str) or not file.strip():
-            raise UserError("has no file_name")
+    def _read_images(self, entries: Iterator[tuple[str, dict[str, Any]]]) -> None:
+        by_identity: dict[str, list[CocoImage]] = defaultdict(list)
+        for title, entry in entries:
+            identity = _identity(entry.get("id"))
+            image = None if identity is None else self._read_image(entry, title, identity)
+            if image is not None:
+                by_identity[image.identity].append(image)
+            if image is None or not image.file:
+                missing = "has no id" if image is None else "has no file_name"
+                self._findings.bad_image((self.path, title), missing, f"{self.path}: {title} {missing}")
+        for identity, images in by_identity.items():
+            self._alike[_without_zeros(identity)].append(identity)
+            first, *others = images
+            if not all(map(first.is_same, others)):
+                self._refuse_one_id(images)
+            elif first.file:
+                self._images[identity] = first
+                first.doubled = bool(others)
+                # Files that were merged may have an entry twice.
+                for other in others:
+                    where = f"{other.title} in {self.path}"
+                    self._findings.note("images that have a second, equal entry", where, "each was taken once")
+
+    def _refuse_one_id(self, images: Sequence[CocoImage]) -> None:
+        """Leave out all images of one id, since which annotations are of which cannot be told."""
+        for image in [image for image in images if image.file]:
+            other = next(other for other in images if not other.is_same(image))
+            why = (
+                "but another size: take one of them out"
+                if other.file == image.file
+                else "so that annotations of this id may be of either: give each image an id of its own"
+            )
+            named = f"{other.title} {other.file}".rstrip()
+            self.left_out.append(image)
+            self._findings.bad_image(
+                (self.path, image.title),
+                "one id",
+                f"{self.path}: {image.title} {image.file} has the id of {named}, {why}",
+            )
+
+    def _read_image(self, entry: dict[str, Any], title: str, identity: str) -> CocoImage:
+        """Read an image, whose `file` is "" if it has none."""
+        file = entry.get("file_name") or entry.get("coco_url")
         stated = entry.get("width"), entry.get("height")
         width, height = map(read_side, stated)
         size = None if width is None or height is None else (width, height)
@@ -144,9 +185,15 @@ class CocoFile:
                 f"of {title} in {self.path}, {shown(list(stated))}",
                 "the image's own is taken",
             )
-        self._images[identity] = CocoImage(title, identity, file.strip(), size)
+        return CocoImage(title, identity, file.strip() if isinstance(file, str) else "", size)
 
-    def _read_annotation(self, entry: dict[str, Any], title: str, image: CocoImage) -> None:
+    def _read_annotation(self, entry: dict[str, Any], title: str, image: CocoImage, meant: Sequence[str]) -> None:
+        """Read an annotation of an image; `meant`: the ids of all images that it may be of."""
+        if len(meant) > 1:
+            raise UserError(
+                f"has the image_id {shown(entry.get('image_id'))}, by which the image {image.file} with the id "
+                f"'{image.identity}' may be meant, or another of {', '.join(map(repr, meant))}: write it like the id"
+            )
         category = _whole(entry, "category_id")
         if category not in self.categories:
             raise UserError(f"has the category_id {category}, which no category has")
@@ -158,7 +205,12 @@ class CocoFile:
                 f"{title} in {self.path}",
                 "their boxes were taken as they stand",
             )
-        image.annotations.append(CocoAnnotation(title, category, corners, _rotation(entry), _is_crowd(entry)))
+        annotation = CocoAnnotation(title, category, corners, _rotation(entry), _is_crowd(entry))
+        if image.doubled and annotation in image.annotations:
+            where = f"{title} in {self.path}"
+            self._findings.note("annotations that such images have twice", where, "each was taken once")
+        else:
+            image.annotations.append(annotation)
 
     def _read_box(self, entry: dict[str, Any], title: str) -> Corners:
         box = _four_numbers(entry.get("bbox"))
@@ -225,14 +277,18 @@ def _entries(content: dict[str, Any], key: str, path: Path) -> Iterator[tuple[st
 
 
 def _identity(value: object) -> str | None:
-    """Read an id in any of its spellings, so that 1, 1.0 and "1" are the same; None for what is none."""
+    """Read an id as its text, so that 1, 1.0 and "1" are the same; None for what is none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    text = str(value).strip()
+    return str(value).strip() or None
+
+
+def _without_zeros(identity: str) -> str:
+    """Return an id without the zeros before a number."""
     # Not by way of int, which refuses thousands of digits.
-    return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else text or None
+    return (identity.lstrip("0") or "0") if identity.isascii() and identity.isdigit() else identity
 
 
 def _whole(entry: dict[str, Any], key: str) -> int:
@@ -362,7 +418,7 @@ def _note_unlisted(
     keys = {image.key for images in drawn for image in images}
     # Those that were left out for another reason are named all the same.
     for file, folder in zip(files, folders, strict=False):
-        for image in file.images:
+        for image in [*file.images, *file.left_out]:
             if (file.path, image.identity) not in keys:
                 with contextlib.suppress(UserError):
                     named.add((folder.root, folder.named(image.file).file))

@@ -205,7 +205,7 @@ def make_dataset(
 
 
 def _refuse_doubles(splits: dict[str, Sequence[DrawnImage]], findings: Findings) -> None:
-    """Find images that are meant twice: in one split by two annotations, or anywhere by two names."""
+    """Find images that are meant twice: by two names, or by two annotations of one split or with other boxes."""
     claims: dict[Path, list[tuple[str, DrawnImage]]] = defaultdict(list)
     for split, images in splits.items():
         for image in images:
@@ -221,11 +221,43 @@ def _refuse_doubles(splits: dict[str, Sequence[DrawnImage]], findings: Findings)
                     f"it, is that of {other.title}",
                 )
             claimed = [each for each in claimed if each[1].found.exact]
-        first: dict[str, DrawnImage] = {}
-        for split, image in claimed:
-            other = first.setdefault(split, image)
-            if other is not image:
-                findings.bad_image(image.key, "twice", f"{image.title}: {path} is the image of {other.title} already")
+        if len(claimed) > 1:
+            _refuse_doubles_of(path, claimed, findings)
+
+
+def _refuse_doubles_of(path: Path, claimed: Sequence[tuple[str, DrawnImage]], findings: Findings) -> None:
+    """Find the annotations of one image that differ, and those that repeat an equal one of the same split.
+
+    Which objects are to be joined nobody can tell: they are the same ones as two people drew them, or those of another
+    image, such as the frame of another video. Source: LIVECell, issue 14; cvat-ai/cvat, issue 2046;
+    open-edge-platform/geti, issue 7496.
+    """
+    for number, (split, image) in enumerate(claimed):
+        others = [(each, other) for each, other in claimed if other.key != image.key]
+        where, other = next(((each, other) for each, other in others if not _agree(image, other)), (split, None))
+        # A part of a file that is split off has no images of its own.
+        if other is not None and (where == split or other.place == image.place):
+            also = f"{other.title} too, with another size or other boxes: join their boxes, or take one of them out"
+        elif other is not None:
+            also = (
+                f"{other.title} of {where} too, with another size or other boxes: give the folder of validation's "
+                "images as --validation-images, or take one of the two out"
+            )
+        else:
+            before = (each for each in claimed[:number] if each[1].key != image.key)
+            other = next((one for each, one in before if each == split or one.place == image.place), None)
+            if other is None:
+                continue
+            also = f"{other.title} already"
+        findings.bad_image(image.key, "twice", f"{image.title}: {path} is the image of {also}")
+
+
+def _agree(image: DrawnImage, other: DrawnImage) -> bool:
+    """Whether two annotations say the same about their image."""
+    if image.size and other.size and image.size != other.size:
+        return False
+    one, two = (Counter((each.name, each.corners, each.degrees) for each in of.objects) for of in (image, other))
+    return one == two
 
 
 def _check_classes(
