@@ -360,7 +360,7 @@ class _Reader:
         ]
         for drawn, corners in kept:
             if not has_area(corners) and inverted(np.array([corners])).any():
-                numbers = ", ".join(f"{value:.10g}" for value in corners)
+                numbers = ", ".join(f"{value:.10g}" for value in drawn.corners)
                 inverted_boxes.append(f"{image.place}: {drawn.title} (xmin, ymin, xmax, ymax {numbers})")
         boxes = tuple(Box(self._ids[drawn.name], *corners, drawn.difficult) for drawn, corners in kept)
         return Example(path, image.found.file, width, height, boxes)

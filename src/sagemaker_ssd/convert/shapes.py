@@ -64,7 +64,7 @@ def from_fractions(corners: Corners, size: Size) -> Corners:
 def around_rotated(corners: Corners, degrees: float, size: Size) -> Corners:
     """Return the box around one that is turned by `degrees` about its centre, clipped to the image of `size`.
 
-    Raises UserError where the centre lies outside of the image.
+    That of an inverted box is inverted too. Raises UserError where the centre lies outside of the image.
     """
     width, height = size
     x, y = (corners[0] + corners[2]) / 2, (corners[1] + corners[3]) / 2
@@ -78,7 +78,12 @@ def around_rotated(corners: Corners, degrees: float, size: Size) -> Corners:
     across = half_width * cosine + half_height * sine
     along = half_width * sine + half_height * cosine
     # Its own corners may lie outside without the object doing so.
-    return max(x - across, 0), max(y - along, 0), min(x + across, width), min(y + along, height)
+    left, top, right, bottom = max(x - across, 0), max(y - along, 0), min(x + across, width), min(y + along, height)
+    if corners[2] < corners[0]:
+        left, right = right, left
+    if corners[3] < corners[1]:
+        top, bottom = bottom, top
+    return left, top, right, bottom
 
 
 def read_degrees(value: object) -> float:
@@ -92,12 +97,20 @@ def read_degrees(value: object) -> float:
 
 
 def turned_upright(corners: Corners, size: Size, orientation: int) -> Corners:
-    """Return corners on the pixels as stored, of `size`, as corners of the upright image; `orientation` is EXIF's."""
+    """Return corners on the pixels as stored, of `size`, as corners of the upright image; `orientation` is EXIF's.
+
+    Those of an inverted box are inverted too.
+    """
     place = _UPRIGHT[orientation]
     left, top = place(corners[0], corners[1], *size)
     right, bottom = place(corners[2], corners[3], *size)
-    # A box whose corners were inverted comes out with an area: which of its corners is which does not survive a turn.
-    return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
+    # An axis that the turn reverses has the corners of every box the other way round.
+    first, last = place(0, 0, *size), place(*size, *size)
+    if last[0] < first[0]:
+        left, right = right, left
+    if last[1] < first[1]:
+        top, bottom = bottom, top
+    return left, top, right, bottom
 
 
 def around_points(xs: Sequence[float], ys: Sequence[float]) -> Corners | None:
