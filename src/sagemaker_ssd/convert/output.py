@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sagemaker_ssd.boxes import inverted, with_area
+from sagemaker_ssd.boxes import BORDER_PIXELS, inverted, pixels_outside, with_area
 from sagemaker_ssd.channels.recordio import NO_OBJECT, Payload, frame, join_payload, label_of
 from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.convert.dataset import Dataset, Example
@@ -95,7 +95,12 @@ def _record_label(example: Example, object_width: int) -> NDArray[np.float32]:
         for box in example.boxes
     ]
     # Other readers of the file need an object in every label; this one, without area, counts as none.
-    return label_of(np.array(rows, np.float32)[:, :object_width]) if rows else NO_OBJECT
+    if not rows:
+        return NO_OBJECT
+    objects = np.array(rows, np.float32)[:, :object_width]
+    # How far a box may pass the border is measured in the size that is stated, of which a record knows nothing.
+    objects[:, 1:5] = objects[:, 1:5].clip(0, 1)
+    return label_of(objects)
 
 
 def _describe(example: Example) -> dict[str, object]:
@@ -171,9 +176,17 @@ def _notes(dataset: Dataset, form: str) -> list[str]:
     everything = [example for examples in dataset.splits.values() for example in examples]
     drawn = [(example.file, box) for example in everything for box in example.boxes]
     corners = np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for _, box in drawn], np.float64).reshape(-1, 4)
-    flat = [drawn[number][0] for number in np.flatnonzero(~with_area(corners) & ~inverted(corners))]
+    sides = [(each.width, each.height) * 2 for each in everything for _ in each.boxes]
+    sizes = np.array(sides, np.float64).reshape(-1, 4)
+    areas = with_area(corners.clip(0, sizes))
+    flat = [drawn[number][0] for number in np.flatnonzero(~areas & ~inverted(corners))]
     if flat:
         notes.append(f"boxes without area: {len(flat):,}, first in {flat[0]}; kept here, dropped by the training job")
+    past = (pixels_outside(corners / sizes, 1, 1) > 0) & areas
+    if past.any():
+        clipped = "clipped" if form == "recordio" else "kept here, clipped by the training job"
+        first = drawn[past.argmax()][0]
+        notes.append(f"boxes past the border by up to {BORDER_PIXELS} px: {past.sum():,}, first in {first}; {clipped}")
     difficult = sum(box.difficult for _, box in drawn)
     if difficult and form == "images":
         notes.append(
