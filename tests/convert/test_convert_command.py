@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from sagemaker_ssd.convert.__main__ import main
 from sagemaker_ssd.convert.shapes import BORDER_PIXELS
 
 DOG = ("dog", 10, 5, 60, 45)
+COMPOSED, TAKEN_APART = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
 
 
 @pytest.fixture
@@ -37,6 +39,8 @@ def pair(voc):
         ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", "a,a"],
         ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", ""],
         ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes", '"a,b'],
+        ["voc", "--images", "i", "--annotations", "x", "--output", "o", "--as", "images", "--classes",
+         f"{COMPOSED},{TAKEN_APART}"],
         ["coco", "--images", "i", "--output", "o", "--as", "images"],
         ["coco", "--images", "i", "--output", "o", "--as", "images", "--train", "t", "--validation", "v",
          "--validation-fraction", "0.5"],
@@ -156,6 +160,30 @@ def test_an_image_that_disappears_is_named(pair, tmp_path, convert):
 
 def test_border_is_the_training_jobs():
     assert BORDER_PIXELS == boxes.BORDER_PIXELS
+
+
+@pytest.mark.parametrize("choice", [(), ("--classes", TAKEN_APART), ("--only-classes", COMPOSED)])
+def test_accents_taken_apart_make_no_other_class_of_xml(voc, tmp_path, choice):
+    voc.add("a.jpg", [(COMPOSED, *DOG[1:]), (TAKEN_APART, *DOG[1:])])
+    voc.add("b.jpg", [(TAKEN_APART, *DOG[1:])])
+    words = voc.arguments("--as", "images", "--output", tmp_path / "out", *choice)
+    assert main([str(word) for word in words]) == 0
+    assert (tmp_path / "out/classes.txt").read_text() == f"{COMPOSED}\n"
+
+
+@pytest.mark.parametrize("choice", [(), ("--classes", TAKEN_APART), ("--only-classes", COMPOSED)])
+def test_accents_taken_apart_make_no_other_class_of_coco(coco, tmp_path, capsys, choice):
+    for name, file, category in (("train", "a.jpg", TAKEN_APART), ("val", "b.jpg", COMPOSED)):
+        coco.write(f"{name}.json", {1: file}, [(1, 1, [10, 5, 50, 40])], [{"id": 1, "name": category}])
+    words = ("--train", coco.root / "train.json", "--validation", coco.root / "val.json", *choice)
+    assert coco.run(tmp_path / "out", *words) == 0
+    assert (tmp_path / "out/classes.txt").read_text() == f"{COMPOSED}\n"
+    # In one file they are two categories of one name.
+    categories = [{"id": 1, "name": TAKEN_APART}, {"id": 2, "name": COMPOSED}]
+    boxes = [(1, 1, [10, 5, 50, 40]), (2, 2, [10, 5, 50, 40])]
+    both = coco.write("both.json", {1: "a.jpg", 2: "b.jpg"}, boxes, categories)
+    assert coco.run(tmp_path / "both", "--train", both, *choice) == 1
+    assert f"the categories with the ids 1 and 2 have the same name, '{COMPOSED}'" in capsys.readouterr().err
 
 
 def test_it_says_what_it_does(pair, tmp_path, monkeypatch, caplog):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sagemaker_ssd.channels.annotations import composed
 from sagemaker_ssd.commands import exit_code_of, give_up_closed_streams, system_fault
 from sagemaker_ssd.convert.coco import read_coco
 from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset, Splits
@@ -220,7 +221,7 @@ def _class_names(text: str) -> tuple[str, ...]:
         (row,) = csv.reader([" ".join(text.split())], skipinitialspace=True, strict=True)
     except (csv.Error, ValueError):
         row = []
-    names = tuple(" ".join(name.split()) for name in row)
+    names = tuple(composed(" ".join(name.split())) for name in row)
     if not names or not all(names) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(
             f"'{text}' has an empty name, or one twice, or a double quote that is not at an end of a name"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from sagemaker_ssd.channels.annotations import compression, other_tool_in
+from sagemaker_ssd.channels.annotations import composed, compression, other_tool_in
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
 from sagemaker_ssd.convert.images import ImageFolder, read_side
@@ -310,8 +310,8 @@ def _whole(entry: dict[str, Any], key: str) -> int:
 
 
 def _name(value: object) -> str:
-    """Read a name, which may be written as a number."""
-    return " ".join(str(value).split()) if isinstance(value, str) or is_number(value) else ""
+    """Read a name, which may be written as a number, as `DrawnObject` has it."""
+    return composed(" ".join(str(value).split())) if isinstance(value, str) or is_number(value) else ""
 
 
 def _is_text(name: str) -> bool:

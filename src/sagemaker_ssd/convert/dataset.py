@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sagemaker_ssd.boxes import FractionCount, have_another_order, inverted
+from sagemaker_ssd.channels.annotations import composed
 from sagemaker_ssd.convert.findings import Findings
 from sagemaker_ssd.convert.images import FoundImage, Frame, find_frame
 from sagemaker_ssd.convert.shapes import (
@@ -103,13 +104,20 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DrawnObject:
-    """An object as it stands: `title` names it in a text; corners in pixels or fractions; degrees about its centre."""
+    """An object as it stands: `title` names it in a text; corners in pixels or fractions; degrees about its centre.
+
+    `name`, its class, has each letter and its accents as one character, whatever it is made with.
+    """
 
     title: str
     name: str
     corners: Corners
     degrees: float = 0.0
     difficult: bool = False
+
+    def __post_init__(self) -> None:
+        # For every source alike: what looks the same is no other class.
+        object.__setattr__(self, "name", composed(self.name))
 
 
 @dataclass(frozen=True, slots=True)
