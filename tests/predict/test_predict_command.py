@@ -394,6 +394,19 @@ def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image
     ]
 
 
+def test_an_image_of_16_bits_is_named(folder: Path, image: Path, tmp_path: Path) -> None:
+    """With the values of 12 bits, which are nearly black once the upper 8 of 16 are read."""
+    deep = tmp_path / "100% deep.png"
+    cv2.imwrite(str(deep), cv2.imread(str(image)).astype(np.uint16) * 16)
+    done = predict(folder, deep, image)
+    assert done.returncode == 0
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(deep), str(image)]
+    assert done.stderr == (
+        f"{deep}: 16 bits a colour, of which the upper 8 are read, so that values of 12 bits would be nearly black: "
+        "multiply those by 16\n"
+    )
+
+
 def test_predictions_that_are_not_finite_are_told(folder: Path, image: Path, tmp_path: Path) -> None:
     """Of each image, and by `evaluate` instead of figures."""
     write_overflowing_model(folder, tmp_path / "model")

@@ -327,6 +327,20 @@ def test_custom_attributes_come_back_and_the_inference_id_is_in_the_log(server: 
         server.wait_for_line(rf"POST /invocations {status} in [\d.]+ s, inference id 'id-{status}': ")
 
 
+def test_an_image_of_16_bits_is_told_once_in_the_log_with_its_request(server: ModelServer):
+    """With the values of 12 bits, which are nearly black once the upper 8 of 16 are read."""
+    deep = encoded(noise(1).astype(np.uint16) * 16)
+    for inference_id in ("deep-1", "deep-2"):
+        assert server.invoke(deep, X_Amzn_SageMaker_Inference_Id=inference_id).status == 200
+    server.wait_for_line("POST /invocations 200 in [^ ]+ s, inference id 'deep-2'")
+    warnings = re.findall(r" WARNING \d+\] (.*16 bits.*)", server.log)
+    assert warnings == [
+        f"POST /invocations, inference id '{inference_id}': the request's body: 16 bits a colour, of which the upper 8 "
+        "are read, so that values of 12 bits would be nearly black: multiply those by 16"
+        for inference_id in ("deep-1", "deep-2")
+    ]
+
+
 def test_execution_parameters_hold_for_the_platform(server: ModelServer):
     answer = server.request("GET", "/execution-parameters")
     assert answer.status == 200

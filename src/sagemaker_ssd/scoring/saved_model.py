@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -244,10 +244,11 @@ def _misfits(network: Network, stored: StoredModel) -> list[str]:
     ]
 
 
-def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
+def decoded(image: bytes, name: str, *, whole: bool = False, warn: Callable[[str], None] = _log.warning) -> Pixels:
     """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used.
 
-    whole: whether a JPEG that lacks a part of the picture cannot; else that is a warning, and the part is grey.
+    whole: whether a JPEG that lacks a part of the picture cannot; else that is a warning, and the part is grey. warn:
+    what is called with each warning, the log's unless given.
     """
     facts = examine_image(image)
     if facts.fault:
@@ -255,7 +256,12 @@ def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
     if facts.truncated and whole:
         raise UserError(f"{name}: a JPEG that is cut off: send the whole file")
     if facts.truncated:
-        _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
+        warn(f"{name}: a JPEG that is cut off, used as far as it goes")
+    if facts.deep:
+        warn(
+            f"{name}: 16 bits a colour, of which the upper 8 are read, so that values of 12 bits would be nearly "
+            "black: multiply those by 16"
+        )
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb
 

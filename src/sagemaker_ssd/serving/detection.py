@@ -52,11 +52,15 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Detections:
-    """Rows (class_id, score, xmin, ymin, xmax, ymax) as fractions of an image, and its size in pixels as shown."""
+    """Rows (class_id, score, xmin, ymin, xmax, ymax) as fractions of an image, and its size in pixels as shown.
+
+    warnings: what is odd about the image.
+    """
 
     rows: list[list[float]]
     width: int
     height: int
+    warnings: Sequence[str] = ()
 
 
 @dataclass(eq=False)
@@ -416,7 +420,8 @@ class Detection:
             self._measure(slot, images)
             for image, answer in zip(images, answers, strict=True):
                 if not image.result.done():
-                    image.result.set_result(Detections(answer["rows"], answer["width"], answer["height"]))
+                    found = Detections(answer["rows"], answer["width"], answer["height"], answer["warnings"])
+                    image.result.set_result(found)
             slot.deaths.clear()
         elif "refused" in message:
             _refuse(slot.images.pop(message["refused"]), RefusedError(message["status"], message["sentence"]))

@@ -125,16 +125,9 @@ class Front:
         if _ATTRIBUTES in request.headers:
             response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
         if told:
-            path = request.scope["raw_path"].decode("ascii", "backslashreplace")[:_LONGEST_PATH]
-            named = [
-                f", {what} {shown(request.headers[header])}"
-                for what, header in (("target model", _TARGET_MODEL), ("inference id", _INFERENCE_ID))
-                if header in request.headers
-            ]
             seconds = time.monotonic() - begin
-            _log.info(
-                "%s %s %d in %.3f s%s: %s", request.method, path, response.status_code, seconds, "".join(named), told
-            )
+            asked = f"{_asked_for(request)} {response.status_code} in {seconds:.3f} s{_names(request)}"
+            _log.info("%s: %s", asked, told)
         return response
 
     async def _no_such_route(self, known: str, request: Request, error: Exception) -> Response:
@@ -194,6 +187,8 @@ class Front:
             detections = await self._wait(request, self._asked(request), body)
         finally:
             self._memory.give_back(len(body))
+        for warning in detections.warnings:
+            _log.warning("%s%s: %s", _asked_for(request), _names(request), warning)
         content = form.write(detections, settings.score, settings.class_names)
         said = f"{bytes_in_words(len(body))}, {in_words(len(detections.rows), 'detection', 'detections')}"
         return Response(content, media_type=form.media_type), said
@@ -219,6 +214,21 @@ class Front:
             return image.result.result()
         finally:
             leaving.cancel()
+
+
+def _asked_for(request: Request) -> str:
+    """Return the method and the path of a request for the log."""
+    path = request.scope["raw_path"].decode("ascii", "backslashreplace")[:_LONGEST_PATH]
+    return f"{request.method} {path}"
+
+
+def _names(request: Request) -> str:
+    """Return for the log what else the client and the platform have named a request by, "" for nothing."""
+    return "".join(
+        f", {what} {shown(request.headers[header])}"
+        for what, header in (("target model", _TARGET_MODEL), ("inference id", _INFERENCE_ID))
+        if header in request.headers
+    )
 
 
 def _entry(model: Model) -> dict[str, str]:
