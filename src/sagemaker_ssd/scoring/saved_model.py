@@ -31,6 +31,7 @@ from sagemaker_ssd.contract.hyperparameter_values import (
 from sagemaker_ssd.contract.hyperparameters import parse_value
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.errors import UserError, in_words, listed, problems, shown
+from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph
@@ -100,7 +101,15 @@ def load_model(
     bfloat16 on a CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and OSError.
     """
     file = _model_file(path)
-    stored = read_stored_model(file, str(file), scratch)
+    try:
+        stored = read_stored_model(file, str(file), scratch)
+    except OSError as error:
+        if not _is_of_unpacking(error, file, scratch):
+            raise
+        raise UserError(
+            f"{file}: it cannot be unpacked below {scratch} ({error.strerror}). Make room there, "
+            f"{TEMPORARY_FOLDER_REMEDY}, or give the model unpacked"
+        ) from error
     found = network_of(Parameters(stored.arguments, stored.states))
     if isinstance(found, str):
         raise UserError(f"{file}: {found}")
@@ -129,6 +138,14 @@ def load_model(
     if precision_dtype == "bfloat16":
         arguments = weights_in_bfloat16(arguments)
     return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype, detections)
+
+
+def _is_of_unpacking(error: OSError, file: Path, scratch: Path) -> bool:
+    """Say whether an error of reading a model is one of the folder in which an archive is unpacked."""
+    # A .params file is read where it is, and may itself lie there, as an archive may.
+    if file.suffix.lower() == ".params" or not isinstance(error.filename, str):
+        return False
+    return Path(error.filename) != file and scratch in Path(error.filename).parents
 
 
 def _side(given: Mapping[str, str], option: int | None, remedy: str, file: Path) -> tuple[int, str]:
