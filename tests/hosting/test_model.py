@@ -142,7 +142,9 @@ def test_names_for_other_classes_are_refused(files: Path):
 
 def test_a_model_that_does_not_tell_its_size_is_refused(files: Path, tmp_path: Path):
     changed(files, tmp_path, image_shape=None)
-    with pytest.raises(UserError, match=r"tells its image_shape: put the hyperparams\.json of the training job beside"):
+    with pytest.raises(
+        UserError, match=r"hyperparams\.json has no image_shape: put the hyperparams\.json of the training job beside"
+    ):
         load_detectors(tmp_path, None, 1, ())
 
 
