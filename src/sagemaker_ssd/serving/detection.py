@@ -35,7 +35,7 @@ _ATTEMPTS: Final = 2
 # How much the newest image counts in the mean time of an image.
 _NEWEST: Final = 0.2
 # Before a process is ready; what is told as Retry-After.
-_LOADING_SECONDS: Final = 10
+LOADING_SECONDS: Final = 10
 # Insufficient Storage: what multi-model endpoints say of memory, whereupon the platform unloads other models.
 _NO_MEMORY: Final = 507
 # Images that are detected on at once on a GPU.
@@ -240,7 +240,7 @@ class Detection:
             raise stopping_refusal()
         if state == "loading":
             what = "MXNet" if self._only is None else "the model"
-            raise RefusedError(503, f"{what} is being loaded: try again", _LOADING_SECONDS)
+            raise RefusedError(503, f"{what} is being loaded: try again", LOADING_SECONDS)
         if state == "replacing":
             raise _replacing_refusal()
         if model is None:
@@ -566,7 +566,7 @@ def stopping_refusal() -> RefusedError:
 
 def _replacing_refusal() -> RefusedError:
     sentence = "the detection process ended and is being replaced: try again"
-    return RefusedError(503, sentence, _LOADING_SECONDS)
+    return RefusedError(503, sentence, LOADING_SECONDS)
 
 
 def _refuse(image: QueuedImage, refusal: RefusedError) -> None:
