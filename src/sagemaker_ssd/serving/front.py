@@ -122,8 +122,7 @@ class Front:
             _log.exception("unexpected error")
             bug = unexpected_error(error)
             response, told = JSONResponse({"error": bug.sentence}, 500), bug.sentence
-        if _ATTRIBUTES in request.headers:
-            response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
+        _return_attributes(request, response)
         if told:
             seconds = time.monotonic() - begin
             asked = f"{_asked_for(request)} {response.status_code} in {seconds:.3f} s{_names(request)}"
@@ -137,6 +136,7 @@ class Front:
         what = "the path does not exist" if error.status_code == 404 else "the path does not take this method"
         sentence = f"{asked}: {what}; there are {known}"
         response = JSONResponse({"error": sentence}, error.status_code, dict(error.headers or {}))
+        _return_attributes(request, response)
         await self._leave_body(request, response)
         return response
 
@@ -214,6 +214,11 @@ class Front:
             return image.result.result()
         finally:
             leaving.cancel()
+
+
+def _return_attributes(request: Request, response: Response) -> None:
+    if _ATTRIBUTES in request.headers:
+        response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
 
 
 def _asked_for(request: Request) -> str:
