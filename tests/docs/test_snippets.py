@@ -32,6 +32,15 @@ class Snippet:
 SNIPPETS = [Snippet(page.name, *found) for page in PAGES for found in MARKED.findall(page.read_text())]
 
 
+# The shell's snippets with a loop, which all wait for a server, also those that are not run.
+WAITING = [
+    text
+    for page in PAGES
+    for text in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.M | re.S)
+    if "\nuntil " in text
+]
+
+
 def run(snippet: Snippet, folder: Path) -> str:
     """Run a snippet as a person would paste it; return what it printed."""
     command = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[snippet.language]
@@ -141,8 +150,22 @@ def test_the_snippets_that_are_run():
         ("use-the-model.md", "python"),
         ("use-the-model.md", "sh"),
     ]
+    assert len(WAITING) == 2
     # No mark is before something else than a fence, where it would mark nothing.
     assert sum(page.read_text().count("\n<!-- runnable -->\n") for page in PAGES) == len(SNIPPETS)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("text", WAITING, ids=range(len(WAITING)))
+def test_who_waits_for_a_server_that_ends_does_not_wait_for_ever(shell: str, text: str, checkout: Path):
+    """Pasted line by line, where no line that fails is the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        text = text.replace("8080", str(free.getsockname()[1]))
+    faulty = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SAGEMAKER_SSD_SCORE": "high"}
+    done = subprocess.run([shell, "-c", text], cwd=checkout, env=faulty, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "SAGEMAKER_SSD_SCORE is 'high'" in (checkout / "serve.log").read_text()
 
 
 @pytest.mark.long

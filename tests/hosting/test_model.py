@@ -1,6 +1,7 @@
 """The folder of an endpoint's model in all its forms, and the model proven by a detection."""
 
 import json
+import resource
 import tarfile
 from pathlib import Path
 
@@ -93,6 +94,36 @@ def test_a_packed_model_is_loaded(files: Path, tmp_path: Path):
     assert load_detectors(tmp_path, None, 1, ("a", "b", "c")).model.network.num_classes == 3
 
 
+@pytest.mark.parametrize("where", ["nowhere", "a file", "full"])
+def test_a_packed_model_without_a_folder_to_unpack_it_in_is_told_with_what_to_do(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with tarfile.open(folder / "model.tar.gz", "w:gz", compresslevel=0) as archive:
+        archive.add(files / PARAMETERS, PARAMETERS)
+    scratch, reason = tmp_path / "scratch", "No such file or directory"
+    if where == "a file":
+        scratch.touch()
+        reason = "Not a directory"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if where == "full":
+        scratch.mkdir()
+        reason = "File too large"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    try:
+        with pytest.raises(UserError) as error:
+            load_detectors(folder, None, 1, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.sentence == (
+        f"{folder / 'model.tar.gz'}: it cannot be unpacked below {scratch} ({reason}). Make room there, name a folder "
+        "with room in the environment variable TMPDIR, or start the container with `docker run --tmpfs /tmp`, or give "
+        "the model unpacked"
+    )
+
+
 def changed(files: Path, folder: Path, **settings: str | None) -> Path:
     """Link the model with other settings."""
     for name in (SYMBOL, PARAMETERS):
@@ -111,7 +142,9 @@ def test_names_for_other_classes_are_refused(files: Path):
 
 def test_a_model_that_does_not_tell_its_size_is_refused(files: Path, tmp_path: Path):
     changed(files, tmp_path, image_shape=None)
-    with pytest.raises(UserError, match=r"tells its image_shape: put the hyperparams\.json of the training job beside"):
+    with pytest.raises(
+        UserError, match=r"hyperparams\.json has no image_shape: put the hyperparams\.json of the training job beside"
+    ):
         load_detectors(tmp_path, None, 1, ())
 
 

@@ -297,6 +297,55 @@ def test_another_size_than_that_of_hyperparams_json_is_used_with_a_warning(
     ]
 
 
+def test_the_hyperparams_json_of_another_model_is_told(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / PARAMETERS).symlink_to(folder / PARAMETERS)
+    parameters, settings = tmp_path / PARAMETERS, tmp_path / CONFIGURATION
+    used = {"image_shape": "300", "nms_threshold": "0.3", "nms_topk": "400"}
+    for base_network, num_classes, said in (
+        # The model's own, however its numbers are written.
+        ("resnet-50", 3, None),
+        (None, " 3", None),
+        ("", "", None),
+        ("vgg-16", "7", "base_network 'vgg-16' (they have resnet-50) and num_classes '7' (they have 3)"),
+        ("resnet-50", "4", "num_classes '4' (they have 3)"),
+        ("resnet-50", "many", "num_classes 'many' (they have 3)"),
+        ("resnet-101", "3", "base_network 'resnet-101' (they have resnet-50)"),
+    ):
+        settings.write_text(json.dumps({**used, "base_network": base_network, "num_classes": num_classes}))
+        caplog.clear()
+        assert load_model(tmp_path, tmp_path).network == NETWORK
+        assert caplog.messages == (
+            []
+            if said is None
+            else [
+                f"{parameters}: its hyperparams.json has not what the parameters have: {said}. Where it is another "
+                "model's, its image_shape, nms_threshold and nms_topk are too: put this model's own beside the "
+                "parameters"
+            ]
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"image_shape": ', "is no JSON object, as where it was cut off, so that nothing tells its image_shape"),
+        (b"[300]", "is no JSON object, as where it was cut off, so that nothing tells its image_shape"),
+        (b'{"nms_topk": "400"}', "has no image_shape"),
+        (b'{"image_shape": null}', "has no image_shape"),
+    ],
+)
+def test_a_hyperparams_json_that_does_not_tell_the_size_is_not_called_missing(
+    folder: Path, tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / PARAMETERS).symlink_to(folder / PARAMETERS)
+    (tmp_path / CONFIGURATION).write_bytes(content)
+    assert said_of(tmp_path, tmp_path, None) == (
+        f"{tmp_path / PARAMETERS}: its hyperparams.json {why}: give it by --image-shape, such as 300 or 512"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value", "must"),
     [
@@ -392,6 +441,19 @@ def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image
         f"{cut}: a JPEG that is cut off, used as far as it goes",
         f"{huge}: 4,398,046,511,104 bytes; an image has 500,000,000 at most",
     ]
+
+
+def test_an_image_of_16_bits_is_named(folder: Path, image: Path, tmp_path: Path) -> None:
+    """With the values of 12 bits, which are nearly black once the upper 8 of 16 are read."""
+    deep = tmp_path / "100% deep.png"
+    cv2.imwrite(str(deep), cv2.imread(str(image)).astype(np.uint16) * 16)
+    done = predict(folder, deep, image)
+    assert done.returncode == 0
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == [str(deep), str(image)]
+    assert done.stderr == (
+        f"{deep}: 16 bits a colour, of which the upper 8 are read, so that values of 12 bits would be nearly black: "
+        "multiply those by 16\n"
+    )
 
 
 def test_predictions_that_are_not_finite_are_told(folder: Path, image: Path, tmp_path: Path) -> None:

@@ -177,6 +177,11 @@ NO_HTTP = {
     "no host": (b"GET /ping HTTP/1.1\r\n\r\n", 400, "that can be read: Missing mandatory Host: header"),
     "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400, "onflicting Content-Length"),
     "a bad chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "illegal chunk header"),
+    "a coding": (
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+        501,
+        "Only Transfer-Encoding: chunked is supported",
+    ),
     "headers": (POST + b"X-A: " + b"a" * 70_000, 431, "the request's headers have more than 64 KB"),
 }
 
@@ -218,6 +223,24 @@ def test_requests_in_a_row_before_the_first_answer_are_answered_in_their_order(s
             lengths = [line for line in iter(stream.readline, b"\r\n") if line.startswith(b"content-length")]
             stream.read(int(lengths[0].split()[1]))
     assert statuses == [200, 400, 200, 200]
+
+
+def test_empty_lines_before_a_request_are_passed_over(server: ModelServer, jpeg: bytes):
+    """RFC 9112, 2.2: some clients send one behind the body of a POST."""
+    post = POST + b"Content-Length: %d\r\n\r\n" % len(jpeg) + jpeg
+    ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        stream = connection.makefile("rb")
+        for parts in ((b"\r\n" + ping,), (post + b"\r\n" + ping,), (b"\r\n",), (b"\r", b"\n\r", b"\n" + ping)):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.2)
+            for _ in range(b"".join(parts).count(b"HTTP/1.1")):
+                assert stream.readline().startswith(b"HTTP/1.1 200 ")
+                lengths = [line for line in iter(stream.readline, b"\r\n") if line.startswith(b"content-length")]
+                stream.read(int(lengths[0].split()[1]))
+    assert raw(server, b"\r\nno request line\r\n\r\n").status == 400
+    assert raw(server, b"\rGET /ping HTTP/1.1\r\nHost: x\r\n\r\n").status == 400
 
 
 def test_http_1_0_and_head(server: ModelServer, jpeg: bytes):
@@ -325,6 +348,23 @@ def test_custom_attributes_come_back_and_the_inference_id_is_in_the_log(server: 
         assert answer.status == status
         assert answer.headers["x-amzn-sagemaker-custom-attributes"] == attributes
         server.wait_for_line(rf"POST /invocations {status} in [\d.]+ s, inference id 'id-{status}': ")
+    for method, path, status in (("POST", "/invocation", 404), ("PUT", "/invocations", 405)):
+        answer = server.request(method, path, jpeg, {"X-Amzn-SageMaker-Custom-Attributes": "trace"})
+        assert (answer.status, answer.headers["x-amzn-sagemaker-custom-attributes"]) == (status, "trace")
+
+
+def test_an_image_of_16_bits_is_told_once_in_the_log_with_its_request(server: ModelServer):
+    """With the values of 12 bits, which are nearly black once the upper 8 of 16 are read."""
+    deep = encoded(noise(1).astype(np.uint16) * 16)
+    for inference_id in ("deep-1", "deep-2"):
+        assert server.invoke(deep, X_Amzn_SageMaker_Inference_Id=inference_id).status == 200
+    server.wait_for_line("POST /invocations 200 in [^ ]+ s, inference id 'deep-2'")
+    warnings = re.findall(r" WARNING \d+\] (.*16 bits.*)", server.log)
+    assert warnings == [
+        f"POST /invocations, inference id '{inference_id}': the request's body: 16 bits a colour, of which the upper 8 "
+        "are read, so that values of 12 bits would be nearly black: multiply those by 16"
+        for inference_id in ("deep-1", "deep-2")
+    ]
 
 
 def test_execution_parameters_hold_for_the_platform(server: ModelServer):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -112,7 +113,16 @@ def test_a_model_is_told_of_and_all_are_listed_in_pages(loaded: ModelServer, opt
     assert len(first["models"]) == 1
     assert second.keys() == {"models"}
     assert sorted(model["modelName"] for model in first["models"] + second["models"]) == [A, B]
-    assert loaded.request("GET", "/models?next_page_token=2").json() == {"models": []}
+    assert loaded.request("GET", "/models?next_page_token=999999999").json() == {"models": []}
+
+
+def test_a_model_that_is_unloaded_between_two_pages_hides_no_other_one(loaded: ModelServer):
+    first = loaded.request("GET", "/models?limit=1").json()
+    (one,) = (model["modelName"] for model in first["models"])
+    assert loaded.request("DELETE", f"/models/{one}").status == 200
+    second = loaded.request("GET", f"/models?limit=1&next_page_token={first['nextPageToken']}").json()
+    assert [model["modelName"] for model in second["models"]] == [B if one == A else A]
+    assert second.keys() == {"models"}
 
 
 @pytest.mark.parametrize(
@@ -302,6 +312,54 @@ def test_a_model_that_cannot_be_loaded_is_told_and_the_others_are_served_on(
     assert loaded.ping().status == 200
     assert loaded.children() == [child]
     assert loaded.invoke_model(A, jpeg).json() == {"prediction": predicted[A]}
+
+
+def test_a_model_that_is_being_loaded_is_loaded_once(loaded: ModelServer, opt_ml: Path, jpeg: bytes):
+    """Who asks for it meanwhile is told so, and who orders it too has the result of the first order."""
+    place = folder(opt_ml, B)
+    (child,) = loaded.children()
+    os.kill(child, signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        try:
+            first = pool.submit(loaded.load, "c", place)
+            time.sleep(0.5)
+            second = pool.submit(loaded.load, "c", place)
+            for method, path in (("POST", "/models/c/invoke"), ("GET", "/models/c"), ("DELETE", "/models/c")):
+                answer = loaded.request(method, path, jpeg if method == "POST" else None)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "10")
+                assert answer.sentence == "the model 'c' is being loaded: try again"
+            assert sorted(listed(loaded)) == [A, B]
+            assert not second.done()
+        finally:
+            os.kill(child, signal.SIGCONT)
+        assert first.result().status == 200
+        assert (second.result().status, second.result().sentence) == (
+            409,
+            "the model 'c' is loaded already: unload it by DELETE /models/... first",
+        )
+    assert loaded.log.count("Loading the model 'c'") == 1
+    assert loaded.invoke_model("c", jpeg).status == 200
+    assert loaded.request("DELETE", "/models/c").status == 200
+
+
+def test_a_model_that_cannot_be_loaded_is_refused_to_all_who_order_it_meanwhile(loaded: ModelServer, opt_ml: Path):
+    """Who orders another folder under its name has that one loaded."""
+    bad = damaged(opt_ml, "damaged_too")
+    (child,) = loaded.children()
+    os.kill(child, signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        try:
+            orders = []
+            for place in (bad, bad, folder(opt_ml, B), bad):
+                orders.append(pool.submit(loaded.load, "d", place))
+                time.sleep(0.3)
+        finally:
+            os.kill(child, signal.SIGCONT)
+        answers = [order.result() for order in orders]
+    assert [answer.status for answer in answers] == [400, 400, 200, 400]
+    assert answers[0].sentence == answers[1].sentence == answers[3].sentence
+    assert loaded.log.count("Loading the model 'd'") == 2
+    assert loaded.request("DELETE", "/models/d").status == 200
 
 
 def test_a_model_for_which_the_memory_does_not_suffice_is_answered_507(loaded: ModelServer, opt_ml: Path):

@@ -33,8 +33,8 @@ ANSWER_VARIABLE: Final = "SAGEMAKER_SSD_ANSWER_SECONDS"
 _MEGABYTE: Final = 1 << 20
 # What is meant as a list or an object, of JSON or of Python, and not as names with such marks.
 _JSON_STARTS: Final = ("[", "{", "(", '"', "'")
-# The platform's own limits are 6 MB for an endpoint and 100 MB for a batch transform and for 0, "no limit"; those of
-# asynchronous endpoints are set by the variable.
+# The platform's own limits are 25 MB for an endpoint (it was 6 MB, as in botocore's BodyBlob), 4 MB for a serverless
+# one, and 100 MB for a batch transform and for 0, "no limit"; those of asynchronous endpoints are set by the variable.
 _MAX_PAYLOAD: Final = 25 * _MEGABYTE
 _MAX_PAYLOAD_IN_BATCH: Final = 100 * _MEGABYTE
 # Twice the pixels of the largest phone's ordinary picture; decoded they take 300 MB, and as much again on the way.

@@ -267,7 +267,13 @@ class Hosting:
                 self._front.send({"refused": image.request, "status": 500, "sentence": error.sentence})
             return
         answers = [
-            {"id": image.request, "rows": rows, "width": image.image.width, "height": image.image.height}
+            {
+                "id": image.request,
+                "rows": rows,
+                "width": image.image.width,
+                "height": image.image.height,
+                "warnings": image.image.warnings,
+            }
             for image, rows in zip(images, found, strict=True)
         ]
         self._front.send({"detected": answers})

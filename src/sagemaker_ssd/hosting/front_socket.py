@@ -7,7 +7,8 @@ body. A model is the front's number for it. Everything is done in the order in w
 This end sends lines of JSON alone: {"started": true} once models can be loaded, {"loading": model}, {"loaded": model,
 "described": text, "seconds": of an image}, {"not_loaded": model, "exit_code", "sentence", "status": HTTP status},
 {"unloaded": model}, {"decoding": id}, {"decoded": id}, {"begun": [ids]} where the detection begins, {"detected":
-[{"id", "rows", "width", "height"}]}, {"refused": id, "status", "sentence"}, {"report": {"exit_code", "sentence"}}.
+[{"id", "rows", "width", "height", "warnings": sentences}]}, {"refused": id, "status", "sentence"}, {"report":
+{"exit_code", "sentence"}}.
 """
 
 import json

@@ -1,6 +1,7 @@
 """An image as it comes in a request's body: bounded, decoded and prepared just as `predict` does it."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,11 +29,15 @@ class RefusedImageError(Exception):
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as the network takes it, (3, S, S), and its size in pixels as a viewer shows it."""
+    """An image as the network takes it, (3, S, S), and its size in pixels as a viewer shows it.
+
+    warnings: what is odd about it.
+    """
 
     input: NDArray[np.float32]
     width: int
     height: int
+    warnings: Sequence[str]
 
 
 def prepare(body: bytes, network: Network) -> PreparedImage:
@@ -40,14 +45,15 @@ def prepare(body: bytes, network: Network) -> PreparedImage:
     size = _stored_size(body)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise _too_large(f"{size[0]}x{size[1]} px, more than")
+    warnings: list[str] = []
     try:
-        pixels = decoded(body, _BODY, whole=True)
+        pixels = decoded(body, _BODY, whole=True, warn=warnings.append)
     except UserError as error:
         if size is None and _is_beyond_the_decoder(body):
             raise _too_large("more than") from None
         raise RefusedImageError(400, error.sentence) from None
     height, width = pixels.shape[:2]
-    return PreparedImage(network_input(pixels, network.image_shape, network.mean), width, height)
+    return PreparedImage(network_input(pixels, network.image_shape, network.mean), width, height, warnings)
 
 
 def _too_large(how_large: str) -> RefusedImageError:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -27,10 +27,12 @@ from sagemaker_ssd.contract.hyperparameter_values import (
     SMALLEST_IMAGE_SHAPE,
     ExplainedError,
     check_image_shape,
+    unquoted,
 )
 from sagemaker_ssd.contract.hyperparameters import parse_value
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.errors import UserError, in_words, listed, problems, shown
+from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
 from sagemaker_ssd.ssd.graphs import detection_graph
@@ -95,18 +97,28 @@ def load_model(
 
     image_shape: in pixels, what --image-shape says; None for that of hyperparams.json, and a warning where that is
     another one. image_shape_remedy: what to do where nothing tells it. What hyperparams.json does not tell of the
-    suppression, the symbol beside the parameters does, else a warning. A resnet-50 that reads pixels minus a mean is
+    suppression, the symbol beside the parameters does, else a warning. A warning also tells where it has another
+    network, or another number of classes, than the parameters. A resnet-50 that reads pixels minus a mean is
     fitted to pixels as they are, with a warning. device: the CPU unless given. precision_dtype: what to detect in;
     bfloat16 on a CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and OSError.
     """
     file = _model_file(path)
-    stored = read_stored_model(file, str(file), scratch)
+    try:
+        stored = read_stored_model(file, str(file), scratch)
+    except OSError as error:
+        if not _is_of_unpacking(error, file, scratch):
+            raise
+        raise UserError(
+            f"{file}: it cannot be unpacked below {scratch} ({error.strerror}). Make room there, "
+            f"{TEMPORARY_FOLDER_REMEDY}, or give the model unpacked"
+        ) from error
     found = network_of(Parameters(stored.arguments, stored.states))
     if isinstance(found, str):
         raise UserError(f"{file}: {found}")
     given = parse_model_configuration(stored.configuration)
+    _warn_of_another_model(given, {"base_network": found.base_network, "num_classes": found.num_classes}, file)
     try:
-        side, said = _side(given, image_shape, image_shape_remedy, file)
+        side, said = _side(given, image_shape, f"{_why_untold(stored.configuration)}: {image_shape_remedy}", file)
         check_image_shape(side, found.base_network)
         nms = _nms_settings(given, stored.symbol, file)
     except ExplainedError as error:
@@ -131,15 +143,43 @@ def load_model(
     return LoadedModel(network, Weights(device, arguments, states), given, precision_dtype, detections)
 
 
-def _side(given: Mapping[str, str], option: int | None, remedy: str, file: Path) -> tuple[int, str]:
+def _is_of_unpacking(error: OSError, file: Path, scratch: Path) -> bool:
+    """Say whether an error of reading a model is one of the folder in which an archive is unpacked."""
+    # A .params file is read where it is, and may itself lie there, as an archive may.
+    if file.suffix.lower() == ".params" or not isinstance(error.filename, str):
+        return False
+    return Path(error.filename) != file and scratch in Path(error.filename).parents
+
+
+def _warn_of_another_model(given: Mapping[str, str], found: Mapping[str, object], file: Path) -> None:
+    """Warn where hyperparams.json has other values than the parameters show: it may be another model's."""
+    others = []
+    for name, fact in found.items():
+        value: object = None if (text := given.get(name)) is None else unquoted(text)
+        if isinstance(value, str):
+            # What cannot be parsed is another value as it stands.
+            with contextlib.suppress(ValueError):
+                value = parse_value(name, value)
+        if value not in (None, fact):
+            others.append(f"{name} {shown(given[name])} (they have {fact})")
+    if others:
+        _log.warning(
+            "%s: its %s has not what the parameters have: %s. Where it is another model's, its image_shape, "
+            "nms_threshold and nms_topk are too: put this model's own beside the parameters",
+            *(file, CONFIGURATION, listed(others, "and")),
+        )
+
+
+def _side(given: Mapping[str, str], option: int | None, untold: str, file: Path) -> tuple[int, str]:
     """Return the side in pixels of the model's images, and who says so: --image-shape, else hyperparams.json.
 
-    Raises UserError where neither does. The option goes before the file, with a warning where they differ.
+    Raises UserError with `untold` where neither does. The option goes before the file, with a warning where they
+    differ.
     """
     if option is None:
         stored = stored_number(given, "image_shape")
         if stored is None:
-            raise UserError(f"no {CONFIGURATION} tells its image_shape: {remedy}")
+            raise UserError(untold)
         return int(stored), f"its {CONFIGURATION} has image_shape {shown(given['image_shape'])}"
     # What the file has is not used, so that it may be no size at all.
     with contextlib.suppress(UserError):
@@ -151,6 +191,19 @@ def _side(given: Mapping[str, str], option: int | None, remedy: str, file: Path)
                 *(file, CONFIGURATION, stored, option),
             )
     return option, f"--image-shape is {option}"
+
+
+def _why_untold(configuration: bytes | None) -> str:
+    """Say why the content of hyperparams.json, None without one, does not tell the image_shape."""
+    if configuration is None:
+        return f"no {CONFIGURATION} tells its image_shape"
+    try:
+        is_object = isinstance(json.loads(configuration), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if is_object:
+        return f"its {CONFIGURATION} has no image_shape"
+    return f"its {CONFIGURATION} is no JSON object, as where it was cut off, so that nothing tells its image_shape"
 
 
 def _nms_settings(given: Mapping[str, str], symbol: bytes | None, file: Path) -> NmsSettings:
@@ -244,10 +297,11 @@ def _misfits(network: Network, stored: StoredModel) -> list[str]:
     ]
 
 
-def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
+def decoded(image: bytes, name: str, *, whole: bool = False, warn: Callable[[str], None] = _log.warning) -> Pixels:
     """Decode an image file to (H, W, 3) RGB, turned as a viewer shows it; raises UserError when it cannot be used.
 
-    whole: whether a JPEG that lacks a part of the picture cannot; else that is a warning, and the part is grey.
+    whole: whether a JPEG that lacks a part of the picture cannot; else that is a warning, and the part is grey. warn:
+    what is called with each warning, the log's unless given.
     """
     facts = examine_image(image)
     if facts.fault:
@@ -255,7 +309,12 @@ def decoded(image: bytes, name: str, *, whole: bool = False) -> Pixels:
     if facts.truncated and whole:
         raise UserError(f"{name}: a JPEG that is cut off: send the whole file")
     if facts.truncated:
-        _log.warning("%s: a JPEG that is cut off, used as far as it goes", name)
+        warn(f"{name}: a JPEG that is cut off, used as far as it goes")
+    if facts.deep:
+        warn(
+            f"{name}: 16 bits a colour, of which the upper 8 are read, so that values of 12 bits would be nearly "
+            "black: multiply those by 16"
+        )
     rgb: Pixels = cv2.cvtColor(decode(facts.content), cv2.COLOR_BGR2RGB)
     return rgb
 

@@ -35,7 +35,7 @@ _ATTEMPTS: Final = 2
 # How much the newest image counts in the mean time of an image.
 _NEWEST: Final = 0.2
 # Before a process is ready; what is told as Retry-After.
-_LOADING_SECONDS: Final = 10
+LOADING_SECONDS: Final = 10
 # Insufficient Storage: what multi-model endpoints say of memory, whereupon the platform unloads other models.
 _NO_MEMORY: Final = 507
 # Images that are detected on at once on a GPU.
@@ -52,11 +52,15 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Detections:
-    """Rows (class_id, score, xmin, ymin, xmax, ymax) as fractions of an image, and its size in pixels as shown."""
+    """Rows (class_id, score, xmin, ymin, xmax, ymax) as fractions of an image, and its size in pixels as shown.
+
+    warnings: what is odd about the image.
+    """
 
     rows: list[list[float]]
     width: int
     height: int
+    warnings: Sequence[str] = ()
 
 
 @dataclass(eq=False)
@@ -236,7 +240,7 @@ class Detection:
             raise stopping_refusal()
         if state == "loading":
             what = "MXNet" if self._only is None else "the model"
-            raise RefusedError(503, f"{what} is being loaded: try again", _LOADING_SECONDS)
+            raise RefusedError(503, f"{what} is being loaded: try again", LOADING_SECONDS)
         if state == "replacing":
             raise _replacing_refusal()
         if model is None:
@@ -416,7 +420,8 @@ class Detection:
             self._measure(slot, images)
             for image, answer in zip(images, answers, strict=True):
                 if not image.result.done():
-                    image.result.set_result(Detections(answer["rows"], answer["width"], answer["height"]))
+                    found = Detections(answer["rows"], answer["width"], answer["height"], answer["warnings"])
+                    image.result.set_result(found)
             slot.deaths.clear()
         elif "refused" in message:
             _refuse(slot.images.pop(message["refused"]), RefusedError(message["status"], message["sentence"]))
@@ -561,7 +566,7 @@ def stopping_refusal() -> RefusedError:
 
 def _replacing_refusal() -> RefusedError:
     sentence = "the detection process ended and is being replaced: try again"
-    return RefusedError(503, sentence, _LOADING_SECONDS)
+    return RefusedError(503, sentence, LOADING_SECONDS)
 
 
 def _refuse(image: QueuedImage, refusal: RefusedError) -> None:

@@ -122,19 +122,11 @@ class Front:
             _log.exception("unexpected error")
             bug = unexpected_error(error)
             response, told = JSONResponse({"error": bug.sentence}, 500), bug.sentence
-        if _ATTRIBUTES in request.headers:
-            response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
+        _return_attributes(request, response)
         if told:
-            path = request.scope["raw_path"].decode("ascii", "backslashreplace")[:_LONGEST_PATH]
-            named = [
-                f", {what} {shown(request.headers[header])}"
-                for what, header in (("target model", _TARGET_MODEL), ("inference id", _INFERENCE_ID))
-                if header in request.headers
-            ]
             seconds = time.monotonic() - begin
-            _log.info(
-                "%s %s %d in %.3f s%s: %s", request.method, path, response.status_code, seconds, "".join(named), told
-            )
+            asked = f"{_asked_for(request)} {response.status_code} in {seconds:.3f} s{_names(request)}"
+            _log.info("%s: %s", asked, told)
         return response
 
     async def _no_such_route(self, known: str, request: Request, error: Exception) -> Response:
@@ -144,6 +136,7 @@ class Front:
         what = "the path does not exist" if error.status_code == 404 else "the path does not take this method"
         sentence = f"{asked}: {what}; there are {known}"
         response = JSONResponse({"error": sentence}, error.status_code, dict(error.headers or {}))
+        _return_attributes(request, response)
         await self._leave_body(request, response)
         return response
 
@@ -194,6 +187,8 @@ class Front:
             detections = await self._wait(request, self._asked(request), body)
         finally:
             self._memory.give_back(len(body))
+        for warning in detections.warnings:
+            _log.warning("%s%s: %s", _asked_for(request), _names(request), warning)
         content = form.write(detections, settings.score, settings.class_names)
         said = f"{bytes_in_words(len(body))}, {in_words(len(detections.rows), 'detection', 'detections')}"
         return Response(content, media_type=form.media_type), said
@@ -219,6 +214,26 @@ class Front:
             return image.result.result()
         finally:
             leaving.cancel()
+
+
+def _return_attributes(request: Request, response: Response) -> None:
+    if _ATTRIBUTES in request.headers:
+        response.headers[_ATTRIBUTES] = request.headers[_ATTRIBUTES]
+
+
+def _asked_for(request: Request) -> str:
+    """Return the method and the path of a request for the log."""
+    path = request.scope["raw_path"].decode("ascii", "backslashreplace")[:_LONGEST_PATH]
+    return f"{request.method} {path}"
+
+
+def _names(request: Request) -> str:
+    """Return for the log what else the client and the platform have named a request by, "" for nothing."""
+    return "".join(
+        f", {what} {shown(request.headers[header])}"
+        for what, header in (("target model", _TARGET_MODEL), ("inference id", _INFERENCE_ID))
+        if header in request.headers
+    )
 
 
 def _entry(model: Model) -> dict[str, str]:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import resource
 import shutil
 import signal
@@ -14,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import h11
 import uvicorn
@@ -59,6 +60,7 @@ _KEEP_ALIVE_SECONDS: Final = 650
 _BACKLOG: Final = 2048
 # Of a request's line and its headers, in bytes.
 _MOST_HEADERS: Final = 64 << 10
+_EMPTY_LINES: Final = re.compile(rb"(\r\n)+")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -253,7 +255,6 @@ class _Server(uvicorn.Server):
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
                 backlog=_BACKLOG,
-                h11_max_incomplete_event_size=_MOST_HEADERS,
             )
         )
 
@@ -262,8 +263,25 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Connection(h11.Connection):
+    """Passes over empty lines before a request (RFC 9112, 2.2), which h11 refuses: some clients end a body so."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.IDLE:
+            if empty := _EMPTY_LINES.match(self.trailing_data[0]):
+                self._receive_buffer.maybe_extract_at_most(empty.end())
+            # The half of one.
+            if self.trailing_data[0] == b"\r":
+                return h11.NEED_DATA
+        return super().next_event()
+
+
 class _Protocol(H11Protocol):
     """Answers what is no HTTP in JSON, as everything else is, with what is wrong about it; and says so in the log."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn = _Connection(h11.SERVER, _MOST_HEADERS)
 
     def send_400_response(self, msg: str) -> None:
         # Called while the fault is handled. h11 knows which status answers it; 431 are headers above its limit.
