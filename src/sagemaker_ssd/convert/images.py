@@ -174,7 +174,9 @@ class Folders:
         return next((end for end in _ends(path) if end.lower() in self._ends_in_any_case), "")
 
     def within(self, files: Sequence[str], end: str) -> list[str]:
-        """Keep the files whose folder ends so, in upper and lower case if any of the folders does."""
+        """Keep the files whose folder ends so, in upper and lower case if any of the folders does; all for ""."""
+        if not end:
+            return list(files)
         case = str if end in self._ends else str.lower
         return [
             file for file in files if f"/{case(composed(posixpath.dirname(file)))}".endswith(f"/{case(composed(end))}")
@@ -213,7 +215,7 @@ class _Listing:
             found = self._by_stem.get(_lower_stem(form), [])
             if named := end or self._folders.end(folder):
                 found = self._folders.within(found, named)
-            else:
+            elif taken:
                 found = [file for file in found if composed(posixpath.dirname(file)) not in taken]
             if found:
                 return _most_alike(found, composed(posixpath.basename(form)))
