@@ -443,6 +443,14 @@ def test_images_found_by_their_names_alone_are_told(channel: Channel, caplog: py
     )
 
 
+def test_boxes_of_another_image_by_file_are_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", BOX, file="b.png")
+    channel.draw("b", BOX, file="b.png")
+    assert channel.pack().images == 2
+    said = "train: JSON that is called like its image, while its file is another image that is there too (1): "
+    assert f"{said}a.json (a.png, file b.png)" in caplog.messages
+
+
 def test_every_json_gives_names_of_classes(channel: Channel) -> None:
     """Not only the first ones: those of a class can come last."""
     for number in range(2002):
