@@ -15,10 +15,10 @@ from sagemaker_ssd.channels.images import (
     ImageHeader,
     examine_image,
     has_sides_swapped,
+    orientation_without_header,
     read_header,
     swaps_sides,
     try_decode,
-    webp_orientation,
 )
 from sagemaker_ssd.convert.shapes import Size
 from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
@@ -329,7 +329,7 @@ def find_frame(image: Path, stated: Size | None) -> Frame:
 def _read_size(path: Path) -> tuple[Size, int]:
     """Read width and height as stored, and the EXIF orientation, 1 to 8; raises UserError if the job refuses the image.
 
-    Read as the training job reads it, which turns JPEG, PNG and WebP; but of what has a header no more than that.
+    Read as the training job reads it, which turns JPEG, PNG, WebP and TIFF; but of what has a header no more than that.
     """
     try:
         content = path.read_bytes()
@@ -339,7 +339,7 @@ def _read_size(path: Path) -> tuple[Size, int]:
     if image.fault:
         raise UserError(f"{path} cannot be read: {image.fault}")
     header = read_header(content)
-    orientation = webp_orientation(content) if header is None else header.orientation
+    orientation = orientation_without_header(content) if header is None else header.orientation
     size = image.width, image.height
     return size[::-1] if swaps_sides(orientation) else size, orientation
 
