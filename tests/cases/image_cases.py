@@ -119,7 +119,7 @@ def claiming_jpeg() -> bytes:
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 NO_EFFECT = "EXIF orientation taken out, since image_size is the size without it (1): odd"
-DEEP = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black (1): odd.png"
+DEEP = "image of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black (1): odd.png"
 RARE = "damaged, or a JPEG of a rare kind: save it anew as an ordinary JPEG"
 
 KINDS = [

@@ -228,6 +228,31 @@ def test_a_file_copied_into_every_json_gives_way_to_the_names() -> None:
     assert paired(["0.jpg", "1.jpg", "2.jpg"], jsons) == {f"{n}.jpg": f"{n}.json" for n in range(3)}
 
 
+@pytest.mark.parametrize(
+    ("images", "jsons", "passed_over"),
+    [
+        # The boxes are b's by `file`, and b.json has b.jpg.
+        (["a.jpg", "b.jpg"], {"a.json": "b.jpg", "b.json": "b.jpg"}, [("a.json", "a.jpg", "b.jpg")]),
+        (["a.jpg", "b.jpg"], {"a.json": "old\\b.jpg", "b.json": "b.jpg"}, [("a.json", "a.jpg", "b.jpg")]),
+        (["a.jpg", "b.jpg"], {"a.json": "old/b.jpg"}, [("a.json", "a.jpg", "b.jpg")]),
+        (["i/a.jpg", "i/b.jpg"], {"i/a.json": "b.jpg", "i/b.json": ""}, [("i/a.json", "i/a.jpg", "i/b.jpg")]),
+        (["i/1.jpg", "j/1.jpg"], {"i/1.json": "j/1.jpg", "j/1.json": ""}, [("i/1.json", "i/1.jpg", "j/1.jpg")]),
+        # A mere name is that of the image beside the JSON.
+        (["1.jpg", "i/1.jpg"], {"1.json": "1.jpg", "i/1.json": "1.jpg"}, []),
+        # The name that an image had before, or that of one that has another folder.
+        (["a.jpg", "b.jpg"], {"a.json": "c.jpg", "b.json": "old/b.jpg"}, []),
+        (["i/1.jpg", "j/2.jpg"], {"i/1.json": "i/2.jpg", "j/2.json": ""}, []),
+        (["dog.jpg", "dog.png"], {"dog.json": "old/dog.png"}, []),
+        (["0.jpg", "1.jpg"], {"0.json": "1.jpg", "1.json": "0.jpg"}, []),
+    ],
+)
+def test_an_image_that_file_names_and_that_is_not_taken_is_told(
+    images: list[str], jsons: dict[str, str], passed_over: list[tuple[str, str, str]]
+) -> None:
+    annotations = [Annotation(path, file, None, np.empty((0, 5))) for path, file in jsons.items()]
+    assert pair_images(images, annotations).passed_over == passed_over
+
+
 def test_file_counts_where_the_names_are_swapped() -> None:
     assert paired(["0.jpg", "1.jpg"], {"0.json": "1.jpg", "1.json": "0.jpg"}) == {"0.jpg": "1.json", "1.jpg": "0.json"}
 

@@ -227,7 +227,7 @@ def test_an_image_size_with_its_sides_swapped_is_read_as_such(
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_boxes_drawn_on_the_stored_pixels_stay_there(channel: Channel, kind: str, scale: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -443,6 +443,14 @@ def test_images_found_by_their_names_alone_are_told(channel: Channel, caplog: py
     )
 
 
+def test_boxes_of_another_image_by_file_are_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    channel.draw("a", BOX, file="b.png")
+    channel.draw("b", BOX, file="b.png")
+    assert channel.pack().images == 2
+    said = "train: JSON that is called like its image, while its file is another image that is there too (1): "
+    assert f"{said}a.json (a.png, file b.png)" in caplog.messages
+
+
 def test_every_json_gives_names_of_classes(channel: Channel) -> None:
     """Not only the first ones: those of a class can come last."""
     for number in range(2002):
@@ -609,15 +617,16 @@ def test_as_many_images_may_be_left_out_as_the_share_says(channel: Channel) -> N
     )
 
 
-def test_a_png_of_16_bits_is_told(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [".png", ".tiff", ".jp2"])
+def test_an_image_of_16_bits_is_told(channel: Channel, caplog: pytest.LogCaptureFixture, kind: str) -> None:
     """Such as that of a camera of 12 bits, of which the upper 8 of 16 leave little."""
     twelve = np.full((HEIGHT, WIDTH, 3), 4095, np.uint16)
-    channel.draw("deep", BOX, image=encoded(twelve))
+    channel.draw("deep", BOX, image=encoded(twelve, kind))
     channel.draw("plain", BOX)
     assert channel.pack().images == 2
-    said = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
+    said = "image of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
     assert f"train: {said} (1): deep.png" in caplog.messages
-    assert decode(encoded(twelve)).max() == 15
+    assert decode(encoded(twelve, kind)).max() in (15, 16)
 
 
 def test_an_image_that_cannot_be_read_is_a_fault(channel: Channel) -> None:

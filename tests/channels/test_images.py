@@ -21,6 +21,7 @@ from sagemaker_ssd.channels.images import (
     decode,
     examine_image,
     lacks_pixels,
+    orientation_without_header,
     read_header,
     upright_size,
 )
@@ -241,6 +242,95 @@ def test_png_and_webp_stay_and_are_turned_by_the_decoder(orientation: int, kind:
     assert upright_size(image) == (examined.width, examined.height) == expected.shape[1::-1]
     np.testing.assert_array_equal(decode(image), expected)
     np.testing.assert_array_equal(seen_by_the_reader(image, tmp_path), resized(expected))
+
+
+def tiff(pixels: np.ndarray, orientation: int, order: str, *, big: bool, kind: int = 3) -> bytes:
+    """Write BGR pixels as TIFF, or BigTIFF, without compression; kind: 3 for an orientation of two bytes, 4 of four."""
+    height, width, _ = pixels.shape
+    bits, data = 8 * pixels.itemsize, pixels[:, :, ::-1].astype(pixels.dtype.newbyteorder(order)).tobytes()
+    code, room, head = ("Q", 8, 16) if big else ("I", 4, 8)
+    behind = head + (8 if big else 2) + 11 * (4 + 2 * room) + room
+    entries = [
+        (0x100, 3, 1, width), (0x101, 3, 1, height), (0x102, 3, 3, None), (0x103, 3, 1, 1), (0x106, 3, 1, 2),
+        (0x111, 4, 1, behind + 6), (0x112, kind, 1, orientation), (0x115, 3, 1, 3), (0x116, 3, 1, height),
+        (0x117, 4, 1, len(data)), (0x11C, 3, 1, 1),
+    ]  # fmt: skip
+    out = {"<": b"II", ">": b"MM"}[order] + struct.pack(
+        *((f"{order}HHHQ", 43, 8, 0, 16) if big else (f"{order}HI", 42, 8))
+    )
+    out += struct.pack(f"{order}{'Q' if big else 'H'}", len(entries))
+    for tag, number, count, value in entries:
+        if value is None:  # three numbers, which BigTIFF has room for
+            content = struct.pack(f"{order}HHH", bits, bits, bits) if big else struct.pack(f"{order}I", behind)
+        else:
+            content = struct.pack(f"{order}{'H' if number == 3 else 'I'}", value)
+        out += struct.pack(f"{order}HH{code}", tag, number, count) + content.ljust(room, b"\0")
+    return out + bytes(room) + struct.pack(f"{order}HHH", bits, bits, bits) + data
+
+
+@pytest.mark.parametrize("kind", [3, 4])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_is_turned_unless_its_boxes_were_drawn_on_the_pixels_as_stored(
+    orientation: int, order: str, big: bool, kind: int, tmp_path: Path
+) -> None:
+    image, expected = tiff(photo(), orientation, order, big=big, kind=kind), upright(orientation)
+    examined = examine_image(image)
+    assert (examined.content is image, examined.changed, examined.fault, examined.deep) == (True, "", "", False)
+    assert upright_size(image) == (examined.width, examined.height) == expected.shape[1::-1]
+    np.testing.assert_array_equal(decode(image), expected)
+    np.testing.assert_array_equal(seen_by_the_reader(image, tmp_path), resized(expected))
+    for scale in (1.0, 2.0):
+        examined = examine_image(image, (scale * SIZE[0], scale * SIZE[1]))
+        assert (examined.width, examined.height) == upright_size(examined.content)
+        if orientation < 5:
+            assert examined.content is image
+        else:
+            assert examined.changed == "EXIF orientation taken out, since image_size is the size without it"
+            np.testing.assert_array_equal(decode(examined.content), photo())
+
+
+def jpeg_2000(kind: str) -> bytes:
+    """The photo with 16 bits a colour; a codestream alone, or in a file."""
+    image = encoded(photo().astype(np.uint16), ".jp2")
+    return image if kind == "file" else image[image.index(b"\xff\x4f\xff\x51") :]
+
+
+@pytest.mark.parametrize(
+    ("image", "deep"),
+    [
+        (tiff(photo().astype(np.uint16), 1, "<", big=False), True),
+        (tiff(photo().astype(np.uint16), 6, ">", big=False), True),
+        (tiff(photo().astype(np.uint16), 1, ">", big=True), True),
+        (tiff(photo().astype(np.uint16), 6, "<", big=True), True),
+        (encoded(photo()[:, :, 0].astype(np.uint16), ".tiff"), True),
+        (encoded(photo()[:, :, 0], ".tiff"), False),
+        (with_pillow("TIFF", "1"), False),
+        (jpeg_2000("file"), True),
+        (jpeg_2000("codestream"), True),
+        (encoded(photo(), ".jp2"), False),
+        (encoded(photo(), ".bmp"), False),
+        (with_pillow("WEBP"), False),
+    ],
+)
+def test_images_of_16_bits_are_told_from_those_of_8(image: bytes, deep: bool) -> None:
+    """Such as those whose values, to 255, are all too small for the upper 8 bits."""
+    for drawn_size in (None, SIZE):
+        examined = examine_image(image, drawn_size)
+        assert (examined.fault, examined.deep) == ("", deep)
+    if deep:
+        assert decode(image).max() <= 1
+
+
+def test_a_directory_of_tiff_that_leads_nowhere_has_no_orientation() -> None:
+    image = tiff(photo(), 6, "<", big=True)
+    assert orientation_without_header(image) == 6
+    for directory in (2**64 - 1, 2**63, len(image) - 1):
+        damaged = image[:8] + struct.pack("<Q", directory) + image[16:]
+        assert orientation_without_header(damaged) == 1
+        assert examine_image(damaged, SIZE).fault == "damaged or not an image"
+    assert orientation_without_header(image[:9]) == 1
 
 
 @pytest.mark.parametrize("little", [False, True])

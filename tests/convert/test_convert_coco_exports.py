@@ -518,6 +518,65 @@ def test_an_image_is_found_by_the_end_of_its_path(coco, tmp_path, capsys, name):
     assert "images found by the end of their path: 1, first" in capsys.readouterr().out
 
 
+@pytest.fixture
+def name_first(coco):
+    """Draw images, and write a file of one that is called `name` and of b.jpg."""
+
+    def run(name, *files):
+        for file in (*files, "b.jpg"):
+            coco.draw(coco.images / file, (100, 50))
+        content = {
+            "images": [{"id": number, "file_name": file} for number, file in enumerate((name, "b.jpg"))],
+            "annotations": [{"image_id": 0, "category_id": 1, "bbox": BOX}],
+            "categories": CELLS,
+        }
+        return coco.write_json("train.json", content)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("cam2/5.jpg", "cam2"), ("D:\\set\\cam2\\5.jpg", "cam2"), ("http://host/cam2/5.jpg?sig=1", "cam2"),
+     ("http://host/x/cam%202/5.jpg", "x/cam 2"), ("CAM2/5.png", "CAM2"), ("only_bmp/5.jpg", "only_bmp"),
+     ("other/b/5.jpg", "b")],
+)  # fmt: skip
+def test_an_image_of_another_folder_is_another_image(coco, name_first, tmp_path, capsys, name, end):
+    """Cameras number alike, and of one of them the image was deleted."""
+    files = ["cam1/5.jpg", "cam2/6.jpg", "x/cam 2/7.jpg", "a/b/8.jpg"]
+    coco.draw(coco.images / "only_bmp/9.bmp", (100, 50))
+    train = name_first(name, *files)
+    assert coco.run(tmp_path / "out", "--train", train, "--max-bad-images", "0") == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{train}: there is no image '{name}', only cam1/5.jpg of that name, and {end} holds images: put the image "
+        f"there, or give its path below {coco.images}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "found"),
+    [
+        ("val/a.jpg", ("train/a.jpg", "val/a.png"), "val/a.png"),
+        ("x/VAL/a.jpg", ("train/a.jpg", "val/a.png"), "val/a.png"),
+        ("Val/a.bmp", ("val/a.jpg", "Val/a.png"), "Val/a.png"),
+        ("masks/../a.jpg", ("photos/a.jpg", "masks/a.png"), "photos/a.jpg"),
+        ("a.png", ("one/A.jpg", "two/a.jpg"), "two/a.jpg"),
+        ("old/a.jpg", ("cam1/a.jpg", "cam2/b.jpg"), "cam1/a.jpg"),
+        ("data/upload/1/p%200.jpg", ("p 0.jpg",), "p 0.jpg"),
+        ("data/upload/1/p%200.jpg", ("p%200.jpg", "x/p 0.jpg"), "p%200.jpg"),
+        ("1/Capture_d%C3%A9cran.png", ("Capture_d\u00e9cran.png",), "Capture_d\u00e9cran.png"),
+        ("/data/local-files/?d=a.jpg", ("x/a.jpg",), "x/a.jpg"),
+        ("/data/local-files/?d=two%2Fa.jpg", ("one/a.jpg", "two/a.jpg"), "two/a.jpg"),
+        ("http://host/data/local-files/?d=two/a%20b.jpg", ("one/a b.jpg", "two/a b.jpg"), "two/a b.jpg"),
+    ],
+)
+def test_the_end_of_a_path_says_which_image(coco, name_first, tmp_path, capsys, name, files, found):
+    assert coco.run(tmp_path / "out", "--train", name_first(name, *files)) == 0
+    (path,) = (path for path in (tmp_path / "out").rglob("*.*g") if path.name != "b.jpg")
+    assert path.relative_to(tmp_path / "out").as_posix().partition("/")[2] == found
+    assert f"images found by the end of their path: 1, first {coco.images}/{found} for " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [(".facebook_1482.jpg", "it"), (".cache/a.jpg", "its folder"), ("x/@eaDir/a.jpg", "its folder")],

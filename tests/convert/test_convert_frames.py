@@ -31,7 +31,7 @@ def add(voc):
     return run
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 @pytest.mark.parametrize("stated", [(100, 50), (200, 100)])
 def test_boxes_on_the_stored_pixels_are_turned_with_their_image(
@@ -54,7 +54,7 @@ def test_boxes_on_the_stored_pixels_are_turned_with_their_image(
     assert "images with an EXIF orientation whose annotation has the size without it: 1" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO", "TIFF"])
 @pytest.mark.parametrize(("orientation", "stated"), [(3, (100, 50)), (2, None), (6, None), (6, (50, 100))])
 def test_an_orientation_is_noted_in_files_of_every_kind(
     add, voc, tmp_path, capsys, boxes_of, kind, orientation, stated

@@ -151,3 +151,16 @@ def test_an_xml_without_objects_keeps_an_image_of_such_a_name(voc, tmp_path, con
     voc.write_xml("other/0", "<annotation/>")
     assert run(voc.images, voc.annotations, tmp_path / "out") == 0
     assert converted(read_json) == {"0.json": 1, "1.json": 1, "other/0.json": 0}
+
+
+def test_an_image_that_an_xml_names_with_escapes_is_no_background(voc, tmp_path, capsys, converted, read_json):
+    for number in range(4):
+        voc.add(f"{number}.jpg", [DOG])
+    voc.draw("a b.jpg")
+    voc.draw("c d.jpg")
+    voc.write_xml("x", "<annotation><filename>data/a%20b.jpg</filename><object><name>cat & dog</name>")
+    voc.write_xml("c%20d", "<annotation>")
+    more = ("--max-bad-images", "0.5", "--validation-fraction", "0.5")
+    assert run(voc.images, voc.annotations, tmp_path / "out", *more) == 0
+    assert converted(read_json) == {f"{number}.json": 1 for number in range(4)}
+    assert f"{NOTE}: 2, first {voc.images}/a b.jpg ({voc.annotations}/x.xml)" in capsys.readouterr().out

@@ -408,6 +408,147 @@ def test_an_image_called_like_its_xml_goes_before_filename(voc, tmp_path, capsys
     ) in capsys.readouterr().out
 
 
+@pytest.fixture
+def cameras(voc):
+    """Both cameras number alike. Those of cam1 have no XML, and an image of cam2 is missing, whose XML is there."""
+    for number in range(3):
+        voc.draw(f"cam1/{number}.jpg")
+        voc.add(f"cam2/{number}.jpg", [DOG])
+    (voc.images / "cam2/0.jpg").unlink()
+    return voc
+
+
+@pytest.mark.parametrize("filename", ["0.jpg", "D:\\in\\cam2\\0.jpg", "", "cam2/0.png"])
+def test_an_image_of_another_folder_is_another_image(cameras, tmp_path, capsys, filename):
+    cameras.write_xml("cam2/0", wrapped(f"<filename>{filename}</filename>{drawn_object(BNDBOX)}"))
+    assert run(cameras, tmp_path / "out", "--max-bad-images", "0") == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{cameras.annotations}/cam2/0.xml: there is no image {cameras.images}/cam2/0 with .jpg, .jpeg or .png at the "
+        f"end, only cam1/0.jpg of that name, and cam2 holds images: put the image there, or give its path below "
+        f"{cameras.images}"
+    )
+
+
+def test_an_image_whose_folder_has_xml_of_its_own_is_that_of_no_other_folder(cameras, tmp_path, capsys):
+    """No image of cam2 is there."""
+    shutil.rmtree(cameras.images / "cam2")
+    for number in (1, 2):
+        cameras.add(f"cam1/{number}.jpg", [DOG])
+        (cameras.annotations / f"cam2/{number}.xml").unlink()
+    assert run(cameras, tmp_path / "out", "--max-bad-images", "0") == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{cameras.annotations}/cam2/0.xml: there is no image {cameras.images}/cam2/0 with .jpg, .jpeg or .png at the "
+        f"end, only cam1/0.jpg of that name, whose folder has annotations of its own: put the image there, or give its "
+        f"path below {cameras.images}"
+    )
+
+
+def test_filename_means_an_image_of_the_xmls_own_folder(voc, tmp_path, capsys):
+    for folder in ("cam1", "cam2"):
+        voc.draw(f"{folder}/photo.jpg")
+        voc.write_xml(f"{folder}/x", wrapped(f"<filename>photo.jpg</filename>{drawn_object(BNDBOX)}"))
+    voc.add("a.jpg", [DOG])
+    (voc.annotations / "cam1/x.xml").unlink()
+    assert run(voc, tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").glob("*/cam*")} == {"cam2"}
+    assert f"images found by the end of their path: 1, first {voc.images}/cam2/photo.jpg for 'cam2/x'" in (
+        capsys.readouterr().out
+    )
+
+
+def test_an_image_that_filename_gives_with_escapes(voc, tmp_path, all_boxes):
+    for name in ("a b.jpg", "Capture_d\u00e9cran.jpg"):
+        voc.draw(name)
+    voc.write_xml("x", wrapped(f"<filename>1/a%20b.jpg</filename>{drawn_object(BNDBOX)}"))
+    voc.write_xml("Capture_d%C3%A9cran", wrapped(drawn_object(BNDBOX)))
+    assert run(voc, tmp_path / "out") == 0
+    assert all_boxes() == {"a b": BOXES, "Capture_d\u00e9cran": BOXES}
+
+
+def test_a_line_of_a_list_means_no_xml_of_another_folder(voc, tmp_path, capsys):
+    """A training list that names an XML which is gone must not take that of the same name of the test set."""
+    for name in ("train/1.jpg", "train/2.jpg", "test/0.jpg", "test/1.jpg"):
+        voc.add(name, [DOG])
+    train = voc.write_list("train.txt", "train/0", "train/1")
+    lists = ("--train", train, "--validation", voc.write_list("val.txt", "train/2"))
+    for gone in ("nothing", "images of the test set"):
+        assert run(voc, tmp_path / gone, *lists, "--max-bad-images", "0") == 1
+        assert capsys.readouterr().err.splitlines()[0] == (
+            f"{train}, line 1: there is no {voc.annotations}/train/0.xml, only test/0.xml of that name, in another "
+            f"folder: give its path below {voc.annotations}, or take the line out of the list"
+        )
+        # Nor by way of an image that lies in no folder.
+        if gone == "nothing":
+            (voc.images / "test/0.jpg").rename(voc.images / "0.jpg")
+
+
+@pytest.mark.parametrize(
+    ("line", "xml", "told"),
+    [
+        ("cam2/0.jpg", "0.xml", False),
+        ("set/cam2/0.jpg", "cam2/0.xml", False),
+        ("0", "xml/0.xml", False),
+        ("cam2/0", "xml/0.xml", False),
+        ("old/0", "xml/0.xml", True),
+    ],
+)
+def test_lists_may_give_folders_of_images_or_unknown_ones(voc, tmp_path, capsys, split_names, line, xml, told):
+    voc.add("a.jpg", [DOG])
+    voc.draw("cam2/0.jpg")
+    voc.draw("cam1/1.jpg")
+    voc.write_xml(xml, wrapped(drawn_object(BNDBOX)))
+    validation = voc.write_list("val.txt", line)
+    assert run(voc, tmp_path / "out", "--train", voc.write_list("train.txt", "a"), "--validation", validation) == 0
+    assert split_names() == [{"a.jpg"}, {"cam2"}]
+    note = (
+        f"lines of lists that give another folder, found by their names alone: 1, first {validation}, line 1 ({line})"
+    )
+    assert (f"{note}: {xml}" in capsys.readouterr().out) == told
+
+
+def test_a_line_that_names_an_image_of_another_camera(cameras, tmp_path, capsys):
+    """It has no XML, and the one of the same name is the other camera's."""
+    lists = (
+        "--train",
+        cameras.write_list("t.txt", "cam1/1.jpg"),
+        "--validation",
+        cameras.write_list("v.txt", "cam2/2"),
+    )
+    assert run(cameras, tmp_path / "out", *lists, "--negatives") == 1
+    fault = (
+        f"line 1: {cameras.images}/cam1/1.jpg has no XML of its own, and {cameras.annotations}/cam2/1.xml has its name"
+    )
+    assert fault in capsys.readouterr().err
+
+
+OBJECT = drawn_object(BNDBOX)
+
+
+@pytest.mark.parametrize(
+    ("inside", "where"),
+    [
+        (f"<objects>{OBJECT}</objects>", "<object> in <objects>"),
+        (OBJECT + f"<extra><more>{OBJECT}</more></extra>", "<object> in <extra>"),
+        (OBJECT.replace("object>", "Object>"), "<Object>"),
+        (OBJECT.replace("<object>", '<object xmlns="http://x">'), "<{http://x}object>"),
+        (drawn_object(BNDBOX + OBJECT), "<object> in <object>"),
+        (f"<obj><name>dog</name>{BNDBOX}</obj>", "<bndbox> in <obj>"),
+        ("<item><polygon><pt><x>1</x><y>2</y></pt></polygon></item>", "<polygon> in <item>"),
+        (BNDBOX, "<bndbox>"),
+    ],
+)
+def test_objects_in_another_place_make_no_background(voc, tmp_path, capsys, inside, where):
+    for name in ("b", "c"):
+        voc.add(f"{name}.jpg", [DOG])
+    voc.draw("a.jpg")
+    voc.write_xml("a", wrapped(inside))
+    assert run(voc, tmp_path / "out") == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{voc.annotations}/a.xml: has objects in another place ({where}): write each as <object> directly in "
+        "<annotation>, in small letters and without a namespace"
+    )
+
+
 @pytest.mark.parametrize("kind", ["bmp", "gif"])
 def test_images_whose_ending_is_not_looked_at(voc, tmp_path, capsys, kind):
     voc.add("a.jpg", [DOG])

@@ -345,7 +345,8 @@ class Pairing:
     """The annotation of each image, in the images' order, and what is left over on either side.
 
     `duplicates` are the JSONs whose image has another JSON already, each with that image. `by_name` are those whose
-    image was found by its name alone, each with that image, whatever folder `file` gives. `contested` are the images
+    image was found by its name alone, each with that image, whatever folder `file` gives. `passed_over` are those that
+    got an image of their own name, each with that image and the other one that `file` names. `contested` are the images
     that several JSONs with different boxes mean with equal right, each with those JSONs.
     """
 
@@ -354,6 +355,7 @@ class Pairing:
     jsons_without_image: list[str]
     duplicates: list[tuple[str, str]]
     by_name: list[tuple[str, str]]
+    passed_over: list[tuple[str, str, str]]
     contested: list[tuple[str, list[str]]]
 
 
@@ -369,11 +371,15 @@ class _Right(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """The images that an annotation means, the likelier first, and its right to the first of them."""
+    """The images that an annotation means, the likelier first, and its right to the first of them.
+
+    `named` is the image that its `file` names, be it one of them or not; "" for none.
+    """
 
     annotation: Annotation
     images: list[str]
     right: _Right
+    named: str = ""
 
     def contests(self, winner: "_Claim") -> bool:
         """Whether nothing but the order of names decided for `winner`, which has the image, and it matters."""
@@ -399,6 +405,7 @@ def pair_images(images: Sequence[str], annotations: Sequence[Annotation], *, is_
     without_image: list[str] = []
     duplicates: list[tuple[str, str]] = []
     told: list[tuple[str, str]] = []
+    passed_over: list[tuple[str, str, str]] = []
     contested: dict[str, list[str]] = defaultdict(list)
     for claim in claims:
         path = claim.annotation.path
@@ -410,6 +417,8 @@ def pair_images(images: Sequence[str], annotations: Sequence[Annotation], *, is_
             paired[free[0]] = claim
             if claim.right is _Right.NAME_ALONE:
                 told.append((path, free[0]))
+            if claim.named and claim.named != free[0] and not _is_beside(claim.annotation, free[0]):
+                passed_over.append((path, free[0], claim.named))
         elif not claim.images or (is_part and claim.right >= _Right.NAME_IN_FOLDER):
             # Of a part it is as likely that another image of that name is meant, which is elsewhere.
             without_image.append(path)
@@ -421,6 +430,7 @@ def pair_images(images: Sequence[str], annotations: Sequence[Annotation], *, is_
         jsons_without_image=without_image,
         duplicates=duplicates,
         by_name=told,
+        passed_over=passed_over,
         contested=[
             (image, [paired[image].annotation.path, *contested[image]]) for image in images if image in contested
         ],
@@ -450,7 +460,8 @@ class _NamedImages:
         """Return the images that an annotation means, and with which right."""
         if meant := self._meant_by(annotation):
             own_name = _stem(composed(meant[0])) == _stem(composed(annotation.path))
-            return _Claim(annotation, meant, _Right.OWN_NAME if own_name else _Right.FILE)
+            right = _Right.OWN_NAME if own_name else _Right.FILE
+            return _Claim(annotation, meant, right, self._named_by_file(annotation))
         return self._of_the_name(annotation) or _Claim(annotation, [], _Right.NAME_ALONE)
 
     def _meant_by(self, annotation: Annotation) -> list[str]:
@@ -462,6 +473,14 @@ class _NamedImages:
         namesakes = self._by_stem.get(_stem(composed(annotation.path)), [])
         meant += sorted(namesakes, key=lambda path: posixpath.basename(path) != name)[:1]
         return [self._paths[path] for path in meant]
+
+    def _named_by_file(self, annotation: Annotation) -> str:
+        """Return the image at the path that `file` gives, else the only one that has the name at its end, or ""."""
+        at_path = self._paths.get(_file_path(annotation))
+        if at_path is not None:
+            return at_path
+        claim = self._of_the_name(annotation)
+        return claim.images[0] if claim else ""
 
     def _of_the_name(self, annotation: Annotation) -> _Claim | None:
         """Return the only image that has the name at the end of `file`, unless a folder says that another is meant.
@@ -496,6 +515,12 @@ class _NamedImages:
                 if folder and (f"/{folder}".endswith(f"/{other}") or f"/{other}".endswith(f"/{folder}"))
             }
         return self._named[folder]
+
+
+def _is_beside(annotation: Annotation, image: str) -> bool:
+    """Whether `file` is the mere name of an image in the JSON's own folder."""
+    path = posixpath.join(posixpath.dirname(composed(annotation.path)), _file_path(annotation))
+    return "/" not in _file_path(annotation) and path == composed(image)
 
 
 def _file_path(annotation: Annotation) -> str:

@@ -32,7 +32,7 @@ _HOW_TO_MARK: Final = (
 )
 _ODD_MARK: Final = "sixth number of an object that is neither 0 nor 1, read as not difficult"
 _ODD_MARK_DIFFICULT: Final = "sixth number of an object that is neither 0 nor 1, read as difficult"
-_DEEP: Final = "PNG of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
+_DEEP: Final = "image of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
 _log = logging.getLogger(__name__)
 
 

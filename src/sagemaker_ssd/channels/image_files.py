@@ -38,6 +38,7 @@ _OWN_JSONS: Final = (
     'Give each channel only its own JSONs, one for each image, or write "file" relative to the folder of the channel'
 )
 _BY_NAME: Final = "JSON whose image has the name at the end of file and another folder, taken all the same"
+_PASSED_OVER: Final = "JSON that is called like its image, while its file is another image that is there too"
 # The image_size by which boxes are fractions of the image, and not pixels.
 _FRACTIONS: Final = (1.0, 1.0)
 _log = logging.getLogger(__name__)
@@ -158,6 +159,8 @@ def _pair(images: Path, annotations: Path, findings: ChannelFindings, options: C
         findings.warn("JSON whose image has another JSON, skipped", f"{path} ({image})")
     for path, image in pairing.by_name:
         findings.warn(_BY_NAME, f"{path} ({image})")
+    for path, image, named in pairing.passed_over:
+        findings.warn(_PASSED_OVER, f"{path} ({image}, file {named})")
     return pairing
 
 

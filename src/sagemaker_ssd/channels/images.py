@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
+_BITS_TAG: Final = 0x0102
 # TIFF's number of a type of four bytes.
 _LONG: Final = 4
+# Of TIFF, and of BigTIFF, whose places and counts have eight bytes.
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_ENTRIES: Final = 0xFFFF
+# JPEG 2000's first two markers, SOC and SIZ, which its files have behind their boxes: ITU-T T.800, annex A.
+_JPEG_2000: Final = b"\xff\x4f\xff\x51"
 # A RecordIO record holds 512 MB; the rest of it is for the label.
 MAX_BYTES = 500_000_000
 # Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
@@ -35,7 +41,7 @@ _BASELINE = frozenset({0xC0, 0xC1})
 _NO_MEMORY: Final = cv2.Error.StsNoMem
 _AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
 # OpenCV's flags by how many times smaller a JPEG is decoded. The orientation is applied here: OpenCV turns JPEG, some
-# versions of it PNG, and none WebP.
+# versions of it PNG, and none WebP. TIFF it turns always.
 _FLAGS: Final = {
     factor: flag | cv2.IMREAD_IGNORE_ORIENTATION
     for factor, flag in {
@@ -116,14 +122,22 @@ def read_header(image: bytes) -> ImageHeader | None:
     return None
 
 
-def without_orientation(image: bytes, header: ImageHeader) -> bytes:
-    """Return the file with its EXIF orientation set to upright, and otherwise as it is."""
-    place = header.orientation_at
+def without_orientation(image: bytes, place: int) -> bytes:
+    """Return the file with its orientation, whose byte is at `place`, set to upright, and otherwise as it is."""
     return image[:place] + b"\1" + image[place + 1 :]
 
 
-def webp_orientation(image: bytes) -> int:
-    """Return the EXIF orientation of a WebP file; 1 (upright) without one, and for anything else."""
+def orientation_without_header(image: bytes) -> int:
+    """Return the orientation of a WebP or TIFF file; 1 (upright) without one, and for anything else."""
+    return _tiff_orientation(image)[0] if image.startswith(_TIFF) else _webp_orientation(image)
+
+
+def _tiff_orientation(image: bytes) -> tuple[int, int]:
+    """Return the orientation of a TIFF file and the place of its byte; 1 (upright) for anything else."""
+    return _read_orientation(image) if image.startswith(_TIFF) else (1, 0)
+
+
+def _webp_orientation(image: bytes) -> int:
     if image[:4] != b"RIFF" or image[8:12] != b"WEBP":
         return 1
     place = 12
@@ -200,22 +214,49 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
 
     Of the two bytes of a number up to 8 that is the one that is not 0.
     """
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return 1, 0
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, directory)
-        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
-            # A SHORT by the standard; some programs write a LONG, whose last two bytes are then the number.
-            place = entry + 10 if kind == _LONG and order == ">" else entry + 8
-            (value,) = struct.unpack_from(f"{order}H", exif, place)
-            if tag == ORIENTATION_TAG and 1 <= value <= 8:
-                return int(value), place + (order == ">")
-    except struct.error:
-        pass
+    for tag, value, place in _read_directory(exif):
+        if tag == ORIENTATION_TAG and 1 <= value <= 8:
+            return value, place + exif.startswith(b"MM")
     return 1, 0
+
+
+def _read_directory(tiff: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield tag, value and the value's place of the entries of a TIFF block's first directory, as far as it goes.
+
+    Values are those of two bytes, of several the first.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return
+    try:
+        is_big = struct.unpack_from(f"{order}H", tiff, 2) == (43,)
+        # Of places and counts: code, bytes; of the number of entries too, which TIFF gives in two bytes.
+        (code, room), (count_code, behind_count) = (("Q", 8), ("Q", 8)) if is_big else (("I", 4), ("H", 2))
+        (directory,) = struct.unpack_from(f"{order}{code}", tiff, room)
+        (entries,) = struct.unpack_from(f"{order}{count_code}", tiff, directory)
+        start, length = directory + behind_count, 4 + 2 * room
+        for entry in range(start, start + length * min(entries, _MOST_ENTRIES), length):
+            tag, kind, count = struct.unpack_from(f"{order}HH{code}", tiff, entry)
+            place = entry + 4 + room
+            if tag == _BITS_TAG and 2 * count > room:
+                (place,) = struct.unpack_from(f"{order}{code}", tiff, place)
+            elif kind == _LONG and order == ">":
+                # An orientation is a SHORT; some programs write a LONG, whose last two bytes are then the number.
+                place += 2
+            yield int(tag), int(struct.unpack_from(f"{order}H", tiff, place)[0]), int(place)
+    except (struct.error, OverflowError):
+        return
+
+
+def _bits_without_header(image: bytes) -> int:
+    """Return the bits of each colour of a TIFF or JPEG 2000 file; 8 for anything else."""
+    if image.startswith(_TIFF):
+        return next((value for tag, value, _ in _read_directory(image) if tag == _BITS_TAG), 8)
+    # Of the components' sizes that of the first one, less 1; its upper bit says whether it has a sign.
+    place = image.find(_JPEG_2000) + 42
+    if image[4:8] == b"jP  " or image.startswith(_JPEG_2000):
+        return (image[place] & 0x7F) + 1 if 42 <= place < len(image) else 8
+    return 8
 
 
 class UndecodableImageError(ValueError):
@@ -262,7 +303,8 @@ def upright_size(image: bytes) -> tuple[int, int]:
 
 
 def _orientation(image: bytes, header: ImageHeader | None) -> int:
-    return webp_orientation(image) if header is None else header.orientation
+    # OpenCV turns TIFF itself, whatever its flags say.
+    return _webp_orientation(image) if header is None else header.orientation
 
 
 def _imdecode(image: bytes, flags: int) -> Any:
@@ -281,7 +323,7 @@ class ExaminedImage:
     """An image as a channel uses it: the bytes of its file, and the size in pixels that it decodes to.
 
     `fault` says why it cannot be used, else it is empty. `truncated` marks a JPEG that lacks a part of the picture,
-    `deep` a PNG of 16 bits; `changed` says how and why the bytes are not the file's own.
+    `deep` one of 16 bits a colour; `changed` says how and why the bytes are not the file's own.
     """
 
     content: bytes
@@ -343,7 +385,9 @@ def examine_image(
         # Its boxes were drawn on the pixels as they are stored.
         if header.coding == "png":
             return _as_drawn(image)
-        return ExaminedImage(without_orientation(image, header), *stored, truncated=truncated, changed=_AS_DRAWN)
+        return ExaminedImage(
+            without_orientation(image, header.orientation_at), *stored, truncated=truncated, changed=_AS_DRAWN
+        )
     return ExaminedImage(image, *header.upright_size, truncated=truncated, deep=header.bits > 8)
 
 
@@ -355,11 +399,16 @@ def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None
     height, width = pixels.shape[:2]
     if fault := _size_fault(width, height):
         return ExaminedImage(image, fault=fault)
-    if swaps_sides(webp_orientation(image)) and width != height:
+    # Less is made 8 by the decoder.
+    deep = _bits_without_header(image) == 16
+    orientation, place = _tiff_orientation(image)
+    if swaps_sides(orientation) and drawn_size is not None and has_sides_swapped(drawn_size, (width, height)):
+        return ExaminedImage(without_orientation(image, place), height, width, changed=_AS_DRAWN, deep=deep)
+    if swaps_sides(_webp_orientation(image)) and width != height:
         if drawn_size is not None and has_sides_swapped(drawn_size, (height, width)):
             return _as_drawn(image)
         return ExaminedImage(image, height, width)
-    return ExaminedImage(image, width, height)
+    return ExaminedImage(image, width, height, deep=deep)
 
 
 def _as_drawn(image: bytes) -> ExaminedImage:

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,10 @@ from sagemaker_ssd.channels.images import (
     ImageHeader,
     examine_image,
     has_sides_swapped,
+    orientation_without_header,
     read_header,
     swaps_sides,
     try_decode,
-    webp_orientation,
 )
 from sagemaker_ssd.convert.shapes import Size
 from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
@@ -77,53 +78,78 @@ class ImageFolder:
         if inside and self._is_file(path):
             raise UserError(f"{path} is not {_ENDINGS}: save it as JPEG or PNG, named so")
         wanted = self.root / path if inside else f"'{name}'"
+        self._refuse_namesakes(f"there is no image '{name}'", name)
         raise UserError(
             f"there is no image {wanted}, nor one called {_base(name) or 'so'} or, with {_ENDINGS}, "
             f"{_stem(_base(name)) or 'so'} anywhere below {self.root}"
         )
 
-    def of_annotation(self, stem: str, filename: str) -> FoundImage:
+    def of_annotation(self, stem: str, filename: str, taken: Collection[str] = ()) -> FoundImage:
         """Find the image of the annotation `stem` (a path without ending) that calls it `filename`, perhaps "".
 
-        One of the same path goes first, then `filename`, then one of the same name in any folder: many tools keep the
-        name that an image had before both were renamed. Raises UserError.
+        One of the same path goes first, then `filename`, then one of the same name: many tools keep the name that an
+        image had before both were renamed. Where the folder of `filename`, else that of `stem`, ends like one that
+        holds images, the image must be there; else it may be in any folder but those `taken`. Raises UserError.
         """
+        folder = posixpath.dirname(stem)
+        named = self._listing.like(filename, folder, taken) if filename else []
         same = self._listing.by_path.get(composed(posixpath.normpath(stem)), [])
         if len(same) > 1:
-            same = [file for file in same if posixpath.basename(file) == _base(filename)] or same
+            same = [file for file in same if file in named] or same
         if len(same) > 1:
             names = " and ".join(posixpath.basename(file) for file in same)
             raise UserError(f"{(self.root / stem).parent} has {names}: remove all but one")
         if same:
-            named = self._listing.like(filename) if filename else []
             other = named[0] if len(named) == 1 and named != same else ""
             return FoundImage(same[0], stem, exact=True, other=other)
         for name in filter(None, (filename, stem)):
-            found = self._listing.like(name)
+            found = self._listing.like(name, folder, taken)
             if len(found) == 1:
                 return FoundImage(found[0], stem, exact=False)
             if found:
                 raise UserError(
                     f"its image '{name}' may be any of {_some(found)} below {self.root}: remove all but one"
                 )
-        self.refuse_other_ending(filename)
+        self.refuse_other_ending(filename, folder)
         self.refuse_other_ending(stem)
+        missing = f"there is no image {self.root / stem} with {_ENDINGS} at the end"
+        for name in filter(None, (filename, stem)):
+            self._refuse_namesakes(missing, name, folder)
         called = f", nor one called {_base(filename)}" if filename else ""
-        raise UserError(f"there is no image {self.root / stem} with {_ENDINGS} at the end{called} below {self.root}")
+        raise UserError(f"{missing}{called} below {self.root}")
 
-    def refuse_other_ending(self, name: str) -> None:
-        """Raise UserError if there is an image of that name whose ending is not looked at."""
-        others = self._others.like(name) if name else []
+    def refuse_other_ending(self, name: str, folder: str = "") -> None:
+        """Raise UserError if there is an image of that name, meant in `folder`, whose ending is not looked at."""
+        others = self._others.like(name, folder) if name else []
         if others:
             raise UserError(f"{self.root / others[0]} is there, but {LOOKED_AT}: {ending_remedy(others[0])}")
 
+    def _refuse_namesakes(self, missing: str, name: str, folder: str = "") -> None:
+        """Raise UserError, which begins with `missing`, if images of that name are in folders that are not meant."""
+        if namesakes := self._listing.namesakes(name):
+            end = self._listing.known_end(name) or self.folders.end(folder)
+            why = f"and {end} holds images" if end else "whose folder has annotations of its own"
+            raise UserError(
+                f"{missing}, only {_some(namesakes)} of that name, {why}: put the image there, or give its path below "
+                f"{self.root}"
+            )
+
+    @cached_property
+    def _found(self) -> list[str]:
+        return find_files(self.root, (*IMAGE_ENDINGS, *OTHER_IMAGE_ENDINGS))
+
+    @cached_property
+    def folders(self) -> "Folders":
+        """The folders that hold images, also those whose ending is not looked at."""
+        return Folders(self._found)
+
     @cached_property
     def _listing(self) -> "_Listing":
-        return _Listing(find_files(self.root, IMAGE_ENDINGS))
+        return _Listing([file for file in self._found if file.lower().endswith(IMAGE_ENDINGS)], self.folders)
 
     @cached_property
     def _others(self) -> "_Listing":
-        return _Listing(find_files(self.root, OTHER_IMAGE_ENDINGS))
+        return _Listing([file for file in self._found if not file.lower().endswith(IMAGE_ENDINGS)], self.folders)
 
     def _is_file(self, path: str) -> bool:
         try:
@@ -132,56 +158,109 @@ class ImageFolder:
             return False
 
 
-class _Listing:
-    """The images below a folder by their paths without ending, their names, and their names without ending."""
+class Folders:
+    """The folders of some files, which paths from elsewhere name by their ends; the top folder has no name.
 
-    def __init__(self, files: list[str]) -> None:
+    Cameras number alike: of cam1/0005.jpg and cam2/0005.jpg, one may be missing, and the other is not it.
+    """
+
+    def __init__(self, files: Iterable[str]) -> None:
+        folders = set(map(posixpath.dirname, files))
+        self._ends = {end for folder in folders for end in _ends(folder)}
+        self._ends_in_any_case = {end.lower() for end in self._ends}
+
+    def end(self, path: str) -> str:
+        """Return as much of the end of a folder's path as any of the folders ends with, too; "" for nothing."""
+        return next((end for end in _ends(path) if end.lower() in self._ends_in_any_case), "")
+
+    def within(self, files: Sequence[str], end: str) -> list[str]:
+        """Keep the files whose folder ends so, in upper and lower case if any of the folders does; all for ""."""
+        if not end:
+            return list(files)
+        case = str if end in self._ends else str.lower
+        return [
+            file for file in files if f"/{case(composed(posixpath.dirname(file)))}".endswith(f"/{case(composed(end))}")
+        ]
+
+
+def _ends(folder: str) -> list[str]:
+    """Return the ends of a folder's path, the longest first."""
+    parts = [part for part in composed(folder).split("/") if part not in ("", ".")]
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+class _Listing:
+    """Images below a folder, by their paths and by their names, both without ending; `folders`: those of all."""
+
+    def __init__(self, files: list[str], folders: Folders) -> None:
         self.files = files
         self.by_path: dict[str, list[str]] = defaultdict(list)
-        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._folders = folders
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for file in files:
-            name = posixpath.basename(file)
             self.by_path[composed(_stem(file))].append(file)
-            self._by_name[composed(name).lower()].append(file)
-            self._by_stem[composed(_stem(name)).lower()].append(file)
+            self._by_stem[_lower_stem(file)].append(file)
 
-    def like(self, name: str) -> list[str]:
-        """Return the images that `name` may mean: of the same name, else of another ending; the nearest paths."""
-        for wanted in dict.fromkeys((name, _path(name))):
-            base = composed(posixpath.basename(wanted))
-            found = self._by_name.get(base.lower()) or self._by_stem.get(_stem(base).lower())
+    def like(self, name: str, folder: str = "", taken: Collection[str] = ()) -> list[str]:
+        """Return the images that `name` may mean: of the same name, else of another ending.
+
+        Where the folder of `name`, else `folder`, ends like one that holds images, these are in such a folder; else
+        in any but those of `taken`.
+        """
+        end = self.known_end(name)
+        for form in _forms(name):
+            # Of an address and the path in it, the one that names a folder is meant.
+            if end and self._folders.end(posixpath.dirname(form)) != end:
+                continue
+            found = self._by_stem.get(_lower_stem(form), [])
+            if named := end or self._folders.end(folder):
+                found = self._folders.within(found, named)
+            elif taken:
+                found = [file for file in found if composed(posixpath.dirname(file)) not in taken]
             if found:
-                return _nearest(found, wanted)
+                return _most_alike(found, composed(posixpath.basename(form)))
         return []
 
+    def known_end(self, name: str) -> str:
+        """Return as much of the end of the folder that `name` gives as a folder of images ends with, too."""
+        ends = [self._folders.end(posixpath.dirname(form)) for form in _forms(name) if _lower_stem(form)]
+        return max(ends, key=lambda end: len(_ends(end)), default="")
 
-def _nearest(files: list[str], wanted: str) -> list[str]:
-    """Keep the files that agree with most of the end of a path, folder by folder, and then in upper and lower case."""
-    parts = composed(wanted).split("/")[:-1]
+    def namesakes(self, name: str) -> list[str]:
+        """Return the images of the name of `name`, but for its ending, in any folder."""
+        return next(filter(None, (self._by_stem.get(_lower_stem(form)) for form in _forms(name))), [])
 
-    def agreeing(file: str) -> int:
-        folders = composed(file).split("/")[:-1]
-        count = 0
-        while count < min(len(folders), len(parts)) and folders[-1 - count] == parts[-1 - count]:
-            count += 1
-        return count
 
-    most = max(map(agreeing, files))
-    nearest = [file for file in files if agreeing(file) == most]
-    base = composed(posixpath.basename(wanted))
-    same_case = [file for file in nearest if composed(posixpath.basename(file)) in (base, _stem(base))]
-    return same_case or nearest
+def _most_alike(files: list[str], name: str) -> list[str]:
+    """Keep the files of that name, else those of it in other capitals, else those of it but for the ending."""
+    for part in (str, str.lower, _stem):
+        if found := [file for file in files if part(composed(posixpath.basename(file))) == part(name)]:
+            return found
+    return files
+
+
+def _forms(name: str) -> list[str]:
+    """Return what `name` may be as a path, the likelier first: as it stands, read as `_path` does, without escapes."""
+    path = _path(name)
+    return list(dict.fromkeys((name, path, unquote(path))))
 
 
 def _path(name: str) -> str:
-    """Read a name as a path: a Windows path with `/`, an address without its host and query."""
+    """Read a name as a path: a Windows path with `/`, an address without its host and query.
+
+    Where the address ends in its query, as Label Studio's /data/local-files/?d=a.jpg does, the path is what that says.
+    """
     if "://" in name:
         try:
-            return unquote(urlsplit(name).path)
+            address = urlsplit(name)
         except ValueError:
             return name
-    return name.replace("\\", "/").partition("?")[0]
+        path, query = unquote(address.path), address.query
+    else:
+        path, _, query = name.replace("\\", "/").partition("?")
+    if query and not posixpath.basename(path):
+        return unquote(query.partition("&")[0].split("=", 1)[-1])
+    return path
 
 
 def _base(name: str) -> str:
@@ -193,9 +272,13 @@ def _stem(path: str) -> str:
     return stem if ending.lower() in (*IMAGE_ENDINGS, *OTHER_IMAGE_ENDINGS) else path
 
 
+def _lower_stem(path: str) -> str:
+    return composed(_stem(posixpath.basename(path))).lower()
+
+
 def name_key(name: str) -> str:
     """Return what an image and its annotation are both called: a name without its folder, its ending and capitals."""
-    return composed(_stem(_base(name))).lower()
+    return _lower_stem(unquote(_path(name)))
 
 
 def _some(files: list[str]) -> str:
@@ -246,7 +329,7 @@ def find_frame(image: Path, stated: Size | None) -> Frame:
 def _read_size(path: Path) -> tuple[Size, int]:
     """Read width and height as stored, and the EXIF orientation, 1 to 8; raises UserError if the job refuses the image.
 
-    Read as the training job reads it, which turns JPEG, PNG and WebP; but of what has a header no more than that.
+    Read as the training job reads it, which turns JPEG, PNG, WebP and TIFF; but of what has a header no more than that.
     """
     try:
         content = path.read_bytes()
@@ -256,7 +339,7 @@ def _read_size(path: Path) -> tuple[Size, int]:
     if image.fault:
         raise UserError(f"{path} cannot be read: {image.fault}")
     header = read_header(content)
-    orientation = webp_orientation(content) if header is None else header.orientation
+    orientation = orientation_without_header(content) if header is None else header.orientation
     size = image.width, image.height
     return size[::-1] if swaps_sides(orientation) else size, orientation
 

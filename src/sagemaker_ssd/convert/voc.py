@@ -23,12 +23,14 @@ from tqdm import tqdm
 from sagemaker_ssd.channels.annotations import composed, compression, find_files, other_tool_in
 from sagemaker_ssd.convert.dataset import Choices, Dataset, DrawnImage, DrawnObject, Splits, make_dataset, split_off
 from sagemaker_ssd.convert.findings import Findings, kind_of
-from sagemaker_ssd.convert.images import FoundImage, ImageFolder, name_key, read_side
+from sagemaker_ssd.convert.images import Folders, FoundImage, ImageFolder, name_key, read_side
 from sagemaker_ssd.convert.shapes import Corners, Size, around_points, has_area, read_corners, read_degrees
 from sagemaker_ssd.data_formats import IMAGE_ENDINGS
 from sagemaker_ssd.errors import UserError, in_words, problems
 
 _CORNERS: Final = ("xmin", "ymin", "xmax", "ymax")
+# What an object is, or has.
+_OBJECT_TAGS: Final = ("object", "bndbox", "robndbox", "polygon")
 # The second column of the devkit's lists for one class: present, absent, only difficult ones.
 _SECOND_COLUMN: Final = ("1", "-1", "0")
 # Columns of other lists: an index in ImageNet's, class, species and breed in Oxford-IIIT Pet's.
@@ -78,6 +80,7 @@ def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
     if root.tag != "annotation":
         other = f" ({_OTHER_XML[root.tag.lower()]})" if root.tag.lower() in _OTHER_XML else ""
         raise UserError(f"is not an annotation of PASCAL VOC: it begins <{root.tag}>{other}, not <annotation>")
+    _refuse_objects_elsewhere(root)
     objects: list[DrawnObject] = []
     faults: list[str] = []
     notes: list[tuple[str, str]] = []
@@ -90,6 +93,24 @@ def read_annotation(path: Path) -> tuple[VocAnnotation, list[str]]:
         except UserError as fault:
             faults.append(f"box {number} {fault.sentence}")
     return VocAnnotation(_read_size(root, notes), _text(root, "filename"), tuple(objects), tuple(notes)), faults
+
+
+def _refuse_objects_elsewhere(root: ElementTree.Element) -> None:
+    """Raise UserError for objects that would not be read: their image would be background.
+
+    The parts of a person in VOC's layout have a <bndbox> too, within an object.
+    """
+    for child in root:
+        for element in child.iter():
+            name = element.tag.rpartition("}")[2].lower()
+            if child.tag == "object" and (element is child or name != "object"):
+                continue
+            if name in _OBJECT_TAGS:
+                where = f"<{element.tag}>" if element is child else f"<{element.tag}> in <{child.tag}>"
+                raise UserError(
+                    f"has objects in another place ({where}): write each as <object> directly in <annotation>, in "
+                    "small letters and without a namespace"
+                )
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -283,14 +304,21 @@ class _Source:
             stem = composed(posixpath.splitext(file)[0])
             self._by_stem[stem].append(file)
             self._by_name[posixpath.basename(stem)].append(file)
-        self._folders: dict[str, Path] = {}
+        self._folders = Folders(self.files)
+        # Images there have XML of their own, or none.
+        self._taken = frozenset(composed(posixpath.dirname(file)) for file in self.files) - {""}
+        self._places: dict[str, Path] = {}
+
+    def image_of(self, file: str, filename: str) -> FoundImage:
+        """Find the image of an XML that calls it `filename`; raises UserError."""
+        return self.images.of_annotation(posixpath.splitext(file)[0], filename, self._taken)
 
     def place(self, image: str) -> Path:
         """Return where an image lies, by folders that are no links."""
         folder, name = posixpath.split(image)
-        if folder not in self._folders:
-            self._folders[folder] = (self.images.root / folder).resolve()
-        return self._folders[folder] / name
+        if folder not in self._places:
+            self._places[folder] = (self.images.root / folder).resolve()
+        return self._places[folder] / name
 
     @cached_property
     def claims(self) -> Mapping[str, Collection[str]]:
@@ -318,7 +346,7 @@ class _Source:
         except UserError:
             filename = ""
         try:
-            return self.images.of_annotation(posixpath.splitext(file)[0], filename).file
+            return self.image_of(file, filename).file
         except UserError:
             return ""
 
@@ -335,19 +363,42 @@ class _Source:
         """Whether a whole line of a list is the name of an XML or an image."""
         return name_key(posixpath.splitext(line)[0] if line.lower().endswith(".xml") else line) in self._keys
 
-    def find(self, candidates: Sequence[str], line: str) -> str | None:
-        """Find the XML that a line of a list means; raises UserError where it may mean several."""
-        by_path = [self._by_stem.get(composed(stem), []) for stem in candidates]
-        by_name = [self._by_name.get(composed(posixpath.basename(stem)), []) for stem in candidates]
-        for files, remedy in (
-            *((files, "remove all but one") for files in by_path),
-            *((files, f"give its path below {self.annotations}") for files in by_name),
-        ):
+    def at(self, candidates: Sequence[str], line: str) -> str | None:
+        """Find the XML that is where a line of a list says; raises UserError where there are several."""
+        return self._only([self._by_stem.get(composed(stem), []) for stem in candidates], line, "remove all but one")
+
+    def called(self, candidates: Sequence[str], line: str) -> tuple[str | None, list[str]]:
+        """Find the XML that has the name of a line of a list; raises UserError where there are several.
+
+        Beside it, those of the name that are not meant: where the folder of the line ends like one that holds XML
+        files or images, an XML in another one is not, unless that is the top folder.
+        """
+        found, others = [], []
+        for stem in candidates:
+            namesakes = self._by_name.get(composed(posixpath.basename(stem)), [])
+            folder = posixpath.dirname(stem)
+            own_end, image_end = self._folders.end(folder), self.images.folders.end(folder)
+            # Where images are in more folders than XML files, those of the XML files are the ends of theirs.
+            longer = image_end if len(image_end) > len(own_end) else ""
+            meant = self._folders.within(namesakes, longer or own_end) or [
+                file for file in namesakes if _is_end(composed(posixpath.dirname(file)), longer)
+            ]
+            found.append(meant)
+            others += [file for file in namesakes if file not in meant]
+        return self._only(found, line, f"give its path below {self.annotations}"), others
+
+    def _only(self, found: Iterable[list[str]], line: str, remedy: str) -> str | None:
+        for files in found:
             if len(files) > 1:
                 raise UserError(f"'{line}' may be {' or '.join(files[:3])}: {remedy}")
             if files:
                 return files[0]
         return None
+
+
+def _is_end(path: str, other: str) -> bool:
+    """Whether a path is the end of another one, or has no name."""
+    return not path or f"/{other}".endswith(f"/{path}")
 
 
 def _candidates(line: str, *, columns: bool) -> list[str]:
@@ -404,7 +455,7 @@ class _Reader:
         for number, line in numbered.items():
             place = f"{path}, line {number}"
             try:
-                found = self._find(_candidates(line, columns=columns), line, source)
+                found = self._find(_candidates(line, columns=columns), line, source, place)
             except UserError as fault:
                 self._findings.bad_image(place, "line", f"{place}: {fault.sentence}")
                 continue
@@ -416,20 +467,40 @@ class _Reader:
                 listed[found] = None
         return list(listed)
 
-    def _find(self, candidates: Sequence[str], line: str, source: _Source) -> _Listed:
-        xml = source.find(candidates, line)
-        if xml is not None:
+    def _find(self, candidates: Sequence[str], line: str, source: _Source, place: str) -> _Listed:
+        if xml := source.at(candidates, line):
+            return _Listed(xml)
+        xml, others = source.called(candidates, line)
+        if xml:
+            self._note_folder(candidates, xml, line, place)
             return _Listed(xml)
         for stem in candidates:
             try:
-                image = source.images.of_annotation(stem, "").file
+                found = source.images.of_annotation(stem, "")
             except UserError:
                 continue
-            return self._listed_image(image, source)
+            # Not an image of the same name, since the line does not mean the XML of that name either.
+            if found.exact or not others:
+                self._note_folder(candidates, found.file, line, place)
+                return self._listed_image(found.file, source)
         for stem in candidates:
             source.images.refuse_other_ending(stem)
-        name = candidates[-1]
-        raise UserError(f"there is no {source.annotations / name}.xml, and no image of this name")
+        missing = f"there is no {source.annotations / candidates[-1]}.xml"
+        if others:
+            raise UserError(
+                f"{missing}, only {' and '.join(list(dict.fromkeys(others))[:3])} of that name, in another folder: "
+                f"give its path below {source.annotations}, or take the line out of the list"
+            )
+        raise UserError(f"{missing}, and no image of this name")
+
+    def _note_folder(self, candidates: Sequence[str], found: str, line: str, place: str) -> None:
+        """Say that what a line means is in another folder than it gives."""
+        own = composed(posixpath.dirname(found))
+        folders = [composed(posixpath.dirname(stem)) for stem in candidates]
+        if not any(_is_end(own, folder) or _is_end(folder, own) for folder in folders):
+            self._findings.note(
+                "lines of lists that give another folder, found by their names alone", f"{place} ({line}): {found}"
+            )
 
     def _listed_image(self, image: str, source: _Source) -> _Listed:
         """Return what a list means by an image that no XML is called like.
@@ -523,7 +594,7 @@ class _Reader:
         for what, meaning in annotation.notes:
             self._findings.note(what, f"in {path}", meaning)
         try:
-            found = source.images.of_annotation(posixpath.splitext(each.xml)[0], annotation.filename)
+            found = source.image_of(each.xml, annotation.filename)
         except UserError as fault:
             self._findings.bad_image(path, "no image", f"{path}: {fault.sentence}")
             return None
