@@ -244,28 +244,57 @@ def test_png_and_webp_stay_and_are_turned_by_the_decoder(orientation: int, kind:
     np.testing.assert_array_equal(seen_by_the_reader(image, tmp_path), resized(expected))
 
 
-def tiff(pixels: np.ndarray, orientation: int, order: str, *, big: bool, kind: int = 3) -> bytes:
-    """Write BGR pixels as TIFF, or BigTIFF, without compression; kind: 3 for an orientation of two bytes, 4 of four."""
+def tiff(
+    pixels: np.ndarray, orientation: int, order: str, *, big: bool, kind: int = 3, alpha: int | None = None
+) -> bytes:
+    """Write BGR pixels as TIFF, or BigTIFF, without compression; kind: 3 for an orientation of two bytes, 4 of four.
+
+    alpha: of all pixels, by which the colours are not multiplied.
+    """
     height, width, _ = pixels.shape
-    bits, data = 8 * pixels.itemsize, pixels[:, :, ::-1].astype(pixels.dtype.newbyteorder(order)).tobytes()
+    samples = 3 if alpha is None else 4
+    stored = (
+        pixels[:, :, ::-1] if alpha is None else np.dstack([pixels[:, :, ::-1], np.full_like(pixels[..., 0], alpha)])
+    )
+    data = stored.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    bits = struct.pack(f"{order}{samples}H", *[8 * pixels.itemsize] * samples)
     code, room, head = ("Q", 8, 16) if big else ("I", 4, 8)
-    behind = head + (8 if big else 2) + 11 * (4 + 2 * room) + room
+    behind = head + (8 if big else 2) + (8 + samples) * (4 + 2 * room) + room
     entries = [
-        (0x100, 3, 1, width), (0x101, 3, 1, height), (0x102, 3, 3, None), (0x103, 3, 1, 1), (0x106, 3, 1, 2),
-        (0x111, 4, 1, behind + 6), (0x112, kind, 1, orientation), (0x115, 3, 1, 3), (0x116, 3, 1, height),
-        (0x117, 4, 1, len(data)), (0x11C, 3, 1, 1),
+        (0x100, 3, 1, width), (0x101, 3, 1, height), (0x102, 3, samples, None), (0x103, 3, 1, 1), (0x106, 3, 1, 2),
+        (0x111, 4, 1, behind + len(bits)), (0x112, kind, 1, orientation), (0x115, 3, 1, samples), (0x116, 3, 1, height),
+        (0x117, 4, 1, len(data)), (0x11C, 3, 1, 1), (0x152, 3, 1, 2),
     ]  # fmt: skip
+    entries = entries[: 8 + samples]
     out = {"<": b"II", ">": b"MM"}[order] + struct.pack(
         *((f"{order}HHHQ", 43, 8, 0, 16) if big else (f"{order}HI", 42, 8))
     )
     out += struct.pack(f"{order}{'Q' if big else 'H'}", len(entries))
     for tag, number, count, value in entries:
-        if value is None:  # three numbers, which BigTIFF has room for
-            content = struct.pack(f"{order}HHH", bits, bits, bits) if big else struct.pack(f"{order}I", behind)
+        if value is None:  # three numbers or four, which BigTIFF has room for
+            content = bits if big else struct.pack(f"{order}I", behind)
         else:
             content = struct.pack(f"{order}{'H' if number == 3 else 'I'}", value)
         out += struct.pack(f"{order}HH{code}", tag, number, count) + content.ljust(room, b"\0")
-    return out + bytes(room) + struct.pack(f"{order}HHH", bits, bits, bits) + data
+    return out + bytes(room) + bits + data
+
+
+@pytest.mark.parametrize("alpha", [0, 128])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_transparency_of_tiff_is_dropped(order: str, big: bool, alpha: int, tmp_path: Path) -> None:
+    image = tiff(photo(), 6, order, big=big, alpha=alpha)
+    assert examine_image(image).content is image
+    np.testing.assert_array_equal(decode(image), upright(6))
+    np.testing.assert_array_equal(seen_by_the_reader(image, tmp_path), resized(upright(6)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "TIFF", "JPEG2000"])
+def test_transparency_is_dropped(kind: str) -> None:
+    transparent = Image.fromarray(np.dstack([photo()[:, :, ::-1], np.full(photo().shape[:2], 100, np.uint8)]))
+    content = io.BytesIO()
+    transparent.save(content, kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
+    np.testing.assert_array_equal(decode(content.getvalue()), photo())
 
 
 @pytest.mark.parametrize("kind", [3, 4])

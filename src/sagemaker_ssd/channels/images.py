@@ -17,6 +17,9 @@ Pixels = NDArray[np.uint8]
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
 _BITS_TAG: Final = 0x0102
+# What the samples beyond the colours are: 2 is an alpha that the colours are not multiplied by, 1 one that they are.
+_EXTRA_SAMPLES_TAG: Final = 0x0152
+_UNASSOCIATED_ALPHA, _ASSOCIATED_ALPHA = 2, 1
 # TIFF's number of a type of four bytes.
 _LONG: Final = 4
 # Of TIFF, and of BigTIFF, whose places and counts have eight bytes.
@@ -310,12 +313,21 @@ def _orientation(image: bytes, header: ImageHeader | None) -> int:
 def _imdecode(image: bytes, flags: int) -> Any:
     """Decode a file, None where that fails; raises MemoryError where the memory is too little for the image."""
     try:
-        return cv2.imdecode(np.frombuffer(image, np.uint8), flags)
+        return cv2.imdecode(np.frombuffer(_with_colours_kept(image), np.uint8), flags)
     except cv2.error as error:
         # std::bad_alloc comes without a code.
         if error.code == _NO_MEMORY or "bad_alloc" in str(error):
             raise MemoryError(f"the memory is too little to decode an image: {error}") from error
         return None
+
+
+def _with_colours_kept(image: bytes) -> bytes:
+    """Return a TIFF file with colours that libtiff does not multiply by its alpha, and any other file as it is."""
+    for tag, value, place in _read_directory(image) if image.startswith(_TIFF) else ():
+        if (tag, value) == (_EXTRA_SAMPLES_TAG, _UNASSOCIATED_ALPHA):
+            place += image.startswith(b"MM")
+            return b"".join([image[:place], bytes([_ASSOCIATED_ALPHA]), image[place + 1 :]])
+    return image
 
 
 @dataclass(frozen=True, slots=True)
