@@ -317,7 +317,7 @@ def voc_arguments(name: str, folder: Path, limit: int | None, scratch: Path) -> 
                 f"{name}: {where}, has {in_words(len(lines), 'image', 'images')}: two are the least that can be split"
             )
         lists = list(held_out(lines))
-        print(f"{name}: {len(lists[1])} of the {len(lines)} images of {where}, are held out for evaluation")
+        print(f"{name}: held out for evaluation: {len(lists[1])} of the {len(lines)} images of {where}")
     written = []
     for part, lines in zip(LISTED, lists, strict=True):
         path = scratch / f"{part}.txt"

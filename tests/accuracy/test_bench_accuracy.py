@@ -235,7 +235,7 @@ def test_of_one_list_alone_one_in_five_is_held_out(tmp_path: Path, capsys: pytes
     train, validation = parts_of(tmp_path / "scratch" / "things")
     assert (len(train), len(validation)) == (8, 2)
     assert {*train, *validation} == {str(n) for n in range(10)}
-    said = f"things: 2 of the 10 images of {folder / name}.txt, the only list, are held out for evaluation\n"
+    said = f"things: held out for evaluation: 2 of the 10 images of {folder / name}.txt, the only list\n"
     assert capsys.readouterr().out == said
     (folder / f"{name}.txt").write_text("3\n")
     with pytest.raises(SystemExit, match="the only list, has 1 image: two are the least that can be split"):
@@ -247,7 +247,9 @@ def test_without_lists_it_is_said_what_is_held_out(tmp_path: Path, capsys: pytes
     sets_of(tmp_path / "scratch", voc=[str(tmp_path / "things")])
     train, validation = parts_of(tmp_path / "scratch" / "things")
     assert (len(train), len(validation)) == (9, 2)
-    said = f"things: 2 of the 11 images of {tmp_path / 'things' / 'Annotations'}, without lists, are held out"
+    said = (
+        f"things: held out for evaluation: 2 of the 11 images of {tmp_path / 'things' / 'Annotations'}, without lists"
+    )
     assert capsys.readouterr().out.startswith(said)
 
 
