@@ -39,7 +39,7 @@ from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.findings import CheckOptions
 from sagemaker_ssd.channels.images import decode
 from sagemaker_ssd.channels.record_file import RecordFile
-from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, split_label, split_payload
+from sagemaker_ssd.channels.recordio import objects_with_area, read_payload, read_records, split_label, split_payload
 from sagemaker_ssd.collectives import ProcessGroup, SupervisorSocket
 from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.contract.weights import required_weights
@@ -48,6 +48,7 @@ from sagemaker_ssd.errors import JobError, UserError
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import predictions_in_bfloat16, weights_in_bfloat16
+from sagemaker_ssd.ssd.detect import detections_of_all_classes
 from sagemaker_ssd.ssd.graphs import detection_graph, saved_graph
 from sagemaker_ssd.ssd.heads import Predictions
 from sagemaker_ssd.ssd.network import Network
@@ -130,7 +131,7 @@ def runner_of_a_job(run: Run, scratch: Path, changed: dict[str, str], *, first_e
     """Start as a job's worker does, with the defaults but for what the run fixes and `changed`."""
     values = {
         "num_classes": str(run.classes),
-        "num_training_samples": "1",
+        "num_training_samples": str(sum(1 for _ in read_records(run.train, run.train.name))),
         "base_network": "vgg-16",
         "use_pretrained_model": "1",
         "epochs": str(run.epochs),
@@ -258,18 +259,13 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
     names = [str(number) for number in range(run.classes)]
     net = gluoncv.model_zoo.get_model("ssd_300_vgg16_atrous_custom", classes=names, pretrained_base=False)
     net.initialize()
-    with mx.autograd.train_mode():
-        _, _, anchors = net(mx.nd.zeros((1, 3, IMAGE_SHAPE, IMAGE_SHAPE)))
+    _, _, anchors = raw_predictions(net, mx.nd.zeros((1, 3, IMAGE_SHAPE, IMAGE_SHAPE)))
     weights = required_weights("vgg-16").parameters
     given, _ = arguments_and_states(read_parameter_file(weights, str(weights)))
-    for group in range(5):
-        convolutions = [layer for layer in net.features.stages[group] if isinstance(layer, mx.gluon.nn.Conv2D)]
-        for number, layer in enumerate(convolutions):
-            name = f"conv{group + 1}_{number + 1}"
-            layer.weight.set_data(given[f"{name}_weight"])
-            layer.bias.set_data(given[f"{name}_bias"])
-            if f"{name}_weight" in run.network.freeze(run.freeze or None).arguments:
-                layer.collect_params().setattr("grad_req", "null")
+    for name, parameter in parameters_of_gluoncv(net).items():
+        if name.startswith("conv"):
+            parameter.set_data(given[name])
+    freeze_in_gluoncv(run, net)
     pictures = Pictures(run.channel("train", scratch))
     if len(pictures) < run.batch:
         raise UserError(
@@ -298,6 +294,51 @@ def gluoncv(run: Run, scratch: Path, sides: Sequence[str]) -> Epochs:
             trainer.step(1)
         check_finite(epoch, {name: parameter.data() for name, parameter in net.collect_params().items()})
         yield sides, partial(detected_by_gluoncv, run, scratch, net)
+
+
+def parameters_of_gluoncv(net: Any) -> dict[str, Any]:
+    """Return all parameters of GluonCV's SSD by the names that the same ones have in this program's vgg-16."""
+
+    def convolutions(block: Any) -> list[Any]:
+        return [layer for layer in block if isinstance(layer, mx.gluon.nn.Conv2D)]
+
+    *groups, dilated = map(convolutions, net.features.stages)
+    layers = {
+        f"conv{group}_{number}": layer
+        for group, its_layers in enumerate(groups, start=1)
+        for number, layer in enumerate(its_layers, start=1)
+    }
+    layers |= zip(("fc6", "fc7"), dilated, strict=True)
+    maps = ["relu4_3", "relu7"]
+    for number, extra in enumerate(map(convolutions, net.features.extras), start=len(maps)):
+        names = [f"multi_feat_{number}_conv_{kernel}" for kernel in ("1x1", "3x3")]
+        layers |= zip((f"{name}_conv" for name in names), extra, strict=True)
+        maps.append(f"{names[-1]}_relu")
+    for kind, heads in (("cls", net.class_predictors), ("loc", net.box_predictors)):
+        layers |= {f"{name}_{kind}_pred_conv": head.predictor for name, head in zip(maps, heads, strict=True)}
+    parameters = {"relu4_3_scale": net.features.norm4.scale}
+    for name, layer in layers.items():
+        parameters |= {f"{name}_weight": layer.weight, f"{name}_bias": layer.bias}
+    return parameters
+
+
+def freeze_in_gluoncv(run: Run, net: Any) -> None:
+    """Leave alone what the other sides do."""
+    frozen = run.network.freeze(run.freeze or None).arguments
+    for name, parameter in parameters_of_gluoncv(net).items():
+        if name in frozen:
+            parameter.grad_req = "null"
+
+
+def raw_predictions(net: Any, pixels: mx.nd.NDArray) -> tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]:
+    """Return what GluonCV's SSD gives to a loss.
+
+    Scores (B, A, classes + 1), those of the background first; offsets (B, A, 4); anchors (1, A, 4): centre, width and
+    height in pixels.
+    """
+    with mx.autograd.train_mode():
+        classes, offsets, anchors = net(pixels)
+    return classes, offsets, anchors
 
 
 def check_finite(epoch: int, *parameters: Mapping[str, mx.nd.NDArray]) -> None:
@@ -356,17 +397,46 @@ def detected(
         raise FloatingPointError("training diverged: the network's predictions are not finite numbers")
 
 
-def detected_by_gluoncv(run: Run, scratch: Path, net: Any) -> Scored:
-    """Detect with GluonCV's network, with this program's threshold and number of detections."""
-    net.set_nms(nms_thresh=0.45, nms_topk=400, post_nms=-1)
+def detected_by_gluoncv(run: Run, scratch: Path, net: Any, *, all_classes: bool = False) -> Scored:
+    """Detect with GluonCV's network, with this program's threshold and number of detections.
+
+    all_classes: by the rule of the other sides' detections of all classes. GluonCV's own, which has all classes too,
+    looks at the best of all of them together, so that those of a class with low scores may not be among them.
+    """
+    # Also has the network built anew in the form that is called next: for a loss, or for detecting.
+    net.set_nms(nms_thresh=run.network.nms.threshold, nms_topk=run.network.nms.topk, post_nms=-1)
     deviation = mx.nd.array(np.array([0.229, 0.224, 0.225]).reshape((1, 3, 1, 1)) * 255)
     mean = np.array([0.485, 0.456, 0.406]) * 255 - np.array(run.network.mean)
     shift = mx.nd.array(mean.reshape((1, 3, 1, 1)))
     for images in evaluation_batches(run.channel("validation", scratch), run.loading()):
-        ids, scores, boxes = net((images.data - shift) / deviation)
-        # Within the image, as its own evaluation has them.
-        found = mx.nd.concat(ids, scores, boxes.clip(0, IMAGE_SHAPE) / IMAGE_SHAPE, dim=2).asnumpy()
-        yield from zip((rows[rows[:, 0] >= 0] for rows in found), images.labels, strict=True)
+        pixels = (images.data - shift) / deviation
+        if all_classes:
+            found = of_all_classes(run, *raw_predictions(net, pixels))
+        else:
+            ids, scores, boxes = net(pixels)
+            # Within the image, as its own evaluation has them.
+            found = mx.nd.concat(ids, scores, boxes.clip(0, IMAGE_SHAPE) / IMAGE_SHAPE, dim=2)
+        yield from zip((rows[rows[:, 0] >= 0] for rows in found.asnumpy()), images.labels, strict=True)
+
+
+def of_all_classes(run: Run, classes: mx.nd.NDArray, offsets: mx.nd.NDArray, anchors: mx.nd.NDArray) -> mx.nd.NDArray:
+    """Return the detections that this program's graph makes of what `raw_predictions` returns, (B, K, 6)."""
+    variables = {name: mx.sym.Variable(name) for name in ("probabilities", "locations", "anchors")}
+    graph = detections_of_all_classes(
+        Predictions(variables["locations"], mx.sym.Variable("unused"), variables["anchors"], ()),
+        variables["probabilities"],
+        run.network.nms,
+        num_classes=run.classes,
+        num_anchors=anchors.shape[1],
+    )
+    centres, sizes = anchors[:, :, :2], anchors[:, :, 2:]
+    (found,) = graph.eval(
+        ctx=mx.cpu(),
+        probabilities=mx.nd.softmax(classes, axis=2).transpose((0, 2, 1)),
+        locations=offsets.reshape((0, -1)),
+        anchors=mx.nd.concat(centres - sizes / 2, centres + sizes / 2, dim=2) / IMAGE_SHAPE,
+    )
+    return found
 
 
 def scored(found: Scored, classes: int) -> dict[str, float]:
@@ -423,7 +493,7 @@ def measure(results: dict[str, Path], run: Run, facts: dict[str, Any]) -> None:
                     "core_seconds": round(core_seconds, 1),
                 }
                 done = len(epochs[trained[0]]) + 1
-                if trained[0] != "gluoncv" and done in run.shown:
+                if done in run.shown:
                     figures["all_classes"] = scored(evaluation(all_classes=True), run.classes)
                 # What detection in bfloat16 costs, shown on the models that come out.
                 if done == run.epochs and trained[0].startswith("ours") and can_compute_bfloat16():
@@ -461,6 +531,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = {k: v for k, v in asdict(run).items() if k not in ("train", "validation", "shown")}
     status = 1
     try:
+        if run.network.freeze(run.freeze or None).arguments == run.network.arguments():
+            raise UserError(f"--freeze {run.freeze!r} matches all parameters: nothing is left to train")
         measure({side: Path(path) for side, path in options.results.items()}, run, {**options.facts, **about})
         status = 0
     except JobError as error:

@@ -2,15 +2,19 @@
 
 Each run leaves a small JSON file, and what is there is not run again, so that the comparison can be made in pieces. A
 set is a folder in VOC form, with the names of the VOC devkit or of `images`, `annotations`, `train.txt`, and `test.txt`
-or `val.txt`; without lists one image in five is evaluated on. Or it is images with one or two COCO JSON files. Its
-name is that of its folder, or the one before it: `--voc cells=exports/train`.
+or `val.txt`; with one list alone one in five of its images is evaluated on, without lists one in five of all. Or it is
+images with one or two COCO JSON files. Its name is that of its folder, or the one before it: `--voc
+cells=exports/train`.
 """
 
 import argparse
+import codecs
 import fcntl
+import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,15 +24,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 from typing import Any
 from urllib.parse import quote
 
+from sagemaker_ssd.channels.recordio import read_records, split_payload
 from sagemaker_ssd.contract.environment import WEIGHTS_SOURCE_VARIABLE
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.errors import UserError, in_words
 from sagemaker_ssd.files import sha256
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.version import version
@@ -48,26 +54,41 @@ EPOCHS_SHOWN = (1, 2, 4, 8, 12)
 MARKS = ("<!-- accuracy -->", "<!-- /accuracy -->")
 # These have ImageNet's convolutions alone, which is what every side can start from.
 WEIGHTS = "vgg-16=keras"
-# A result of a training that differs in one of these is not that of the one that is asked for.
-ALIKE = ("images", "classes", "batch", "freeze", "precision")
+# What all results of a set have to have alike. The table names the precision of each.
+ALIKE = ("images", "classes", "batch", "freeze")
 # Where a set in VOC form has its parts.
 IMAGES = ("JPEGImages", "images", "Images", "")
 ANNOTATIONS = ("Annotations", "annotations", "labels", "")
 LISTS = ("ImageSets/Main", "")
+LISTED = {"train": ("train", "trainval"), "validation": ("test", "val", "valid", "validation")}
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FRACTION = 0.2
+# How a list may begin, and its encoding; UTF-32's marks first, since one of them begins like UTF-16's.
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A set's name, and the arguments that convert takes for it; folder: where its channels are or will be."""
+    """A set's name, and the arguments that convert takes for it.
+
+    images: the folder of its images. folder: where its channels are or will be.
+    """
 
     name: str
+    images: Path
     folder: Path
     arguments: Sequence[str]
 
     def channels(self) -> tuple[Path, Path, int]:
-        """Convert the set once; return its files and the number of its classes."""
+        """Convert the set once; return its files and the number of its classes.
+
+        Ends the program where an image is in both: every figure would be too high.
+        """
         if not (self.folder / "classes.txt").exists():
             command = [sys.executable, "-m", "sagemaker_ssd.convert", *self.arguments]
             command += ["--as", "recordio", "--output", str(self.folder)]
@@ -76,9 +97,36 @@ class DataSet:
             if done.returncode:
                 raise SystemExit(f"{self.name} cannot be converted:\n{done.stderr}")
             print(done.stdout, flush=True)
-        train, validation = (self.folder / name / f"{name}.rec" for name in ("train", "validation"))
+            self._check_apart()
+        train, validation = self._files()
         classes = (self.folder / "classes.txt").read_text(encoding="utf-8").splitlines()
         return train, validation, len(classes)
+
+    def _files(self) -> tuple[Path, Path]:
+        train, validation = (self.folder / name / f"{name}.rec" for name in ("train", "validation"))
+        return train, validation
+
+    def _check_apart(self) -> None:
+        """Compare the images themselves: one may be listed in two ways, and stand under two names."""
+        both = set.intersection(*({digest(image) for image in images_in(path)} for path in self._files()))
+        if both:
+            files = sorted(path for path in self.images.rglob("*") if path.is_file())
+            named = [str(path.relative_to(self.images)) for path in files if digest(path.read_bytes()) in both]
+            raise SystemExit(
+                f"{self.name}: of its images {len(both)} are both for training and for evaluation: "
+                f"{', '.join(named[:3])}{' ...' if named[3:] else ''}, by the bytes of the files. List each for one of "
+                "them, and remove copies under other names"
+            )
+
+
+def digest(image: bytes) -> bytes:
+    """Return what tells an image file from all others."""
+    return hashlib.sha256(image).digest()
+
+
+def images_in(path: Path) -> Iterator[bytes]:
+    """Return the image files in a RecordIO file."""
+    return (split_payload(record.payload).image for record in read_records(path, path.name))
 
 
 def main() -> None:
@@ -86,7 +134,10 @@ def main() -> None:
     # So that nothing is left in the folder for temporary files, and no training runs on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse()
-    options.results.mkdir(parents=True, exist_ok=True)
+    try:
+        options.results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"--results {options.results} can be no folder for results: {error.strerror}") from None
     if options.page is not None:
         prepare_page(options.page)
     failed = []
@@ -96,10 +147,13 @@ def main() -> None:
             print("no data set was named or found: only the table of what is there is written")
         if sets and not options.table_only:
             check_weights()
+            # Before hours of training, after which the table would be refused.
+            check_asked_for(sets, options)
             for seed in options.seeds:
                 for data in sets:
                     failed += run_sides(data, seed, options, Path(scratch), lock)
     results = read_results(options.results)
+    check_alike(results)
     names = list(dict.fromkeys([*(data.name for data in sets), *(result["set"] for result in results)]))
     folder = options.results if options.page is None else options.page.parent
     text = table(results, names, options.sides, options.seeds)
@@ -153,12 +207,12 @@ def parse() -> argparse.Namespace:
         metavar=("[NAME=]IMAGES", "JSON"),
         help="folder of images, JSON file to train on, and one to evaluate on; can be repeated",
     )
-    parser.add_argument("--limit", type=int, help="at most so many images of each list")
+    parser.add_argument("--limit", type=positive, help="at most so many images of each list")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--freeze", default="^(conv1_|conv2_).*", help="freeze_layer_pattern")
+    parser.add_argument("--seeds", nargs="+", type=not_negative, default=[0, 1])
+    parser.add_argument("--epochs", type=positive, default=12)
+    parser.add_argument("--batch", type=positive, default=8)
+    parser.add_argument("--freeze", type=pattern, default="^(conv1_|conv2_).*", help="freeze_layer_pattern")
     parser.add_argument(
         "--precision", choices=["float32", "bfloat16"], default="float32", help="of all sides but GluonCV's"
     )
@@ -171,6 +225,32 @@ def parse() -> argparse.Namespace:
     if options.data is not None and not options.data.is_dir():
         parser.error(f"--data {options.data} is no folder")
     return options
+
+
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    return whole_number(text, least=1)
+
+
+def not_negative(text: str) -> int:
+    """Read a whole number of 0 or more."""
+    return whole_number(text, least=0)
+
+
+def whole_number(text: str, least: int) -> int:
+    """Read a whole number that may be no less than `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+    return int(text)
+
+
+def pattern(text: str) -> str:
+    """Read a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def data_sets(options: argparse.Namespace, scratch: Path) -> Iterator[DataSet]:
@@ -191,11 +271,12 @@ def data_sets(options: argparse.Namespace, scratch: Path) -> Iterator[DataSet]:
     for name, folder in in_voc_form:
         own = scratch / name
         own.mkdir()
-        yield DataSet(name + suffix, own / "channels", voc_arguments(name, folder, options.limit, own))
+        images, arguments = voc_arguments(name, folder, options.limit, own)
+        yield DataSet(name + suffix, images, own / "channels", arguments)
     for name, folder, files in in_coco_form:
         own = scratch / name
         own.mkdir()
-        yield DataSet(name + suffix, own / "channels", coco_arguments(name, folder, files, options.limit, own))
+        yield DataSet(name + suffix, folder, own / "channels", coco_arguments(folder, files, options.limit, own))
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -208,71 +289,101 @@ def named_folder(text: str) -> tuple[str, Path]:
     return (name if named else folder.resolve().name), folder
 
 
-def check_apart(name: str, train: Sequence[str], validation: Sequence[str]) -> None:
-    """End the program where images are trained and evaluated on: every figure would be too high."""
-    both = sorted(set(train) & set(validation))
-    if both:
-        raise SystemExit(f"{name}: of its images {len(both)} are both for training and for evaluation: {both[0]}")
+def voc_arguments(name: str, folder: Path, limit: int | None, scratch: Path) -> tuple[Path, list[str]]:
+    """Return the images of a folder in VOC form, and what convert takes for it, with lists of its own.
 
-
-def voc_arguments(name: str, folder: Path, limit: int | None, scratch: Path) -> list[str]:
-    """Return what convert takes for a folder in VOC form, with lists of its own."""
+    Says which images are held out for evaluation where the folder does not say it.
+    """
     images = first_with(folder, IMAGES, SUFFIXES)
     annotations = first_with(folder, ANNOTATIONS, (".xml",))
     if images is None or annotations is None:
         raise SystemExit(f"{folder} is no set in VOC form: images (.jpg, .png) and annotations (.xml) are looked for")
     train, validation = (
-        next((p for part in LISTS for stem in stems if (p := folder / part / f"{stem}.txt").is_file()), None)
-        for stems in (("train", "trainval"), ("test", "val"))
+        next((path for part in LISTS for stem in stems if (path := folder / part / f"{stem}.txt").is_file()), None)
+        for stems in LISTED.values()
     )
-    if train is None or validation is None:
-        stems = sorted(path.stem for path in annotations.glob("*.xml"))
-        random.Random(0).shuffle(stems)
-        held = max(1, int(len(stems) * FRACTION))
-        lists = [sorted(stems[held:]), sorted(stems[:held])]
-    else:
+    if train is not None and validation is not None:
         lists = [listed_in(train), listed_in(validation)]
-        if (train.stem, validation.stem) == ("trainval", "val"):
+        if train.stem == "trainval" and validation.stem != "test":
             lists[0] = [line for line in lists[0] if line not in set(lists[1])]
-    check_apart(name, *lists)
+    else:
+        alone = train or validation
+        if alone is None:
+            lines, where = sorted(path.stem for path in annotations.glob("*.xml")), f"{annotations}, without lists"
+        else:
+            lines, where = list(dict.fromkeys(listed_in(alone))), f"{alone}, the only list"
+        if len(lines) < 2:
+            raise SystemExit(
+                f"{name}: {where}, has {in_words(len(lines), 'image', 'images')}: two are the least that can be split"
+            )
+        lists = list(held_out(lines))
+        print(f"{name}: held out for evaluation: {len(lists[1])} of the {len(lines)} images of {where}")
     written = []
-    for part, lines in zip(("train", "validation"), lists, strict=True):
+    for part, lines in zip(LISTED, lists, strict=True):
         path = scratch / f"{part}.txt"
         path.write_text("".join(f"{line}\n" for line in lines[:limit]), encoding="utf-8")
         written.append(path)
-    return [
+    return images, [
         "voc",
         *("--images", str(images), "--annotations", str(annotations)),
         *("--train", str(written[0]), "--validation", str(written[1])),
     ]
 
 
+def held_out(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what is trained on and what is evaluated on, one in five of all, by chance but always the same ones."""
+    shuffled = list(lines)
+    random.Random(0).shuffle(shuffled)
+    held = max(1, int(len(shuffled) * FRACTION))
+    return sorted(shuffled[held:]), sorted(shuffled[:held])
+
+
 def listed_in(path: Path) -> list[str]:
-    """Return the lines of a list of images; convert says what they may be."""
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    """Return the lines of a list of images; convert says what they may be, and reads the same encodings."""
+    try:
+        content = path.read_bytes()
+        encoding = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8-sig")
+        lines = content.decode(encoding).splitlines()
+    except OSError as error:
+        raise SystemExit(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeError:
+        raise SystemExit(f"{path} cannot be read: it is not UTF-8 text; save it as UTF-8") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
-def coco_arguments(name: str, images: Path, files: Sequence[str], limit: int | None, scratch: Path) -> list[str]:
+def coco_arguments(images: Path, files: Sequence[str], limit: int | None, scratch: Path) -> list[str]:
     """Return what convert takes for COCO files, of which --limit leaves the first images alone."""
-    arguments, listed = ["coco", "--images", str(images)], []
-    for part, file in zip(("train", "validation"), files, strict=False):
+    arguments = ["coco", "--images", str(images)]
+    for part, file in zip(LISTED, files, strict=False):
         path = Path(file)
-        try:
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-            described = [image for image in content["images"] if "id" in image and "file_name" in image]
-        except OSError as error:
-            raise SystemExit(f"{path} cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise SystemExit(f"{path} is not in COCO's form: a JSON object with a list `images`") from None
-        listed.append([str(image["file_name"]) for image in described])
         if limit is not None:
-            ids = {str(image["id"]) for image in described[:limit]}
-            boxes = [one for one in content.get("annotations", []) if str(one.get("image_id")) in ids]
+            content = coco_content(path)
+            described = [image for image in content["images"] if "id" in image and "file_name" in image][:limit]
+            ids = {str(image["id"]) for image in described}
+            boxes = [one for one in content["annotations"] if str(one.get("image_id")) in ids]
             path = scratch / f"{part}.json"
-            path.write_text(json.dumps({**content, "images": described[:limit], "annotations": boxes}))
+            path.write_text(json.dumps({**content, "images": described, "annotations": boxes}))
         arguments += [f"--{part}", str(path)]
-    check_apart(name, listed[0], *listed[1:] or [[]])
+    if len(files) == 1:
+        print(f"{files[0]} is the only JSON: one in five of its images is held out for evaluation")
     return arguments
+
+
+def coco_content(path: Path) -> dict[str, Any]:
+    """Read a COCO file, with lists of objects `images` and `annotations`; ends the program where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SystemExit(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        lists = [content.get("images"), content.setdefault("annotations", [])]
+        if all(isinstance(one, list) and all(isinstance(item, dict) for item in one) for one in lists):
+            return content
+    raise SystemExit(
+        f"{path} is not in COCO's form: a JSON object with the lists `images` and `annotations`, of objects each"
+    )
 
 
 def first_with(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> Path | None:
@@ -297,16 +408,16 @@ def run_sides(data: DataSet, seed: int, options: argparse.Namespace, scratch: Pa
     shared = {"classes": classes, "batch": options.batch, "freeze": options.freeze}
     failed = []
     for group in TOGETHER:
-        described = {**shared, "precision": "float32" if "gluoncv" in group else options.precision}
         missing = {}
         for side in (side for side in group if side in options.sides):
-            result = options.results / f"{data.name}-{side}-{seed}.json"
-            if is_there(result, side, {**facts, **described}):
+            result = result_file(data, side, seed, options)
+            if is_there(result, side, options):
                 print(f"{result.name} is there")
             else:
                 missing[side] = str(result)
         if not missing:
             continue
+        described = {**shared, "precision": precision_of(group[0], options)}
         described |= {"epochs": options.epochs, "seed": seed, "shown": EPOCHS_SHOWN}
         described |= {"train": str(train), "validation": str(validation)}
         command = [sys.executable, HERE / "accuracy_sides.py", json.dumps(described), json.dumps(missing)]
@@ -321,21 +432,86 @@ def run_sides(data: DataSet, seed: int, options: argparse.Namespace, scratch: Pa
     return failed
 
 
-def is_there(result: Path, side: str, wanted: dict[str, Any]) -> bool:
-    """Say whether a result is whole; ends the program where it is of other images or settings."""
+def result_file(data: DataSet, side: str, seed: int, options: argparse.Namespace) -> Path:
+    """Return where the result of a run is, or will be."""
+    path: Path = options.results / f"{data.name}-{side}-{seed}.json"
+    return path
+
+
+def precision_of(side: str, options: argparse.Namespace) -> str:
+    """Return what a side is trained in."""
+    return "float32" if side == "gluoncv" else str(options.precision)
+
+
+def is_there(result: Path, side: str, options: argparse.Namespace) -> bool:
+    """Say whether a result is whole; ends the program where it is none, or of another precision."""
     if not result.exists():
         return False
-    found = json.loads(result.read_text())
-    # The recommended rate becomes lower when three quarters of the epochs are over.
-    names = [*ALIKE, "of_epochs"] if side == "ours-recommended" else ALIKE
-    differing = [name for name in names if found.get(name) != wanted[name]]
-    if differing:
-        values = "; ".join(f"{name} is {found.get(name)} there and {wanted[name]} here" for name in differing)
+    found = read_result(result)
+    if found is None:
+        raise SystemExit(f"{result} is no result of this program: remove it, or name another folder with --results")
+    wanted = precision_of(side, options)
+    if found.get("precision") != wanted:
         raise SystemExit(
-            f"{result} is of another training: {values}. Name another folder with --results, or give the set another "
-            "name, as in --voc other=FOLDER"
+            f"{result} is of another training: precision is {found.get('precision')} there and {wanted} here. Name "
+            "another folder with --results, or give the set another name, as in --voc other=FOLDER"
         )
-    return "failure" in found or len(found["epochs"]) >= wanted["of_epochs"]
+    return "failure" in found or len(found["epochs"]) >= options.epochs
+
+
+def check_asked_for(sets: Sequence[DataSet], options: argparse.Namespace) -> None:
+    """End the program where a run that is asked for cannot be in one table with the results that are there."""
+    wanted = []
+    for data in sets:
+        train, validation, classes = data.channels()
+        facts = {"images": {"train": sha256(train), "validation": sha256(validation)}, "of_epochs": options.epochs}
+        facts |= {"set": data.name, "classes": classes, "batch": options.batch, "freeze": options.freeze}
+        for side in options.sides:
+            wanted.append({**facts, "side": side})
+            for seed in options.seeds:
+                is_there(result_file(data, side, seed, options), side, options)
+    check_alike([*read_results(options.results), *wanted])
+
+
+def check_alike(results: Sequence[dict[str, Any]]) -> None:
+    """End the program where the results of a set are of other images or settings, or two are of one run.
+
+    results: those without `file` are asked for and not there yet.
+    """
+    for name in dict.fromkeys(result["set"] for result in results):
+        of_set = [result for result in results if result["set"] == name]
+        # Its rate becomes lower when three quarters of the epochs are over.
+        lowered = [result for result in of_set if result["side"] == "ours-recommended"]
+        for fact, compared in (*((fact, of_set) for fact in ALIKE), ("of_epochs", lowered)):
+            places: dict[str, list[str]] = {}
+            for result in compared:
+                files = places.setdefault(in_short(result.get(fact)), [])
+                place = f"in {result['file']}" if "file" in result else "here"
+                if place not in files:
+                    files.append(place)
+            if len(places) > 1:
+                values = "; ".join(f"{fact} is {value} {', '.join(files)}" for value, files in places.items())
+                raise SystemExit(
+                    f"the results of {name} are of different trainings, which no table may have side by side: "
+                    f"{values}. Name another folder with --results, or give the set another name, as in --voc "
+                    "other=FOLDER"
+                )
+        runs: dict[tuple[object, ...], str] = {}
+        for result in of_set:
+            if "file" in result:
+                run = tuple(result.get(fact) for fact in ("side", "seed", "precision"))
+                other = runs.setdefault(run, result["file"])
+                if other != result["file"]:
+                    raise SystemExit(
+                        f"{other} and {result['file']} are of one run, which would count twice: remove one"
+                    )
+
+
+def in_short(value: Any) -> str:
+    """Return a fact as text; of what is identified by digests, their beginnings."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {str(digits)[:12]}" for name, digits in value.items())
+    return str(value)
 
 
 def machine() -> str:
@@ -345,15 +521,28 @@ def machine() -> str:
     return f"{usable_cores()} cores of {model}"
 
 
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Read a run's figures, with the name of their file; None where it is no result of this program."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        figures = [float(epoch[name]) for epoch in content["epochs"] for name in ("voc07", "coco", "core_seconds")]
+        known = content["side"] in SIDES and isinstance(content["set"], str) and content["of_epochs"] > 0
+        return (
+            {**content, "file": path.name} if known and content["seed"] >= 0 and all(map(isfinite, figures)) else None
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Read every result, by set, side and seed."""
     results = []
     for path in sorted(folder.glob("*.json")):
-        content = json.loads(path.read_text())
-        if isinstance(content, dict) and {"set", "side", "seed", "epochs", "of_epochs"} <= set(content):
-            results.append(content)
-        else:
+        content = read_result(path)
+        if content is None:
             print(f"{path} is left out: it is no result of this program")
+        else:
+            results.append(content)
     return sorted(results, key=lambda result: (result["set"], result["side"], result["seed"]))
 
 
@@ -364,12 +553,15 @@ def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequenc
     lines.append("|---" * (5 + len(EPOCHS_SHOWN)) + "|")
     missing = []
     for name in sets:
+        longest = max((one["of_epochs"] for one in results if one["set"] == name), default=0)
         for side in sides:
             runs = [one for one in results if (one["set"], one["side"]) == (name, side)]
             figures = " | ".join(figure_after(runs, epoch) for epoch in EPOCHS_SHOWN)
-            last = mean_of(one["epochs"][-1]["coco"] for one in runs if is_whole(one))
+            ended = [one for one in runs if is_whole(one)]
+            end = max((one["of_epochs"] for one in ended), default=0)
+            last = mean_of(one["epochs"][-1]["coco"] for one in ended if one["of_epochs"] == end)
             cost = mean_of((epoch["core_seconds"] for one in runs for epoch in one["epochs"]), digits=0)
-            found = "; ".join(map(extent, runs)) or "not run"
+            found = "; ".join(extent(one, longest) for one in runs) or "not run"
             lines.append(f"| {name} | {SIDES[side]} | {found} | {figures} | {last} | {cost} |")
             done = [one["seed"] for one in runs if "failure" in one or is_whole(one)]
             missing += [f"{name} {side} {seed}" for seed in seeds if seed not in done]
@@ -384,13 +576,18 @@ def is_whole(result: dict[str, Any]) -> bool:
     return len(result["epochs"]) >= result["of_epochs"]
 
 
-def extent(result: dict[str, Any]) -> str:
-    """Name a run by its seed, and by its precision where that is not float32; say how far it came if not to its end."""
+def extent(result: dict[str, Any], longest: int) -> str:
+    """Name a run by its seed, and by its precision where that is not float32; say how far it came if not to its end.
+
+    longest: the epochs of the set's longest run; what is whole with fewer is named too.
+    """
     done = len(result["epochs"])
     name = f"{result['seed']} in bfloat16" if result.get("precision") == "bfloat16" else str(result["seed"])
     if "failure" in result:
         return f"{name} diverged after {done} epochs"
-    return name if is_whole(result) else f"{name} (of {result['of_epochs']} epochs {done})"
+    if not is_whole(result):
+        return f"{name} (of {result['of_epochs']} epochs {done})"
+    return name if result["of_epochs"] == longest else f"{name} ({in_words(result['of_epochs'], 'epoch', 'epochs')})"
 
 
 def mean_of(values: Iterator[float], digits: int = 3) -> str:
@@ -411,8 +608,12 @@ def all_classes_lines(results: Sequence[dict[str, Any]], sets: Sequence[str], si
     if not rows:
         return []
     head = " | ".join(f"after {epoch}" for epoch in EPOCHS_SHOWN)
+    sentence = (
+        "The same models with the detections of all classes of an anchor, by one rule for all sides: of each class the "
+        "best 400 are looked at, each class is suppressed by itself, and of what is left an image keeps the best 400:"
+    )
     return [
-        "\nThe same models with the detections of all classes of an anchor, as GluonCV has them:\n",
+        f"\n{textwrap.fill(sentence, 120)}\n",
         f"| set | side | {head} |",
         "|---" * (2 + len(EPOCHS_SHOWN)) + "|",
         *rows,
@@ -475,10 +676,13 @@ def plot(results: Sequence[dict[str, Any]], name: str, folder: Path) -> Path | N
 
 def prepare_page(page: Path) -> None:
     """Make the page where there is none; ends the program where it has no place for the table."""
-    if not page.exists():
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(f"# Accuracy\n\n{MARKS[0]}\n{MARKS[1]}\n", encoding="utf-8")
-    text = page.read_text(encoding="utf-8")
+    try:
+        if not page.exists():
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(f"# Accuracy\n\n{MARKS[0]}\n{MARKS[1]}\n", encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SystemExit(f"--page {page} can be no page: {error.strerror}") from None
     if not all(mark in text for mark in MARKS):
         raise SystemExit(f"{page} lacks the marks {' and '.join(MARKS)}, between which the table is written")
 

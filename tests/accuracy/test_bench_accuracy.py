@@ -68,6 +68,7 @@ def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
     assert set(files) == {f"things-5-{side}-0.json" for side in SIDES[1:]}
     # An evaluation leaves GluonCV's network in its form for detecting, from which the second epoch has to take it.
     assert {len(content["epochs"]) for content in files.values()} == {2}
+    assert all({"voc07", "coco"} == set(epoch["all_classes"]) for one in files.values() for epoch in one["epochs"])
     # What is there is not run again: a changed result stays.
     changed = results / "things-5-gluoncv-0.json"
     first, second = files[changed.name]["epochs"]
@@ -145,6 +146,11 @@ def coco_file(path: Path, images: list[str], *, mark: str = "") -> None:
     path.write_text(mark + json.dumps(content), encoding="utf-8")
 
 
+def parts_of(folder: Path) -> list[list[str]]:
+    """Return what convert is told to train and to evaluate on, from a set's own folder."""
+    return [(folder / f"{part}.txt").read_text().splitlines() for part in ("train", "validation")]
+
+
 def sets_of(scratch: Path, **options: object) -> list:
     named = {"voc": [], "coco": [], "data": None, "limit": None, **options}
     scratch.mkdir()
@@ -181,15 +187,106 @@ def test_lists_of_a_devkit_and_names_with_blanks(tmp_path: Path):
     (tmp_path / "sets" / "empty").mkdir()
     (data,) = sets_of(tmp_path / "scratch", data=tmp_path / "sets")
     # What is evaluated on is not trained on.
-    made = {
-        part: (tmp_path / f"scratch/VOC2007/{part}.txt").read_text().splitlines() for part in ("train", "validation")
-    }
-    assert made == {"train": [f"photo {n}" for n in range(4)], "validation": ["photo 4", "photo 5"]}
+    assert parts_of(tmp_path / "scratch" / "VOC2007") == [[f"photo {n}" for n in range(4)], ["photo 4", "photo 5"]]
     train, validation, _ = data.channels()
     assert train.stat().st_size > validation.stat().st_size > 1000
     (lists / "train.txt").write_text("photo 3\nphoto 4\n")
-    with pytest.raises(SystemExit, match="VOC2007: of its images 1 are both for training and for evaluation: photo 4"):
-        sets_of(tmp_path / "again", data=tmp_path / "sets")
+    (data,) = sets_of(tmp_path / "again", data=tmp_path / "sets")
+    with pytest.raises(
+        SystemExit, match=r"VOC2007: of its images 1 are both for training and .*: photo 4\.jpg, by the"
+    ):
+        data.channels()
+
+
+def test_an_image_under_two_names_is_in_both_parts(tmp_path: Path):
+    """However a list spells it, and whatever its copy is called: the figures would be too high."""
+    folder = tmp_path / "things"
+    draw(folder, 8)
+    (folder / "train.txt").write_text("0\n1\n2\n6\n")
+    (folder / "val.txt").write_text("6.jpg\n7.jpg\n")
+    (spelt,) = sets_of(tmp_path / "a", voc=[str(folder)])
+    with pytest.raises(
+        SystemExit, match=r"things: of its images 1 are both for training and for evaluation: 6\.jpg, by"
+    ):
+        spelt.channels()
+    images = folder / "JPEGImages"
+    coco_file(tmp_path / "train.json", ["0.jpg", "4.jpg"])
+    coco_file(tmp_path / "val.json", ["./4.jpg", "5.jpg"])
+    given = [[f"spelt={images}", *(str(tmp_path / f"{part}.json") for part in ("train", "val"))]]
+    (in_coco_form,) = sets_of(tmp_path / "b", coco=given)
+    with pytest.raises(
+        SystemExit, match=r"spelt: of its images 1 are both for training and for evaluation: 4\.jpg, by"
+    ):
+        in_coco_form.channels()
+    shutil.copy(images / "0.jpg", images / "5.jpg")
+    (folder / "val.txt").write_text("5\n7\n")
+    (copied,) = sets_of(tmp_path / "c", voc=[str(folder)])
+    with pytest.raises(SystemExit, match=r"of its images 1 are both .*: 0\.jpg, 5\.jpg, by the bytes of the files"):
+        copied.channels()
+
+
+@pytest.mark.parametrize("name", ["train", "trainval", "val"])
+def test_of_one_list_alone_one_in_five_is_held_out(tmp_path: Path, capsys: pytest.CaptureFixture, name: str):
+    """Images outside the list are not trained on."""
+    folder = tmp_path / "things"
+    draw(folder, 12)
+    (folder / f"{name}.txt").write_text("".join(f"{n}\n" for n in range(10)))
+    sets_of(tmp_path / "scratch", voc=[str(folder)])
+    train, validation = parts_of(tmp_path / "scratch" / "things")
+    assert (len(train), len(validation)) == (8, 2)
+    assert {*train, *validation} == {str(n) for n in range(10)}
+    said = f"things: held out for evaluation: 2 of the 10 images of {folder / name}.txt, the only list\n"
+    assert capsys.readouterr().out == said
+    (folder / f"{name}.txt").write_text("3\n")
+    with pytest.raises(SystemExit, match="the only list, has 1 image: two are the least that can be split"):
+        sets_of(tmp_path / "again", voc=[str(folder)])
+
+
+def test_without_lists_it_is_said_what_is_held_out(tmp_path: Path, capsys: pytest.CaptureFixture):
+    draw(tmp_path / "things", 11)
+    sets_of(tmp_path / "scratch", voc=[str(tmp_path / "things")])
+    train, validation = parts_of(tmp_path / "scratch" / "things")
+    assert (len(train), len(validation)) == (9, 2)
+    said = (
+        f"things: held out for evaluation: 2 of the 11 images of {tmp_path / 'things' / 'Annotations'}, without lists"
+    )
+    assert capsys.readouterr().out.startswith(said)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_other_names_of_the_list_for_evaluation(tmp_path: Path, name: str):
+    folder = tmp_path / "things"
+    draw(folder, 6)
+    (folder / "train.txt").write_text("0\n1\n")
+    (folder / f"{name}.txt").write_text("4\n5\n")
+    sets_of(tmp_path / "scratch", voc=[str(folder)])
+    assert parts_of(tmp_path / "scratch" / "things") == [["0", "1"], ["4", "5"]]
+
+
+def test_encodings_of_lists(tmp_path: Path):
+    """As Notepad writes them; another encoding is named with its file."""
+    folder = tmp_path / "things"
+    draw(folder, 6)
+    (folder / "train.txt").write_text("0\r\n1\r\n", encoding="utf-16")
+    (folder / "val.txt").write_text("4\n5\n", encoding="utf-8-sig")
+    (data,) = sets_of(tmp_path / "scratch", voc=[str(folder)])
+    assert parts_of(tmp_path / "scratch" / "things") == [["0", "1"], ["4", "5"]]
+    data.channels()
+    (folder / "val.txt").write_bytes("gr\xfcn\n".encode("latin-1"))
+    with pytest.raises(SystemExit, match=r"things/val\.txt cannot be read: it is not UTF-8 text; save it as UTF-8"):
+        sets_of(tmp_path / "again", voc=[str(folder)])
+
+
+@pytest.mark.parametrize("annotations", [None, [1], {"id": 1}], ids=["null", "number", "object"])
+def test_annotations_that_are_no_objects(tmp_path: Path, annotations: object):
+    draw(tmp_path / "things", 4)
+    file = tmp_path / "train.json"
+    coco_file(file, ["0.jpg", "1.jpg"])
+    file.write_text(json.dumps({**json.loads(file.read_text()), "annotations": annotations}))
+    with pytest.raises(
+        SystemExit, match=r"train\.json is not in COCO's form: a JSON object with the lists `images` and"
+    ):
+        sets_of(tmp_path / "scratch", coco=[[str(tmp_path / "things" / "JPEGImages"), str(file)]], limit=2)
 
 
 def test_two_sets_of_one_name_are_refused(tmp_path: Path):
@@ -224,13 +321,113 @@ def test_a_result_of_other_images_or_settings_is_no_result(tmp_path: Path):
     other_batch = program(*run, 8)
     assert other_batch.returncode == 1
     assert (
-        "things-gluoncv-0.json is of another training: batch is 4 there and 8 here. Name another" in other_batch.stderr
+        "the results of things are of different trainings, which no table may have side by side: batch is 4 in "
+        "things-gluoncv-0.json; batch is 8 here. Name another folder with --results" in other_batch.stderr
     )
+    # That of a side and a seed that are not asked for is in the same table.
+    result.rename(results / "things-original-0.001-1.json")
+    (results / "things-original-0.001-1.json").write_text(json.dumps({**whole, "side": "original-0.001", "seed": 1}))
+    of_another_side = program(*run, 8)
+    assert of_another_side.returncode == 1
+    assert "batch is 4 in things-original-0.001-1.json; batch is 8 here" in of_another_side.stderr
     shutil.rmtree(tmp_path / "things")
     draw(tmp_path / "things", 5, seed=1)
     other_images = program(*run, 4)
     assert other_images.returncode == 1
-    assert "is of another training: images is" in other_images.stderr
+    assert "images is train " in other_images.stderr
+    assert " in things-original-0.001-1.json; images is train " in other_images.stderr
+    (results / "things-gluoncv-0.json").write_text("{")
+    broken = program(*run, 4)
+    assert broken.returncode == 1
+    assert "things-gluoncv-0.json is no result of this program: remove it, or name another folder" in broken.stderr
+
+
+RESULT = {
+    **{"set": "things", "side": "ours", "seed": 0, "of_epochs": 1, "classes": 1, "batch": 8, "freeze": "^conv1_"},
+    **{"precision": "float32", "images": {"train": "a" * 64, "validation": "b" * 64}},
+    "epochs": [{"voc07": 0.5, "coco": 0.25, "core_seconds": 10.0}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"batch": 4}, "batch is 8 in first.json; batch is 4 in second.json. Name another folder with --results"),
+        ({"freeze": ""}, "freeze is ^conv1_ in first.json; freeze is  in second.json"),
+        ({"classes": 2}, "classes is 1 in first.json; classes is 2 in second.json"),
+        (
+            {"images": {"train": "a" * 64, "validation": "c" * 64}},
+            "images is train aaaaaaaaaaaa, validation bbbbbbbbbbbb in first.json; images is train aaaaaaaaaaaa, "
+            "validation cccccccccccc in second.json",
+        ),
+        ({"seed": 0}, "first.json and second.json are of one run, which would count twice: remove one"),
+    ],
+)
+def test_no_table_of_different_trainings(tmp_path: Path, changed: dict, said: str):
+    (tmp_path / "first.json").write_text(json.dumps(RESULT))
+    (tmp_path / "second.json").write_text(json.dumps({**RESULT, "seed": 1, **changed}))
+    done = program("--results", tmp_path, "--table-only")
+    assert (done.returncode, done.stdout) == (
+        1,
+        "no data set was named or found: only the table of what is there is written\n",
+    )
+    assert said in done.stderr
+
+
+def test_the_recommended_training_of_other_epochs_is_another_one(tmp_path: Path):
+    """Its rate becomes lower at another one of them; that of the defaults is the same, and its end is named."""
+    short = {**RESULT, "seed": 1}
+    long = {**RESULT, "of_epochs": 2, "epochs": [RESULT["epochs"][0], {**RESULT["epochs"][0], "coco": 0.75}]}
+    for name, content in {"long": long, "short": short}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    done = program("--results", tmp_path, "--table-only", "--sides", "ours")
+    assert done.returncode == 0, done.stderr
+    # At the end there are two epochs: the mean is that of the whole runs of two.
+    figures = "0.500 (0.500 to 0.500) | 0.500 |  |  |  | 0.750 | 10 |"
+    assert f"| things | this program, its defaults | 0; 1 (1 epoch) | {figures}" in done.stdout
+    for name, content in {"long": long, "short": short}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({**content, "side": "ours-recommended"}))
+    done = program("--results", tmp_path, "--table-only", "--sides", "ours")
+    assert done.returncode == 1
+    assert "of_epochs is 2 in long.json; of_epochs is 1 in short.json" in done.stderr
+
+
+def test_the_second_table_has_gluoncv_too(tmp_path: Path):
+    epoch = {**RESULT["epochs"][0], "all_classes": {"voc07": 0.625, "coco": 0.375}}
+    (tmp_path / "result.json").write_text(json.dumps({**RESULT, "side": "gluoncv", "epochs": [epoch]}))
+    done = program("--results", tmp_path, "--table-only")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split("by one rule for all sides: of each class")
+    assert "| things | GluonCV, `ssd_300_vgg16_atrous` | 0 | 0.500 |" in first
+    assert "| things | GluonCV, `ssd_300_vgg16_atrous` | 0.625 |" in second
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--limit", "-2", "'-2' is no whole number of 1 or more"),
+        ("--limit", "0", "'0' is no whole number of 1 or more"),
+        ("--epochs", "0", "'0' is no whole number of 1 or more"),
+        ("--batch", "0", "'0' is no whole number of 1 or more"),
+        ("--batch", "x", "'x' is no whole number of 1 or more"),
+        ("--seeds", "-1", "'-1' is no whole number of 0 or more"),
+        ("--freeze", "(", "'(' is no regular expression: missing ), unterminated subpattern at position 0"),
+    ],
+)
+def test_options_that_are_no_option(tmp_path: Path, option: str, value: str, said: str):
+    done = program("--results", tmp_path, "--table-only", f"{option}={value}")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"error: argument {option}: {said}\n")
+
+
+def test_places_for_results_and_page_that_are_none(tmp_path: Path):
+    (tmp_path / "results").write_text("")
+    done = program("--results", tmp_path / "results", "--table-only")
+    assert done.returncode == 1
+    assert done.stderr == f"--results {tmp_path / 'results'} can be no folder for results: File exists\n"
+    done = program("--results", tmp_path, "--table-only", "--page", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"--page {tmp_path} can be no page: Is a directory\n"
 
 
 def test_a_run_that_was_broken_off_is_named(tmp_path: Path):
@@ -242,8 +439,10 @@ def test_a_run_that_was_broken_off_is_named(tmp_path: Path):
         "diverged": {**whole, "side": "gluoncv", "epochs": [], "failure": "training diverged"},
         "other format": {**whole, "side": "ours-recommended", "seed": 3, "precision": "bfloat16"},
         "foreign": {"figures": 1},
+        "unknown side": {**whole, "side": "others"},
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    (tmp_path / "broken.json").write_text(json.dumps(whole)[:-9])
     page = tmp_path / "new folder" / "page.md"
     sides = ["ours", "ours-recommended", "gluoncv"]
     done = program("--results", tmp_path, "--table-only", "--page", page, "--sides", *sides)
@@ -253,7 +452,8 @@ def test_a_run_that_was_broken_off_is_named(tmp_path: Path):
     assert "| 0 diverged after 0 epochs |" in done.stdout
     assert "| this program, as its documentation recommends | 3 in bfloat16 | 0.500 | 0.750 |" in done.stdout
     assert "Not run to the end yet (set, side, seed): things ours 1; things ours-recommended 0; " in done.stdout
-    assert "foreign.json is left out: it is no result of this program" in done.stdout
+    for name in ("foreign", "unknown side", "broken"):
+        assert f"{name}.json is left out: it is no result of this program" in done.stdout
     text = page.read_text()
     assert text.count(MARKS[0]) == 1
     assert "| 0; 1 (of 2 epochs 1) |" in text
