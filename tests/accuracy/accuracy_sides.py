@@ -45,6 +45,7 @@ from sagemaker_ssd.contract.job import read_job
 from sagemaker_ssd.contract.weights import required_weights
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import JobError, UserError
+from sagemaker_ssd.processes.child_end import end_with_supervisor
 from sagemaker_ssd.scoring.average_precision import AveragePrecision
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import predictions_in_bfloat16, weights_in_bfloat16
@@ -520,7 +521,8 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run sides that are trained together, as bench_accuracy.py asks for it."""
+    """Run sides that are trained together, as bench_accuracy.py asks for it, and no longer than that lives."""
+    end_with_supervisor(os.getppid())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=json.loads, help="JSON: the fields of Run")
     parser.add_argument("results", type=json.loads, help="JSON: by side, the file of its figures")

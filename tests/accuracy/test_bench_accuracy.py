@@ -59,6 +59,8 @@ def compare(folder: Path, results: Path, *sides: str) -> str:
     return done.stdout
 
 
+# Four sides, of which three take minutes each on a slow machine that has other work.
+@pytest.mark.timeout(900)
 @pytest.mark.long
 def test_every_side_on_a_folder_in_voc_form(tmp_path: Path):
     draw(tmp_path / "things", 12)
