@@ -175,6 +175,23 @@ def test_what_alone_is_in_s3_stays_when_uploads_stall(tmp_path: Path):
     assert kept == files(0, 8, 9, 10, 11)
 
 
+@pytest.mark.parametrize("first_marker", [6, 8, 100])
+def test_what_came_from_s3_stays_until_a_newer_one_has_arrived_there(tmp_path: Path, first_marker: int):
+    """A resumed job's folder: what SageMaker has put there has no markers; later ones are marked as being uploaded."""
+    write(tmp_path, 4)
+    write(tmp_path, 5)
+    for epoch in range(6, 14):
+        write(tmp_path, epoch)
+        if epoch >= first_marker:
+            marked(tmp_path, "uploading", *files(epoch))
+        remove_superseded(tmp_path, epoch, downloaded=5)
+    assert {name for name in names(tmp_path) if "sagemaker-up" not in name} == files(5, 10, 11, 12, 13)
+    marked(tmp_path, "uploaded", *files(11))
+    write(tmp_path, 14)
+    remove_superseded(tmp_path, 14, downloaded=5)
+    assert not files(5) & names(tmp_path)
+
+
 @pytest.mark.parametrize(("kept", "waiting"), [(1, 1), (1, 3), (3, 2), (5, 1), (7, 3)])
 def test_as_many_stay_as_are_asked_for(tmp_path: Path, kept: int, waiting: int):
     """Whatever the numbers are: without uploads, with uploads that stall, and with one in S3 that is far behind."""

@@ -293,8 +293,13 @@ def test_other_hyperparameters_are_refused_before_the_channels_are_read(finished
     assert {file.name: file.stat().st_mtime_ns for file in (job.base / FOLDER).iterdir()} == before
 
 
-def test_a_training_at_its_end_is_not_taken_for_one_on_other_data(finished: Callable[[str], Job]):
+def test_a_training_at_its_end_is_not_taken_for_one_on_other_data(
+    finished: Callable[[str], Job], twins_of: Callable[[str], Twins]
+):
     job = finished("sgd")
+    # In the folders where it came to its end: what was made of its model stays.
+    shutil.copytree(twins_of("sgd").resumed.base / "model", job.base / "model")
+    leave_another_models_outputs(job.base)
     next((job.base / "input" / "data" / "validation_annotation").rglob("*.json")).unlink()
     ended = job.run()
     assert ended.code == 1, ended.log
@@ -302,6 +307,7 @@ def test_a_training_at_its_end_is_not_taken_for_one_on_other_data(finished: Call
         r"the data are not those of .*: validation has 1 images and .*, and had 2 and ", ended.failure or ""
     )
     assert "nothing would be learned from these data" in (ended.failure or "")
+    assert ended.made_of_the_model == list(MADE_OF_THE_MODEL)
 
 
 def test_with_other_validation_data_the_best_model_is_scored_again(finished: Callable[[str], Job]):

@@ -181,7 +181,7 @@ def test_anchors(tmp_path):
     ],
 )
 def test_the_course_of_the_training(tmp_path, scores, losses, expected):
-    metrics = {"epochs": epochs(scores, losses), "best_epoch": 1}
+    metrics = {"epochs": epochs(scores, losses), "best_epoch": scores.index(max(scores, key=lambda score: score or 0))}
     assert expected in sentences(tmp_path, detected(), metrics)
 
 
@@ -202,8 +202,27 @@ def test_a_steady_training_is_not_called_a_fall(tmp_path):
     assert "Early stopping ended the job after 5 epochs." in found
 
 
-@pytest.mark.parametrize(("kept", "told"), [(1, "that of the best epoch;"), (3, "that of epoch 3, since that of")])
-def test_the_model_that_is_kept_is_named(tmp_path, kept, told):
+def test_the_model_that_is_kept_is_named(tmp_path):
     course = epochs([0.1, 0.6, 0.4, 0.45, 0.4], [1.0, 0.8, 0.7, 0.6, 0.5])
-    found = sentences(tmp_path, detected(), {"epochs": course, "best_epoch": kept})
-    assert "overfitting. The model kept is " + told in found
+    found = sentences(tmp_path, detected(), {"epochs": course, "best_epoch": 1})
+    assert "overfitting. The model kept is that of the best epoch; more" in found
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        # The best of the epochs before a resumption was scored anew, lower: a later one is kept.
+        ([0.1, 0.82, 0.3, 0.35, 0.4], 4),
+        # It was scored anew, higher: it is kept, and the last one is not the best.
+        ([0.1, 0.38, 0.3, 0.4, 0.45], 1),
+    ],
+)
+def test_a_curve_of_two_data_sets_is_not_judged(tmp_path, scores, kept):
+    course = epochs(scores, [1.0, 0.8, 0.7, 0.6, 0.5])
+    found = sentences(tmp_path, detected(), {"epochs": course, "best_epoch": kept, "ended_early": True})
+    highest = scores.index(max(scores))
+    assert f"The model kept is that of epoch {kept}, although epoch {highest} has the highest mAP here" in found
+    assert "scored on other validation data" in found
+    for verdict in ("overfitting", "still improving", "unstable"):
+        assert verdict not in found
+    assert "Early stopping ended the job after 5 epochs." in found

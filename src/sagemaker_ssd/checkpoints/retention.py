@@ -28,19 +28,22 @@ _KEPT: Final = 2
 _WAITING: Final = 3
 
 
-def remove_superseded(folder: Path, epoch: int, *, kept: int = _KEPT, waiting: int = _WAITING) -> None:
+def remove_superseded(
+    folder: Path, epoch: int, *, downloaded: int | None = None, kept: int = _KEPT, waiting: int = _WAITING
+) -> None:
     """Remove what the checkpoint of `epoch`, just written, has made superfluous; raises OSError.
 
-    That includes checkpoints of later epochs: they could not be used, or the job would have gone on from them. kept:
-    how many stay in every case; waiting: how many more at the most, which wait for an upload.
+    That includes checkpoints of later epochs: they could not be used, or the job would have gone on from them.
+    downloaded: the epoch of the checkpoint that SageMaker put there from S3, without markers. kept: how many stay in
+    every case; waiting: how many more at the most, which wait for an upload.
     """
     manifests = manifest_files(folder)
     earlier = [number for number in manifests if number < epoch]
     # In the order of their value to the next run.
     order = [epoch, *earlier, *(number for number in manifests if number > epoch)]
     needed = {number: _needed_files(folder, manifests[number]) for number in order}
-    uploads = has_uploads(folder)
-    in_s3 = [number for number in order if _is_in_s3(manifests[number], needed[number])]
+    uploads = downloaded is not None or has_uploads(folder)
+    in_s3 = [number for number in order if number == downloaded or _is_in_s3(manifests[number], needed[number])]
     # With more than these, uploads have stalled. The best that S3 has is then all that S3 will have.
     valuable = [*order[:kept], *(number for number in in_s3[:1] if number not in order[:kept])]
     others = [number for number in order if number not in valuable]

@@ -32,7 +32,8 @@ class CheckpointWriter:
     """Writes the checkpoints of a running job into a folder.
 
     start, data: as metrics.json has them. best: what is known of the best epoch's file when a job is resumed.
-    precision_dtype: what the job trains in, which a resumed one keeps.
+    downloaded: the epoch of the checkpoint that it goes on from, where that came from S3. precision_dtype: what the job
+    trains in, which a resumed one keeps.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CheckpointWriter:
         data: Mapping[str, Any],
         training_images: int,
         best: FileFacts | None,
+        downloaded: int | None = None,
         precision_dtype: str,
     ) -> None:
         self._folder, self._best, self._model = folder, best, job.paths.model
@@ -51,7 +53,7 @@ class CheckpointWriter:
         self._failing = False
         self._configuration = job.hyperparameters.final_configuration()
         self._start, self._data, self._training_images = dict(start), dict(data), training_images
-        self._precision_dtype = precision_dtype
+        self._downloaded, self._precision_dtype = downloaded, precision_dtype
 
     def write(self, state: TrainingState, history: History) -> None:
         """Write the checkpoint of the last epoch and remove those before that are not needed any more.
@@ -116,5 +118,5 @@ class CheckpointWriter:
             epochs=history.epochs,
         )
         path = write_manifest(self._folder, manifest)
-        remove_superseded(self._folder, epoch)
+        remove_superseded(self._folder, epoch, downloaded=self._downloaded)
         _log.info("Checkpoint of epoch %d: %s, %.1f MB", epoch, path, written.size / 1e6)

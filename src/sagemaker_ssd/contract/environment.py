@@ -98,8 +98,13 @@ class StopBudget:
 
 def stop_budget(environment: Mapping[str, str]) -> StopBudget:
     """Return the time for a stop: SageMaker itself gives more than `docker stop` and local mode."""
-    on_sagemaker = environment.get(_ARN_VARIABLE, "").startswith("arn:")
-    return StopBudget(_STOP_SECONDS_ON_SAGEMAKER if on_sagemaker else _STOP_SECONDS, first_model=on_sagemaker)
+    is_there = on_sagemaker(environment)
+    return StopBudget(_STOP_SECONDS_ON_SAGEMAKER if is_there else _STOP_SECONDS, first_model=is_there)
+
+
+def on_sagemaker(environment: Mapping[str, str]) -> bool:
+    """Say whether SageMaker itself runs the job, which its SDK's local mode does not."""
+    return environment.get(_ARN_VARIABLE, "").startswith("arn:")
 
 
 def read_deadlines(environment: Mapping[str, str]) -> Deadlines:

@@ -51,11 +51,19 @@ def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]
         yield from _loss_only(epochs)
         return
     best = max(range(len(known)), key=known.__getitem__)
+    kept = metrics.get("best_epoch")
     last = sum(known[-_LAST:]) / len(known[-_LAST:])
     if known[best] == 0:
         yield (
             "No epoch has a validation mAP above 0: the network has not learned to detect anything yet. Train longer, "
             "or check learning_rate and the boxes."
+        )
+    elif kept not in (None, epochs[best].epoch):
+        # A job that was interrupted while the best epoch's file was written, or whose validation data changed.
+        yield (
+            f"The model kept is that of epoch {kept}, although epoch {epochs[best].epoch} has the highest mAP here "
+            f"({known[best]:.3f}): that one's file was lost, or the epochs before a resumption were scored on other "
+            "validation data. So their mAP is not to be compared, and does not tell whether more epochs would help."
         )
     elif best == len(known) - 1:
         yield (
@@ -86,21 +94,13 @@ def _fall(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], best: int,
     before, after = epochs[best].cross_entropy, epochs[-1].cross_entropy
     if before is not None and after is not None and after < before:
         return (
-            f"{said}, while the training loss went on falling: overfitting. {_kept(metrics, epochs, best)}; more or "
-            "more varied training images help, more epochs do not."
+            f"{said}, while the training loss went on falling: overfitting. The model kept is that of the "
+            "best epoch; more or more varied training images help, more epochs do not."
         )
     # The rate says nothing to adadelta.
     adadelta = nested(metrics, "hyperparameters").get("optimizer") == "adadelta"
     remedy = "Another optimizer, such as sgd," if adadelta else "A lower learning_rate, or lr_scheduler_step,"
     return f"{said}: training became unstable. {remedy} may help."
-
-
-def _kept(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], best: int) -> str:
-    kept = metrics.get("best_epoch")
-    if kept in (None, epochs[best].epoch):
-        return "The model kept is that of the best epoch"
-    # A job that was interrupted while the best epoch's file was written, or whose validation data changed.
-    return f"The model kept is that of epoch {kept}, since that of the best one was lost or scored on other data"
 
 
 def data_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures], analysis: Analysis) -> Iterator[str]:

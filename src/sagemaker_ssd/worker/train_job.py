@@ -1,6 +1,7 @@
 """A host's part of a training job, from the hyperparameters to the best model on disk."""
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.checkpoints.resume import Checkpoint, check_same_data, find_checkpoint
 from sagemaker_ssd.checkpoints.writer import CheckpointWriter
 from sagemaker_ssd.collectives import ProcessGroup
+from sagemaker_ssd.contract.environment import on_sagemaker
 from sagemaker_ssd.contract.job import Job
+from sagemaker_ssd.contract.model_folder import PARAMETERS
+from sagemaker_ssd.files import sha256
 from sagemaker_ssd.memory import trim_malloc
 from sagemaker_ssd.progress import phase
 from sagemaker_ssd.ssd.detect import anchor_boxes
@@ -76,8 +80,11 @@ def train_job(
         else:
             if group.is_first:
                 with sigterm.saving:
-                    remove_outputs(job.paths)
+                    # What was made of this very model stays until the job is known to go on.
+                    before = _model_digest(job)
                     checkpoint.restore_model(job, saved_graph(network))
+                    if _model_digest(job) != before:
+                        remove_outputs(job.paths)
             start, history = checkpoint.manifest.start, checkpoint.history()
     # What it trains on.
     begin = time.monotonic()
@@ -122,6 +129,8 @@ def train_job(
     if checkpoint is not None:
         if group.is_first:
             changed = check_same_data(data, checkpoint.manifest.data, checkpoint.path, finished=end is not None)
+            with sigterm.saving:
+                remove_outputs(job.paths)
         write_history()
         # So that no host ends before the first one has written.
         group.all_gather("whether anything is left to train", end)
@@ -154,6 +163,8 @@ def train_job(
             writer = None
             if job.checkpoints is not None:
                 best = None if checkpoint is None else checkpoint.best
+                # SageMaker has put into the folder what it has in S3.
+                downloaded = None if checkpoint is None or not on_sagemaker(os.environ) else checkpoint.manifest.epoch
                 images = channels.train.images
                 writer = CheckpointWriter(
                     *(job.checkpoints, job),
@@ -161,6 +172,7 @@ def train_job(
                     data=data,
                     training_images=images,
                     best=best,
+                    downloaded=downloaded,
                     precision_dtype=runner.precision_dtype,
                 )
             recorder = EpochRecorder(job, runner, history, metrics, writer, progress, tensorboard, sigterm)
@@ -180,6 +192,14 @@ def train_job(
     # What is made of the best model, on the host that has the validation channel.
     if channels.validation is not None:
         _finalize(job, channels.validation, metrics, devices[0], scratch)
+
+
+def _model_digest(job: Job) -> str | None:
+    """Return the digest of the model in the model folder, None where there is none that can be read."""
+    try:
+        return sha256(job.paths.model / PARAMETERS)
+    except OSError:
+        return None
 
 
 def _reason_to_end(job: Job, history: History) -> str | None:
