@@ -19,7 +19,7 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.model_folder import PARAMETERS
 from sagemaker_ssd.contract.paths import Paths
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.export.deploy import write_deploy
+from sagemaker_ssd.export.deploy import DEPLOY_FILES, write_deploy
 from sagemaker_ssd.export.onnx import write_onnx
 from sagemaker_ssd.progress import phase
 from sagemaker_ssd.report.write import write_report
@@ -113,11 +113,13 @@ def _write_onnx(path: Path, model: LoadedModel, names: list[str]) -> None:
 
 def _give_up(paths: Paths) -> None:
     coco = (paths.output_data / name for name in (GROUND_TRUTH_FILE, RESULTS_FILE))
-    files = (paths.deploy, paths.onnx_model, *coco)
+    # The folder `deploy` may be there and empty.
+    files = (*(paths.deploy / name for name in DEPLOY_FILES), paths.onnx_model, *coco)
     missing = [path.name for path in files if not path.exists()] + ["the whole report"]
     _log.warning(
         "The training is done and its model is whole, but what follows it took more than %d minutes and is given up; "
-        "missing: %s. `python -m sagemaker_ssd.evaluate` makes figures and report of the model",
+        "missing: %s. `python -m sagemaker_ssd.evaluate` makes figures and report of the model, "
+        "`python -m sagemaker_ssd.export` the ONNX model",
         FINALIZE_SECONDS / 60,
         ", ".join(missing),
     )

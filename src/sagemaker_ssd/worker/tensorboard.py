@@ -87,9 +87,10 @@ class TensorBoard:
     """Writes the event files of a job; what goes wrong is a warning, and the next epoch tries again.
 
     A file of figures begins with the whole history and tells TensorBoard to forget what other files say of it, so that
-    the curves are whole after a resumption, with the earlier files or without them, and are never those of an earlier
-    job. Pictures cannot be written again: they are a run of their own, `pictures`, where a file takes the place of the
-    others from its first epoch on.
+    the curves are whole after a resumption, with the earlier files or without them. TensorBoard's own server forgets
+    only the curves that are written anew: those that an earlier job alone had stay in its folder. Pictures cannot be
+    written again: they are a run of their own, `pictures`, where a file takes the place of the others from its first
+    epoch on.
     """
 
     def __init__(self, folder: Path, class_names: Sequence[str], overlap_threshold: float) -> None:
