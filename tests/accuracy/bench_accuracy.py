@@ -8,7 +8,6 @@ cells=exports/train`.
 """
 
 import argparse
-import codecs
 import fcntl
 import hashlib
 import json
@@ -33,6 +32,7 @@ from urllib.parse import quote
 from sagemaker_ssd.channels.recordio import read_records, split_payload
 from sagemaker_ssd.contract.environment import WEIGHTS_SOURCE_VARIABLE
 from sagemaker_ssd.contract.weights import required_weights
+from sagemaker_ssd.convert.voc import decode_text
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import UserError, in_words
 from sagemaker_ssd.files import sha256
@@ -63,13 +63,6 @@ LISTS = ("ImageSets/Main", "")
 LISTED = {"train": ("train", "trainval"), "validation": ("test", "val", "valid", "validation")}
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FRACTION = 0.2
-# How a list may begin, and its encoding; UTF-32's marks first, since one of them begins like UTF-16's.
-BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass(frozen=True)
@@ -339,14 +332,12 @@ def held_out(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def listed_in(path: Path) -> list[str]:
-    """Return the lines of a list of images; convert says what they may be, and reads the same encodings."""
+    """Return the lines of a list of images; convert says what they may be."""
     try:
-        content = path.read_bytes()
-        encoding = next((name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8-sig")
-        lines = content.decode(encoding).splitlines()
+        lines = decode_text(path.read_bytes()).splitlines()
     except OSError as error:
         raise SystemExit(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeError:
+    except UserError:
         raise SystemExit(f"{path} cannot be read: it is not UTF-8 text; save it as UTF-8") from None
     return [line.strip() for line in lines if line.strip()]
 

@@ -127,7 +127,11 @@ def read_header(image: bytes) -> ImageHeader | None:
 
 def without_orientation(image: bytes, place: int) -> bytes:
     """Return the file with its orientation, whose byte is at `place`, set to upright, and otherwise as it is."""
-    return image[:place] + b"\1" + image[place + 1 :]
+    return _with_byte(image, place, 1)
+
+
+def _with_byte(image: bytes, place: int, value: int) -> bytes:
+    return b"".join([image[:place], bytes([value]), image[place + 1 :]])
 
 
 def orientation_without_header(image: bytes) -> int:
@@ -219,14 +223,14 @@ def _read_orientation(exif: bytes) -> tuple[int, int]:
     """
     for tag, value, place in _read_directory(exif):
         if tag == ORIENTATION_TAG and 1 <= value <= 8:
-            return value, place + exif.startswith(b"MM")
+            return value, place
     return 1, 0
 
 
 def _read_directory(tiff: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield tag, value and the value's place of the entries of a TIFF block's first directory, as far as it goes.
+    """Yield tag, value and the place of the value's lower byte of the entries of a TIFF block's first directory.
 
-    Values are those of two bytes, of several the first.
+    As far as that goes. Values are those of two bytes, of several the first.
     """
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
@@ -246,7 +250,7 @@ def _read_directory(tiff: bytes) -> Iterator[tuple[int, int, int]]:
             elif kind == _LONG and order == ">":
                 # An orientation is a SHORT; some programs write a LONG, whose last two bytes are then the number.
                 place += 2
-            yield int(tag), int(struct.unpack_from(f"{order}H", tiff, place)[0]), int(place)
+            yield int(tag), int(struct.unpack_from(f"{order}H", tiff, place)[0]), int(place) + (order == ">")
     except (struct.error, OverflowError):
         return
 
@@ -325,8 +329,7 @@ def _with_colours_kept(image: bytes) -> bytes:
     """Return a TIFF file with colours that libtiff does not multiply by its alpha, and any other file as it is."""
     for tag, value, place in _read_directory(image) if image.startswith(_TIFF) else ():
         if (tag, value) == (_EXTRA_SAMPLES_TAG, _UNASSOCIATED_ALPHA):
-            place += image.startswith(b"MM")
-            return b"".join([image[:place], bytes([_ASSOCIATED_ALPHA]), image[place + 1 :]])
+            return _with_byte(image, place, _ASSOCIATED_ALPHA)
     return image
 
 

@@ -27,14 +27,13 @@ from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus, unseen
 from sagemaker_ssd.processes.answers import ask
 from sagemaker_ssd.processes.exit_reason import last_words
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
-from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment
+from sagemaker_ssd.supervisor.parameter_server import SERVER_MODULE, ParameterServer, Role, role_environment
 from sagemaker_ssd.version import is_gpu_build, version
 
 _NETWORKS: Final = ("resnet-50", "vgg-16")
 _PART: Final = "sagemaker_ssd.check_gpu.part"
 _PART_SECONDS: Final = 240.0
 _COMPARISONS: Final = ("network", "optimizers", "together", "host", "probe")
-_SERVER: Final = "sagemaker_ssd.worker.parameter_server"
 # Images of a batch for which there is no memory, and of those that the input makes.
 _CANNOT_FIT: Final = 64
 _INPUT_BATCH: Final = 32
@@ -155,7 +154,7 @@ class Checker:
         if port is None:
             raise PlatformError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free on {_LOCAL}")
         server = ParameterServer(count, _LOCAL, (_LOCAL, port))
-        serving = [sys.executable, "-P", "-m", _SERVER, "--supervisor", str(os.getpid())]
+        serving = [sys.executable, "-P", "-m", SERVER_MODULE, "--supervisor", str(os.getpid())]
         roles: list[tuple[Role, list[str]]] = [("scheduler", serving)]
         roles += [("server", serving)] * count
         roles += [("worker", self._command(replace(plan, rank=rank))) for rank in range(count)]

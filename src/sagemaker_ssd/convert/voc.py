@@ -124,7 +124,7 @@ def _parse(path: Path) -> ElementTree.Element:
     parser = ElementTree.XMLParser(target=_NoDoctype())
     try:
         # The parser knows few encodings by itself, so it gets text. Space before a declaration is an error to it.
-        parser.feed(_DECLARATION.sub("", _decode(path.read_bytes()), count=1).lstrip())
+        parser.feed(_DECLARATION.sub("", decode_text(path.read_bytes()), count=1).lstrip())
         root: ElementTree.Element = parser.close()
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}") from error
@@ -133,7 +133,7 @@ def _parse(path: Path) -> ElementTree.Element:
     return root
 
 
-def _decode(content: bytes) -> str:
+def decode_text(content: bytes) -> str:
     """Decode XML or a list by its byte order mark, else as its declaration says, else as UTF-8; raises UserError."""
     if compressed := compression(content):
         raise UserError(f"is compressed ({compressed}): unpack it")
@@ -284,7 +284,7 @@ def _legible(path: Path) -> str:
     except OSError:
         return ""
     try:
-        return _decode(content)
+        return decode_text(content)
     except UserError:
         return content.decode("utf-8", "replace")
 
@@ -436,7 +436,7 @@ class _Reader:
         """Read a list of images, one a line."""
         try:
             content = path.read_bytes()
-            lines = _decode(content).splitlines()
+            lines = decode_text(content).splitlines()
         except OSError as error:
             self._findings.fault("list", f"{path} cannot be read: {error.strerror}")
             return []

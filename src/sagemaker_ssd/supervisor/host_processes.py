@@ -23,14 +23,19 @@ from sagemaker_ssd.processes.exit_reason import exit_failure
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
 from sagemaker_ssd.processes.watchdog import resource_usage
 from sagemaker_ssd.supervisor.host_group import HostGroup
-from sagemaker_ssd.supervisor.parameter_server import ParameterServer, Role, role_environment, role_failure
+from sagemaker_ssd.supervisor.parameter_server import (
+    SERVER_MODULE,
+    ParameterServer,
+    Role,
+    role_environment,
+    role_failure,
+)
 
 _log = logging.getLogger(__name__)
 _WORKER: Final = "sagemaker_ssd.worker"
 _POLL_SECONDS: Final = 0.2
 # From the end of the wait for a stream until a worker that waits for it counts as one that hangs, in seconds.
 _STREAM_MARGIN: Final = 60.0
-_PARAMETER_SERVER: Final = "sagemaker_ssd.worker.parameter_server"
 AllGather = Callable[[str, object, GatherCallback], None]
 
 
@@ -68,7 +73,7 @@ class HostProcesses:
                 roles: tuple[Role, ...] = ("scheduler", "server") if job.cluster.is_first else ("server",)
                 for role in roles:
                     its_environment = role_environment(os.environ, role, parameter_server)
-                    self._servers[role] = ChildProcess(_PARAMETER_SERVER, [], its_environment)
+                    self._servers[role] = ChildProcess(SERVER_MODULE, [], its_environment)
                 its_own = role_environment(os.environ, "worker", parameter_server)
             self._worker = WorkerProcess(
                 _worker_arguments(job, scratch, gpus, patience),

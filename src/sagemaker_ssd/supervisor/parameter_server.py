@@ -8,6 +8,8 @@ from sagemaker_ssd.errors import JobError, PlatformError
 from sagemaker_ssd.processes.exit_reason import unreported_exit
 
 Role = Literal["scheduler", "server", "worker"]
+# What runs in the processes of scheduler and servers.
+SERVER_MODULE: Final = "sagemaker_ssd.worker.parameter_server"
 # What ps-lite reads besides DMLC_*, without a prefix: the port on which a worker or server listens.
 _PORT: Final = "PORT"
 _PROCESS_NAMES: Final[dict[Role, str]] = {
