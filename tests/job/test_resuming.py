@@ -332,6 +332,11 @@ def test_with_other_validation_data_the_best_model_is_scored_again(finished: Cal
     rescored = float(told[3])
     assert after["scores"][:2] == [rescored if epoch == best else 0.0 for epoch in range(2)]
     assert after["best_epoch"] == (2 if after["scores"][2] > rescored else best)
+    assert (before["validation_since"], after["validation_since"], ended.metrics["validation_since"]) == (0, 2, 2)
+    # The best epoch's figures are those on the data of now, the other one's are of its time.
+    for of in (after, ended.metrics):
+        assert of["epochs"][best]["validation"]["mAP"] == rescored
+        assert of["epochs"][1 - best] == before["epochs"][1 - best]
     # The model that is kept, evaluated once more at the end.
     kept = after["scores"][after["best_epoch"]]
     assert ended.metrics["best_mAP"] == kept

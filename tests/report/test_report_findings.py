@@ -208,21 +208,41 @@ def test_the_model_that_is_kept_is_named(tmp_path):
     assert "overfitting. The model kept is that of the best epoch; more" in found
 
 
-@pytest.mark.parametrize(
-    ("scores", "kept"),
-    [
-        # The best of the epochs before a resumption was scored anew, lower: a later one is kept.
-        ([0.1, 0.82, 0.3, 0.35, 0.4], 4),
-        # It was scored anew, higher: it is kept, and the last one is not the best.
-        ([0.1, 0.38, 0.3, 0.4, 0.45], 1),
-    ],
-)
-def test_a_curve_of_two_data_sets_is_not_judged(tmp_path, scores, kept):
-    course = epochs(scores, [1.0, 0.8, 0.7, 0.6, 0.5])
-    found = sentences(tmp_path, detected(), {"epochs": course, "best_epoch": kept, "ended_early": True})
-    highest = scores.index(max(scores))
-    assert f"The model kept is that of epoch {kept}, although epoch {highest} has the highest mAP here" in found
-    assert "scored on other validation data" in found
+def test_a_kept_model_that_is_not_the_best_is_explained(tmp_path):
+    course = epochs([0.1, 0.82, 0.3, 0.35, 0.4], [1.0, 0.8, 0.7, 0.6, 0.5])
+    found = sentences(tmp_path, detected(), {"epochs": course, "best_epoch": 4, "ended_early": True})
+    assert "The model kept is that of epoch 4, although epoch 1 has the highest mAP (0.820): that one's file" in found
     for verdict in ("overfitting", "still improving", "unstable"):
         assert verdict not in found
     assert "Early stopping ended the job after 5 epochs." in found
+
+
+@pytest.mark.parametrize(
+    ("scores", "since", "kept", "verdict"),
+    [
+        # The first three are of other data, and the .3 is the second one's of now, or the fourth epoch is better.
+        ([0.9, 0.3, 0.8, 0.2, 0.1], 3, 1, None),
+        ([0.9, 0.3, 0.8, 0.2, 0.1, 0.1], 3, 1, "The mAP was best in epoch 1 (0.300) and fell to 0.133"),
+        ([0.9, 0.3, 0.8, 0.2, 0.4], 3, 4, "The last epoch is the best one (mAP 0.400)"),
+        ([0.9, 0.3, 0.8, 0.4, 0.1, 0.1, 0.1, 0.1], 3, 3, "The mAP was best in epoch 3 (0.400) and fell to 0.100"),
+        ([0.9, 0.0, 0.8, 0.0, 0.0], 3, 1, "No epoch has a validation mAP above 0"),
+        # The one before the change has no figure but its losses.
+        ([0.9, 0.3], 1, 1, "The last epoch is the best one (mAP 0.300)"),
+    ],
+)
+def test_epochs_on_other_validation_data_are_not_compared(tmp_path, scores, since, kept, verdict):
+    metrics = {"epochs": epochs(scores), "best_epoch": kept, "validation_since": since}
+    found = sentences(tmp_path, detected(), metrics)
+    said = [each for each in ("was best in", "last epoch is the best", "No epoch has", "model kept is") if each in found]
+    if verdict is None:
+        assert not said, found
+    else:
+        assert verdict in found
+        assert "although" not in found
+    text = report(tmp_path, detected(), metrics).text
+    earlier = "Epoch 0 was" if since == 1 else "Epochs 0 to 2 were"
+    assert f"{earlier} scored on other validation data" in text
+    assert (f"left out, but for that of epoch {kept}, which was scored anew." in text) == (kept < since)
+    # In the table of the epochs: the .9 is of other data.
+    assert re.search(r"\b0 1\.000 0\.500 – –", text), text
+    assert "0.900" not in text[: text.index("Classes ", text.rindex("The figures of the epochs"))]

@@ -1,5 +1,7 @@
 """Which epoch is the best one."""
 
+import pytest
+
 from sagemaker_ssd.training.loop import EarlyStopping
 from sagemaker_ssd.training.state import History
 
@@ -50,13 +52,48 @@ def test_where_the_best_model_was_lost_the_one_that_is_kept_counts():
 
 
 def test_with_other_validation_data_only_the_best_model_counts_by_its_new_score():
-    history = History([{}, {}, {}], [0.3, 0.9, 0.8], lowest_loss=1.0, best_epoch=1)
-    history.rescore(0.2)
+    history = History([{}, {"epoch": 1, "validation": {"mAP": 0.9}}, {}], [0.3, 0.9, 0.8], 1.0, best_epoch=1)
+    history.rescore({"mAP": 0.2}, 0.2)
     # The .3 of the first epoch is of other data, and neither it nor the .9 is compared with what comes.
     assert history.scores == [0.0, 0.2, 0.0]
+    assert history.epochs[1] == {"epoch": 1, "validation": {"mAP": 0.2}}
+    assert history.validation_since == 3
     assert not history.add({}, 0.15, 9.0)
     assert history.add({}, 0.25, 9.0)
     assert history.best_epoch == 4
-    # Two epochs since the best one, and one since the gain.
-    assert EarlyStopping(1, 2, 0.0).ends(history.scores[:4])
-    assert not EarlyStopping(1, 2, 0.0).ends(history.scores)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "rescored", "later", "ends"),
+    [
+        # One epoch without a gain on the data of now, whatever the ones before were: two are waited for.
+        ([0.3, 0.9, 0.8], 1, 0.2, [0.15], False),
+        ([0.3, 0.9, 0.8], 1, 0.2, [0.15, 0.2], True),
+        ([0.3, 0.9, 0.8], 1, 0.2, [0.15, 0.25], False),
+        ([0.3, 0.9, 0.8], 1, 0.2, [0.25, 0.15, 0.1], True),
+        # A best model that finds nothing of the new data, long ago.
+        ([0.1, 0.2, 0.3, 0.2, 0.4], 4, 0.0, [0.0], False),
+        ([0.1, 0.2, 0.3, 0.2, 0.4], 4, 0.0, [0.0, 0.0], True),
+        ([0.1, 0.2, 0.3, 0.2, 0.4], 4, 0.0, [0.0, 0.1], False),
+        # Not yet an epoch on them.
+        ([0.9, 0.8, 0.7], 0, 0.9, [], False),
+    ],
+)
+def test_patience_begins_anew_with_other_validation_data(scores, best, rescored, later, ends):
+    history = History([{} for _ in scores], list(scores), 1.0, best)
+    history.rescore({}, rescored)
+    for score in later:
+        history.add({}, score, 9.0)
+    assert EarlyStopping(1, 2, 0.0).ends(history.scores, since=history.validation_since) is ends
+
+
+def test_a_second_change_of_the_validation_data_counts_like_the_first():
+    history = History([{}, {}, {}], [0.3, 0.9, 0.8], 1.0, best_epoch=1)
+    history.rescore({}, 0.5)
+    history.add({}, 0.6, 9.0)
+    history.add({}, 0.4, 9.0)
+    history.rescore({"mAP": 0.1}, 0.1)
+    assert (history.scores, history.validation_since) == ([0.0, 0.0, 0.0, 0.1, 0.0], 5)
+    assert (history.epochs[3], history.best_epoch) == ({"validation": {"mAP": 0.1}}, 3)
+    history.add({}, 0.05, 9.0)
+    assert not EarlyStopping(1, 2, 0.0).ends(history.scores, since=history.validation_since)

@@ -62,6 +62,15 @@ def test_the_page_says_how_far_the_job_is_and_how_good(tmp_path: Path, page: Pro
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_epochs_on_other_validation_data_have_no_map(tmp_path: Path, page: ProgressPage):
+    page.write_report(metrics(3) | {"best_epoch": 1, "best_mAP": 0.2, "validation_since": 2})
+    found = Page((tmp_path / "output" / "report.html").read_text())
+    assert "Epochs 0 to 1 were scored on other validation data" in found.text
+    assert "0 5.000 1.000 – – 1 4.000 1.000 0.200 0.050 2 3.000 1.000 0.300 0.050" in found.text
+    # The classes are those of the kept model.
+    assert "after epoch 1, the best one" in found.text
+
+
 def test_copies_among_the_checkpoints_are_no_checkpoint(tmp_path: Path, page: ProgressPage):
     page.write_report(metrics(1))
     page.write_copies(metrics(1))

@@ -125,7 +125,8 @@ class Manifest(BaseModel):
     hyperparameters: flat strings. start: where the training began. data: the channels' figures. updates: steps of the
     optimizer. scores: every epoch's validation mAP. epochs: every epoch's figures. parameters, best_parameters: the
     names of this epoch's and the best epoch's arrays; files: what is known of these files by name. precision_dtype:
-    what the job trains in; it was not kept before version 0.2.0.
+    what the job trains in. validation_since: the first epoch on the validation data of now. Neither was kept before
+    version 0.2.0.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -142,6 +143,7 @@ class Manifest(BaseModel):
     scores: list[float]
     lowest_loss: float
     best_epoch: int = Field(ge=0)
+    validation_since: int = Field(default=0, ge=0)
     parameters: str
     best_parameters: str
     files: dict[str, FileFacts]

@@ -73,7 +73,13 @@ class Checkpoint:
     def history(self) -> History:
         """Return what the epochs up to the checkpoint have brought."""
         written = self.manifest
-        return History(list(written.epochs), list(written.scores), written.lowest_loss, written.best_epoch)
+        return History(
+            epochs=list(written.epochs),
+            scores=list(written.scores),
+            lowest_loss=written.lowest_loss,
+            best_epoch=written.best_epoch,
+            validation_since=written.validation_since,
+        )
 
     def state(self) -> TrainingState:
         """Read what the training goes on from."""

@@ -112,6 +112,7 @@ class CheckpointWriter:
             scores=[float(score) for score in history.scores],
             lowest_loss=float(history.lowest_loss),
             best_epoch=best,
+            validation_since=history.validation_since,
             parameters=parameters_name(epoch),
             best_parameters=parameters_name(best),
             files={parameters_name(best): self._best, parameters_name(epoch): written},

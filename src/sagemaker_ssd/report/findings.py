@@ -43,11 +43,12 @@ _KIND_SENTENCES = {
 
 def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]) -> Iterator[str]:
     """Say whether training ended too early, or went on too long."""
-    scores = [epoch.mean for epoch in epochs]
-    known = [score for score in scores if score is not None]
     if len(epochs) < 2:
         return
-    if len(known) < len(scores):
+    # Those before a resumption with other validation data have no mAP that compares.
+    scored = [epoch for epoch in epochs if epoch.mean is not None]
+    known = [epoch.mean for epoch in epochs if epoch.mean is not None]
+    if epochs[-1].mean is None:
         yield from _loss_only(epochs)
         return
     best = max(range(len(known)), key=known.__getitem__)
@@ -58,12 +59,11 @@ def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]
             "No epoch has a validation mAP above 0: the network has not learned to detect anything yet. Train longer, "
             "or check learning_rate and the boxes."
         )
-    elif kept not in (None, epochs[best].epoch):
-        # A job that was interrupted while the best epoch's file was written, or whose validation data changed.
+    elif kept not in (None, scored[best].epoch):
+        # A job that was interrupted while the best epoch's file was written.
         yield (
-            f"The model kept is that of epoch {kept}, although epoch {epochs[best].epoch} has the highest mAP here "
-            f"({known[best]:.3f}): that one's file was lost, or the epochs before a resumption were scored on other "
-            "validation data. So their mAP is not to be compared, and does not tell whether more epochs would help."
+            f"The model kept is that of epoch {kept}, although epoch {scored[best].epoch} has the highest mAP "
+            f"({known[best]:.3f}): that one's file was lost when the job was interrupted."
         )
     elif best == len(known) - 1:
         yield (
@@ -71,7 +71,7 @@ def training_findings(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures]
             "More epochs may give a better model."
         )
     elif best < len(known) - _LAST and last < _FALL * known[best]:
-        yield _fall(metrics, epochs, best, known[best], last)
+        yield _fall(metrics, scored, best, known[best], last)
     if metrics.get("ended_early") is True:
         yield f"Early stopping ended the job after {in_words(len(epochs), 'epoch', 'epochs')}."
 

@@ -26,7 +26,7 @@ def hyperparameter(metrics: Mapping[str, Any], name: str) -> float | None:
 
 @dataclass(frozen=True)
 class EpochFigures:
-    """One epoch; None for a figure that is not there."""
+    """One epoch; None for a figure that is not there, and for those of other validation data."""
 
     epoch: int
     cross_entropy: float | None
@@ -35,21 +35,26 @@ class EpochFigures:
     coco: float | None
 
 
+def validation_since(metrics: Mapping[str, Any]) -> int:
+    """Return the first epoch on the validation data of now; of those before, the kept one alone was scored on them."""
+    return int(number(metrics.get("validation_since")) or 0)
+
+
 def read_epochs(metrics: Mapping[str, Any]) -> list[EpochFigures]:
     """Return every epoch, in the order of the file."""
     entries = metrics.get("epochs")
     if not isinstance(entries, Sequence):
         return []
-    return [
-        EpochFigures(
-            int(entry.get("epoch", index)),
-            number(nested(entry, "train").get("cross_entropy")),
-            number(nested(entry, "train").get("smooth_l1")),
-            number(nested(entry, "validation").get("mAP")),
-            number(nested(entry, "validation").get("mAP_coco")),
-        )
-        for index, entry in enumerate(entries)
-    ]
+    epochs, since, kept = [], validation_since(metrics), metrics.get("best_epoch")
+    for index, entry in enumerate(entries):
+        epoch = int(entry.get("epoch", index))
+        train, validation = nested(entry, "train"), nested(entry, "validation")
+        if epoch < since and epoch != kept:
+            validation = {}
+        losses = (number(train.get(name)) for name in ("cross_entropy", "smooth_l1"))
+        means = (number(validation.get(name)) for name in ("mAP", "mAP_coco"))
+        epochs.append(EpochFigures(epoch, *losses, *means))
+    return epochs
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from sagemaker_ssd.report.metrics_file import (
     kept_model,
     nested,
     read_epochs,
+    validation_since,
 )
 from sagemaker_ssd.report.page import details, figure, paragraph, side_by_side, table, tiles
 from sagemaker_ssd.report.pictures import Choice, ReadImage, best_images, false_detections, missed_objects, picture
@@ -152,9 +153,17 @@ def training_section(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures])
         (str(epoch.epoch), *map(digits, (epoch.cross_entropy, epoch.smooth_l1, epoch.mean, epoch.coco)))
         for epoch in epochs[::step]
     ]
+    note, since = "", validation_since(metrics)
+    if since:
+        earlier = "epoch 0 was" if since == 1 else f"epochs 0 to {since - 1} were"
+        kept = f", but for that of epoch {best}, which was scored anew" if best is not None and best < since else ""
+        note = paragraph(
+            f"{earlier[0].upper()}{earlier[1:]} scored on other validation data, before the job went on with those of "
+            f"now: their mAP does not compare and is left out{kept}."
+        )
     caption = "Figures of every epoch" if step == 1 else f"Figures of every {step}th epoch; metrics.json has all"
     header = ("epoch", "cross-entropy", "smooth L1", "mAP (VOC 2007)", "COCO AP")
-    return side_by_side(*charts) + details("The figures of the epochs", table(caption, header, rows))
+    return side_by_side(*charts) + note + details("The figures of the epochs", table(caption, header, rows))
 
 
 def class_section(metrics: Mapping[str, Any], analysis: Analysis, figures: ModelFigures) -> str:

@@ -161,12 +161,17 @@ class EarlyStopping:
     patience: int
     tolerance: float
 
-    def ends(self, scores: Sequence[float]) -> bool:
-        """Decide from the mAP of every epoch so far, the first one first."""
+    def ends(self, scores: Sequence[float], *, since: int = 0) -> bool:
+        """Decide from the mAP of every epoch so far, the first one first.
+
+        since: the first epoch on the validation data of now. Of those before, the best one alone has an mAP on them;
+        patience begins anew there.
+        """
         if not scores or len(scores) < self.min_epochs:
             return False
-        best, waited = scores[0], 0
-        for score in scores[1:]:
+        compared = max(since, 1)
+        best, waited = max(scores[:compared]), 0
+        for score in scores[compared:]:
             gain = score - best
             if gain > 0 and (best <= 0 or gain / best >= self.tolerance):
                 best, waited = score, 0

@@ -37,12 +37,16 @@ def not_finite(*groups: Mapping[str, mx.nd.NDArray]) -> list[str]:
 
 @dataclass
 class History:
-    """Every epoch's figures and validation mAP, the lowest loss of a best epoch, and which epoch is the best one."""
+    """Every epoch's figures and validation mAP, the lowest loss of a best epoch, and which epoch is the best one.
+
+    validation_since: the first epoch that was scored on the validation data of now, 0 where they never changed.
+    """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     lowest_loss: float = float("inf")
     best_epoch: int = 0
+    validation_since: int = 0
 
     @property
     def best_score(self) -> float:
@@ -60,9 +64,12 @@ class History:
         self.scores.append(score)
         return best
 
-    def rescore(self, score: float) -> None:
-        """Take the best model's mAP on other validation data, which later epochs are compared with.
+    def rescore(self, figures: dict[str, Any], score: float) -> None:
+        """Take the best model's figures and mAP on other validation data, which later epochs are compared with.
 
-        Those of the other epochs are of the data before and compare with nothing.
+        The mAP of the other epochs is of the data before, compares with nothing, and becomes 0.
         """
-        self.scores = [score if epoch == self.best_epoch else 0.0 for epoch in range(len(self.scores))]
+        best = self.best_epoch
+        self.epochs[best] = {**self.epochs[best], "validation": figures}
+        self.scores = [score if epoch == best else 0.0 for epoch in range(len(self.scores))]
+        self.validation_since = len(self.scores)

@@ -329,7 +329,7 @@ def ends_early(job: Job, history: History) -> bool:
             hyperparameters.early_stopping_min_epochs,
             hyperparameters.early_stopping_patience,
             hyperparameters.early_stopping_tolerance,
-        ).ends(history.scores)
+        ).ends(history.scores, since=history.validation_since)
     )
 
 

@@ -49,6 +49,7 @@ class Metrics:
         self._document |= {
             "best_epoch": history.best_epoch,
             "best_mAP": history.best_score,
+            "validation_since": history.validation_since,
             "ended_early": ended_early,
             "epochs": history.epochs,
         }
@@ -88,12 +89,17 @@ def epoch_figures(epoch: int, learning_rate: float | None, losses: EpochLosses, 
             "seconds_waiting_for_data": losses.waiting,
             "images_per_second": losses.images / losses.seconds,
         },
-        "validation": {
-            "mAP": scores.mean,
-            "mAP_all_points": scores.all_points,
-            "mAP_coco": scores.coco,
-            "classes": [dataclasses.asdict(of_class) for of_class in scores.per_class],
-        },
+        "validation": validation_figures(scores),
+    }
+
+
+def validation_figures(scores: Scores) -> dict[str, Any]:
+    """Return an evaluation's figures, as those of an epoch have them."""
+    return {
+        "mAP": scores.mean,
+        "mAP_all_points": scores.all_points,
+        "mAP_coco": scores.coco,
+        "classes": [dataclasses.asdict(of_class) for of_class in scores.per_class],
     }
 
 
@@ -207,7 +213,8 @@ class MetricsDocument(_Part):
     """metrics.json; best, definitions and anchors are there once the training has ended.
 
     timings: seconds of the phases of this run. best_epoch, best_mAP: None, unknown, where the job was stopped before
-    its first evaluation.
+    its first evaluation. validation_since: the first epoch that was scored on the validation data of now, which a
+    resumed job may have been given; of those before, the best one alone was scored on them.
     """
 
     versions: dict[str, str]
@@ -218,6 +225,7 @@ class MetricsDocument(_Part):
     data: dict[str, ChannelFigures]
     best_epoch: int | None
     best_mAP: float | None
+    validation_since: int = 0
     ended_early: bool
     epochs: list[EpochFigures]
     timings: dict[str, float]

@@ -36,7 +36,7 @@ from sagemaker_ssd.worker.inputs import (
     warn_of_same_images,
     warn_of_unlearnable_classes,
 )
-from sagemaker_ssd.worker.metrics import Metrics, channel_figures
+from sagemaker_ssd.worker.metrics import Metrics, channel_figures, validation_figures
 from sagemaker_ssd.worker.progress_page import ProgressPage
 from sagemaker_ssd.worker.stopping import SigtermListener
 from sagemaker_ssd.worker.tensorboard import TensorBoard
@@ -217,7 +217,7 @@ def _rescore(checkpoint: Checkpoint, runner: EpochRunner, history: History) -> N
     epoch, before = history.best_epoch, history.best_score
     best = checkpoint.best_arrays()
     scores = runner.evaluate(epoch, arrays=Parameters(best.arguments, best.states))
-    history.rescore(scores.mean)
+    history.rescore(validation_figures(scores), scores.mean)
     _log.warning(
         "The best model so far, of epoch %d, had an mAP of %s on the validation data before and has %s on those of "
         "now, with which later epochs are compared",
