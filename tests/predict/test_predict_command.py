@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -423,6 +424,103 @@ def test_a_symbol_tells_what_it_has_of_the_suppression(
     assert caplog.messages == [
         f"{tmp_path / PARAMETERS}: neither hyperparams.json nor a symbol beside it tells nms_topk (400 is used)"
     ]
+
+
+@pytest.mark.parametrize(("key", "version"), [("attr", 1100), ("param", None)])
+def test_symbols_of_older_mxnet_tell_of_the_suppression_too(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str, version: int | None
+) -> None:
+    """As versions 0.11 and 0.8 wrote them."""
+    (tmp_path / PARAMETERS).symlink_to(folder / PARAMETERS)
+    graph = json.loads((folder / SYMBOL).read_text())
+    for node in graph["nodes"]:
+        if "attrs" in node:
+            node[key] = node.pop("attrs")
+    graph["attrs"] = {} if version is None else {"mxnet_version": ["int", version]}
+    (tmp_path / SYMBOL).write_text(json.dumps(graph))
+    assert load_model(tmp_path, tmp_path, 300).network == NETWORK
+    assert caplog.messages == []
+
+
+def node_of(symbol: dict, operator: str, number: int = 1) -> dict[str, str]:
+    """Return the attributes of a node, which is the so-many-eth of its operator."""
+    return [node for node in symbol["nodes"] if node["op"] == operator][number - 1]["attrs"]
+
+
+def prior(symbol: dict, number: int, **changes: str) -> None:
+    """Change attributes of a feature map's anchors."""
+    node_of(symbol, "_contrib_MultiBoxPrior", number).update(changes)
+
+
+@pytest.mark.parametrize(
+    ("base_network", "side", "change", "fault"),
+    [
+        ("resnet-50", 300, lambda symbol: None, None),
+        # As mxnet-ssd's own models and genuine artifacts have them.
+        ("resnet-50", 300, lambda symbol: prior(symbol, 1, sizes="(0.1, 0.14142136)"), None),
+        (
+            "vgg-16",
+            300,
+            lambda symbol: prior(symbol, 1, sizes="[0.1, 0.141]", steps="(0.0266666666667,0.026667)"),
+            None,
+        ),
+        ("vgg-16", 512, lambda symbol: None, None),
+        ("vgg-16", 333, lambda symbol: None, None),
+        (
+            "resnet-50",
+            300,
+            lambda symbol: prior(symbol, 1, sizes="(0.1,0.3)"),
+            "on feature map 1 the sizes are '(0.1,0.3)', and here (0.1,0.141421)",
+        ),
+        (
+            "resnet-50",
+            300,
+            lambda symbol: prior(symbol, 2, ratios="(1,2,0.5)"),
+            "on feature map 2 the ratios are '(1,2,0.5)', and here (1,2,0.5,3,0.333333333333)",
+        ),
+        (
+            "vgg-16",
+            300,
+            lambda symbol: prior(symbol, 1, steps="(-1,-1)"),
+            "on feature map 1 the steps are '(-1,-1)', and here (0.02666666666666667,0.02666666666666667)",
+        ),
+        (
+            "resnet-50",
+            300,
+            lambda symbol: node_of(symbol, "_contrib_MultiBoxDetection").update(variances="(0.1,0.1,0.1,0.1)"),
+            "the variances are '(0.1,0.1,0.1,0.1)', and here (0.1, 0.1, 0.2, 0.2)",
+        ),
+    ],
+)
+def test_a_symbol_with_other_anchors_is_refused(
+    tmp_path: Path, base_network: str, side: int, change: Callable[[dict], None], fault: str | None
+) -> None:
+    graph = saved_graph(Network(base_network, side, 1))
+    write_model(tmp_path, graph, initial_parameters(graph, side, seed=1), {"image_shape": str(side)})
+    symbol = json.loads((tmp_path / SYMBOL).read_text())
+    change(symbol)
+    (tmp_path / SYMBOL).write_text(json.dumps(symbol))
+    if fault is None:
+        assert load_model(tmp_path, tmp_path).network.image_shape == side
+        return
+    with pytest.raises(UserError) as refused:
+        load_model(tmp_path, tmp_path)
+    assert refused.value.sentence == (
+        f"{tmp_path / PARAMETERS}: the symbol beside it has other anchors than this program's {base_network}, so that "
+        f"its boxes would be wrong: {fault}. Detect with MXNet itself, by that symbol; or train from these weights, as "
+        "the channel pretrained"
+    )
+
+
+def test_anchors_of_another_size_than_the_one_trained_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """vgg-16's steps at 300 pixels are those of that size alone."""
+    graph = saved_graph(Network("vgg-16", 300, 1))
+    write_model(tmp_path, graph, initial_parameters(graph, 300, seed=1), {"image_shape": "300"})
+    assert load_model(tmp_path, tmp_path, 320).network.image_shape == 320
+    assert "its hyperparams.json has image_shape 300, and --image-shape 320 is used instead" in caplog.text
+    (tmp_path / CONFIGURATION).unlink()
+    with pytest.raises(UserError, match="its symbol has the anchors of an image_shape of 300, not those of 320: it"):
+        load_model(tmp_path, tmp_path, 320)
 
 
 def test_a_cut_off_jpeg_is_named_and_a_huge_file_is_not_read(folder: Path, image: Path, tmp_path: Path) -> None:

@@ -233,7 +233,9 @@ def test_a_kept_model_that_is_not_the_best_is_explained(tmp_path):
 def test_epochs_on_other_validation_data_are_not_compared(tmp_path, scores, since, kept, verdict):
     metrics = {"epochs": epochs(scores), "best_epoch": kept, "validation_since": since}
     found = sentences(tmp_path, detected(), metrics)
-    said = [each for each in ("was best in", "last epoch is the best", "No epoch has", "model kept is") if each in found]
+    said = [
+        each for each in ("was best in", "last epoch is the best", "No epoch has", "model kept is") if each in found
+    ]
     if verdict is None:
         assert not said, found
     else:

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import mxnet as mx
@@ -35,8 +35,9 @@ from sagemaker_ssd.errors import UserError, in_words, listed, problems, shown
 from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.ssd.bfloat16 import weights_in_bfloat16
+from sagemaker_ssd.ssd.detect import VARIANCES
 from sagemaker_ssd.ssd.graphs import detection_graph
-from sagemaker_ssd.ssd.heads import LARGE_VGG
+from sagemaker_ssd.ssd.heads import LARGE_VGG, head_layout
 from sagemaker_ssd.ssd.initial_values import Parameters
 from sagemaker_ssd.ssd.network import Network, NmsSettings, fit_centred_pixels, network_of
 from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
@@ -44,6 +45,11 @@ from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 _log = logging.getLogger(__name__)
 # Names of files, or faults, in one message.
 _SHOWN: Final = 5
+# MultiBoxPrior's own, which its JSON leaves out where they were not given.
+_PRIOR_DEFAULTS: Final = {"sizes": "(1)", "ratios": "(1)", "steps": "(-1,-1)"}
+# By how much figures of anchors may differ that are the same but for rounding.
+_ROUNDED: Final = 0.001
+_EXACT: Final = 0.0001
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,11 @@ def load_model(
 
     image_shape: in pixels, what --image-shape says; None for that of hyperparams.json, and a warning where that is
     another one. image_shape_remedy: what to do where nothing tells it. What hyperparams.json does not tell of the
-    suppression, the symbol beside the parameters does, else a warning. A warning also tells where it has another
-    network, or another number of classes, than the parameters. A resnet-50 that reads pixels minus a mean is
-    fitted to pixels as they are, with a warning. device: the CPU unless given. precision_dtype: what to detect in;
-    bfloat16 on a CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and OSError.
+    suppression, the symbol beside the parameters does, else a warning. A symbol with other anchors than the network's
+    is refused. A warning also tells where hyperparams.json has another network, or another number of classes, than the
+    parameters. A resnet-50 that reads pixels minus a mean is fitted to pixels as they are, with a warning. device: the
+    CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. detections: as in
+    `LoadedModel`. Raises UserError and OSError.
     """
     file = _model_file(path)
     try:
@@ -127,6 +134,7 @@ def load_model(
         raise UserError(f"{file}: {error.sentence}") from None
     network = Network(found.base_network, side, found.num_classes, nms)
     _check_shapes(network, stored, file, said)
+    _check_anchors(network, _stored_side(given), stored.symbol, file)
     for changed in fit_centred_pixels(stored.states):
         _log.warning("%s: %s", file, changed)
     device = device or mx.cpu()
@@ -181,16 +189,22 @@ def _side(given: Mapping[str, str], option: int | None, untold: str, file: Path)
         if stored is None:
             raise UserError(untold)
         return int(stored), f"its {CONFIGURATION} has image_shape {shown(given['image_shape'])}"
-    # What the file has is not used, so that it may be no size at all.
-    with contextlib.suppress(UserError):
-        stored = stored_number(given, "image_shape")
-        if stored is not None and int(stored) != option:
-            _log.warning(
-                "%s: its %s has image_shape %d, and --image-shape %d is used instead: a model detects best at the size "
-                "that it was trained at",
-                *(file, CONFIGURATION, stored, option),
-            )
+    if (trained_at := _stored_side(given)) not in (None, option):
+        _log.warning(
+            "%s: its %s has image_shape %d, and --image-shape %d is used instead: a model detects best at the size "
+            "that it was trained at",
+            *(file, CONFIGURATION, trained_at, option),
+        )
     return option, f"--image-shape is {option}"
+
+
+def _stored_side(given: Mapping[str, str]) -> int | None:
+    """Return the image_shape of hyperparams.json; None without one, and for what is no size."""
+    try:
+        stored = stored_number(given, "image_shape")
+    except UserError:
+        return None
+    return None if stored is None else int(stored)
 
 
 def _why_untold(configuration: bytes | None) -> str:
@@ -227,16 +241,81 @@ def _nms_of_symbol(symbol: bytes | None) -> dict[str, float]:
 
     MXNet leaves out what was not given, and its own nms_topk for all detections, -1, is none of this program's.
     """
-    try:
-        nodes = json.loads(symbol or b"{}")["nodes"]
-        (attributes,) = [node["attrs"] for node in nodes if node["op"] == "_contrib_MultiBoxDetection"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+    detections = _attributes(symbol, "MultiBoxDetection")
+    if len(detections) != 1:
         return {}
     told = {}
     for name in ("nms_threshold", "nms_topk"):
         with contextlib.suppress(ValueError, LookupError, TypeError):
-            told[name] = float(str(parse_value(name, attributes[name])))
+            told[name] = float(str(parse_value(name, detections[0][name])))
     return told
+
+
+def _attributes(symbol: bytes | None, operator: str) -> list[Mapping[str, Any]]:
+    """Return what MXNet's JSON has of every node of an operator, in the order of the network.
+
+    Empty for what is no network. Versions before 1.0 call it `attr`, and before 0.9 `param`.
+    """
+    try:
+        nodes = [node for node in json.loads(symbol or b"{}")["nodes"] if str(node["op"]).endswith(operator)]
+        found = [next((node[key] for key in ("attrs", "attr", "param") if key in node), {}) for node in nodes]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [attributes if isinstance(attributes, Mapping) else {} for attributes in found]
+
+
+def _check_anchors(network: Network, trained_at: int | None, symbol: bytes | None, file: Path) -> None:
+    """Raise UserError where the symbol beside the parameters has other anchors than the network: its boxes are others.
+
+    trained_at: the image_shape of hyperparams.json, whose anchors are as good where another one is asked for.
+    """
+    priors, detections = (_attributes(symbol, name) for name in ("MultiBoxPrior", "MultiBoxDetection"))
+    sides = [network.image_shape, *([] if trained_at is None else [trained_at])]
+    faults = [_other_anchors(network.base_network, side, priors, detections) for side in sides]
+    if not priors or not all(faults):
+        return
+    for _, _, usual in _layouts(network.base_network):
+        if not _other_anchors(network.base_network, usual, priors, detections):
+            raise UserError(
+                f"{file}: its symbol has the anchors of an image_shape of {usual}, not those of {network.image_shape}: "
+                "it must be the one that the model was trained at"
+            )
+    raise UserError(
+        f"{file}: the symbol beside it has other anchors than this program's {network.base_network}, so that its boxes "
+        f"would be wrong: {faults[0]}. Detect with MXNet itself, by that symbol; or train from these weights, as the "
+        "channel pretrained"
+    )
+
+
+def _other_anchors(
+    base_network: str, side: int, priors: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]
+) -> str:
+    """Say how a symbol's anchors, or what their offsets are divided by, differ from a network's; empty if they do not.
+
+    Rounded to three digits, as mxnet-ssd has the sizes, is no difference: it is a tenth of a pixel of 300. Steps are
+    not rounded there, and those of two layouts can differ by less.
+    """
+    heads = head_layout(base_network, side)
+    if len(priors) != len(heads):
+        return f"they are on {in_words(len(priors), 'feature map', 'feature maps')}, and here on {len(heads)}"
+    for number, (prior, head) in enumerate(zip(priors, heads, strict=True), 1):
+        for name, here in (("sizes", head.sizes), ("ratios", head.ratios), ("steps", f"({head.step},{head.step})")):
+            there = str(prior.get(name, _PRIOR_DEFAULTS[name]))
+            if not _alike(there, here, _EXACT if name == "steps" else _ROUNDED):
+                return f"on feature map {number} the {name} are {shown(there)}, and here {here}"
+    for detection in detections:
+        if not _alike(there := str(detection.get("variances", VARIANCES)), str(VARIANCES), _ROUNDED):
+            return f"the variances are {shown(there)}, and here {VARIANCES}"
+    return ""
+
+
+def _alike(one: str, other: str, most: float) -> bool:
+    """Compare two tuples of numbers, as MXNet writes them, whose numbers may differ by `most`."""
+    try:
+        values = [[float(value) for value in text.strip("()[] ").split(",") if value.strip()] for text in (one, other)]
+    except ValueError:
+        return False
+    return len(values[0]) == len(values[1]) and np.allclose(*values, rtol=0, atol=most)
 
 
 def _model_file(path: Path) -> Path:
