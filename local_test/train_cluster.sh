@@ -51,7 +51,7 @@ trap stop INT TERM
 
 docker network create "$run" >/dev/null
 checkpoints=
-[ ! -d "$base/checkpoints" ] || checkpoints="--volume $base/checkpoints:/opt/ml/checkpoints"
+[ ! -d "$base/checkpoints" ] || checkpoints=$base/checkpoints:/opt/ml/checkpoints
 for host in $hosts; do
     own=$cluster/$host
     rm -rf "$own"
@@ -65,8 +65,8 @@ for host in $hosts; do
         > "$own/input/config/resourceconfig.json"
     # shellcheck disable=SC2086
     docker run --detach --name "$run-$host" --hostname "$host" --network "$run" --network-alias "$host" --user "$user" \
-        --volume "$own:/opt/ml" --volume "$base/input/data:/opt/ml/input/data:ro" $checkpoints ${DOCKER_OPTIONS:-} \
-        "$image" train >/dev/null
+        --volume "$own:/opt/ml" --volume "$base/input/data:/opt/ml/input/data:ro" \
+        ${checkpoints:+--volume "$checkpoints"} ${DOCKER_OPTIONS:-} "$image" train >/dev/null
 done
 for host in $hosts; do
     docker logs --follow "$run-$host" 2>&1 | sed "s/^/$host | /" &

@@ -74,7 +74,18 @@ ALLOWED = {
     },
     "report": {"scoring", "boxes", "files", "fonts", "errors"},
     # With its command, which no other module imports.
-    "export": {"native_faults", "scoring", "ssd", "artifacts", "contract", "files", "errors", "progress", "version"},
+    "export": {
+        "commands",
+        "native_faults",
+        "scoring",
+        "ssd",
+        "artifacts",
+        "contract",
+        "files",
+        "errors",
+        "progress",
+        "version",
+    },
     "worker": {
         "amx",
         "checkpoints",

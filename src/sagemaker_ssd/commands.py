@@ -1,15 +1,18 @@
-"""How a command ends: its exit code, and what it says of faults, of the system's refusals and of too little memory."""
+"""What commands share: names of classes as an option, exit codes, and what is said of the faults behind them."""
 
+import argparse
 import contextlib
+import csv
 import os
 import signal
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-from sagemaker_ssd.errors import JobError, UserError, exhausted_memory
+from sagemaker_ssd.errors import JobError, UserError, exhausted_memory, is_text, shown
 from sagemaker_ssd.files import TEMPORARY_FOLDER_REMEDY, is_disk_full
 
 # What a shell adds to a signal's number to make an exit code of it.
@@ -28,6 +31,23 @@ class _StoppedError(SystemExit):
     def __init__(self, number: int) -> None:
         self.exit_code = _BY_SIGNAL + number
         super().__init__(self.exit_code)
+
+
+def class_names(text: str) -> tuple[str, ...]:
+    """Read an option such as `cat,dog`; a name that holds a comma stands in double quotes. For argparse."""
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not text in UTF-8")
+    try:
+        (row,) = csv.reader([" ".join(text.split())], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        row = []
+    # As the names of data are read: letters and accents as one character, which macOS takes apart.
+    names = tuple(unicodedata.normalize("NFC", " ".join(name.split())) for name in row)
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' has an empty name, or one twice, or a double quote that is not at an end of a name"
+        )
+    return names
 
 
 def exit_code_of(work: Callable[[], int], *, memory_remedy: str = LARGER_MACHINE, prefix: str = "") -> int:

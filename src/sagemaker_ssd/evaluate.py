@@ -29,6 +29,7 @@ _DESCRIPTION: Final = (
 _REPORT, _FIGURES = "report.html", "evaluation.json"
 # A job's default.
 _MAX_BAD_IMAGES: Final = 0.01
+_MAX_BAD_IMAGES_OPTION: Final = "--max-bad-images"
 # Every label has room in it: an evaluation reads what it is given.
 _LABEL_WIDTH: Final = 1 << 20
 _GIVE_A_CHANNEL: Final = "give a .rec file, a folder of them, or a folder of images with one JSON each"
@@ -144,10 +145,11 @@ def _checked(
     from sagemaker_ssd.channels.image_files import pack_images
 
     options = CheckOptions(
-        name=channel.stem or "channel",
+        name=(channel.stem if channel.is_file() else channel.name) or "channel",
         num_classes=num_classes,
         scratch=scratch,
         max_bad_images=max_bad_images,
+        max_bad_images_name=_MAX_BAD_IMAGES_OPTION,
         label_width=_LABEL_WIDTH,
         keep_names=True,
         scored=True,
@@ -185,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("evaluation"), help="folder (default ./evaluation)")
     parser.add_argument("--overlap-threshold", type=_fraction, help="IoU of a right detection (default: the job's own)")
     parser.add_argument(
-        "--max-bad-images",
+        _MAX_BAD_IMAGES_OPTION,
         type=_share,
         default=_MAX_BAD_IMAGES,
         help=f"the share of images that may be left out because they cannot be used (default {_MAX_BAD_IMAGES})",

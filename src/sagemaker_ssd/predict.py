@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sagemaker_ssd.commands import LARGER_MACHINE, memory_fault, system_fault
+from sagemaker_ssd.commands import LARGER_MACHINE, class_names, memory_fault, system_fault
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.files import atomic_write
 from sagemaker_ssd.fonts import dejavu_sans
@@ -22,7 +22,7 @@ from sagemaker_ssd.progress import images_line, phase, progress_lines
 from sagemaker_ssd.scoring.command import (
     WRITABLE_FOLDER,
     add_model_arguments,
-    class_names,
+    check_class_names,
     prepare_detection,
     run,
     try_folder,
@@ -41,7 +41,10 @@ _DESCRIPTION: Final = (
 
 def main() -> int:
     """Predict, and return the exit code: 1 when an image or the model cannot be used."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.class_names and options.draw is None:
+        parser.error("--class-names are written on pictures: give --draw too")
     return run(lambda: _predict_all(options))
 
 
@@ -61,6 +64,8 @@ def _predict_all(options: argparse.Namespace) -> int:
             precision_dtype=precision,
             detections=options.detections,
         )
+        if options.class_names:
+            check_class_names(options.class_names, model.network.num_classes)
         detector = model.detector(1)
     if options.draw is not None:
         options.draw.mkdir(parents=True, exist_ok=True)
@@ -163,7 +168,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--draw-confidence", type=_fraction, default=0.4, help="draw what scores at least this (default 0.4)"
     )
-    parser.add_argument("--class-names", type=class_names, default=(), help="a,b,c: names in the pictures, by class id")
+    parser.add_argument(
+        "--class-names",
+        type=class_names,
+        default=(),
+        help="a,b,c: names on the pictures, by class id, those that hold a comma in double quotes (default: the ids)",
+    )
     return parser
 
 

@@ -116,7 +116,7 @@ def test_the_files_beside_the_parameters_count_wherever_others_stand(tmp_path: P
     assert model.parameters.read_bytes() == b"12"
 
 
-def test_the_files_of_another_folder_are_not_the_models(tmp_path: Path, inside: Path):
+def test_the_files_of_another_folder_are_not_the_models(tmp_path: Path, inside: Path, caplog: pytest.LogCaptureFixture):
     archive = packed(
         tmp_path / "a",
         member(PARAMETERS, b"12"),
@@ -126,6 +126,10 @@ def test_the_files_of_another_folder_are_not_the_models(tmp_path: Path, inside: 
     )
     model = unpacked(archive, inside)
     assert (model.configuration, model.symbol) == (None, None)
+    assert caplog.messages == [
+        f"The archive's {name} does not lie beside {PARAMETERS}, and is not used."
+        for name in ("old/hyperparams.json", f"old/{SYMBOL}")
+    ]
 
 
 def test_of_many_configurations_no_more_is_kept_than_is_allowed(
@@ -212,13 +216,14 @@ def written_by_numpy(path: Path) -> bytes:
 
 
 AS_PRETRAINED = "from which only a training can start: {}put it into the channel `pretrained`"
+OWN_ONNX = "; of a job that wrote it as its model.onnx, the model.tar.gz is what to give"
 KINDS: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "PyTorch": (written_by_torch, f"a file such as PyTorch writes, {AS_PRETRAINED}"),
     "PyTorch before 1.6": (
         lambda path: write_old_file(path, {"a": np.zeros(2, np.float32)}).read_bytes(),
         f"a file such as PyTorch writes, {AS_PRETRAINED}",
     ),
-    "ONNX": (written_by_onnx, f"an ONNX file, {AS_PRETRAINED}"),
+    "ONNX": (written_by_onnx, f"an ONNX file, {AS_PRETRAINED}{OWN_ONNX}"),
     "MXNet": (written_by_mxnet, "a .params file of MXNet: {}give it under a name that ends on .params"),
     "another zip": (
         written_by_numpy,
@@ -253,7 +258,7 @@ def test_the_model_of_a_job_of_another_program(tmp_path: Path, inside: Path, nam
     archive = packed(tmp_path / "a", *(member(name, b"12") for name in names))
     assert fault(archive, inside) == (
         f"it holds no .params file, but weights of another program, {told}, from which only a training can start: "
-        f"unpack it, and put {which} into the channel `pretrained`"
+        f"unpack it, and put {which} into the channel `pretrained`{OWN_ONNX if 'net.ONNX' in names else ''}"
     )
 
 
@@ -352,10 +357,11 @@ def test_nothing_lands_outside(tmp_path: Path, inside: Path, name: str):
     assert (tmp_path / "secret").read_text() == "not for the model"
 
 
-def test_a_configuration_that_is_a_link_is_left_out(tmp_path: Path, inside: Path):
+def test_a_configuration_that_is_a_link_is_left_out(tmp_path: Path, inside: Path, caplog: pytest.LogCaptureFixture):
     link = member("hyperparams.json", type=tarfile.SYMTYPE, linkname="/etc/hostname")
     model = unpacked(packed(tmp_path / "a", link, member(PARAMETERS, GOOD[PARAMETERS])), inside)
     assert (model.parameters.read_bytes(), model.configuration) == (GOOD[PARAMETERS], None)
+    assert caplog.messages == ["The model's hyperparams.json is a link, not the file itself, and is not used."]
     assert "no .params file, but hyperparams.json" in fault(packed(tmp_path / "b", link), inside)
 
 

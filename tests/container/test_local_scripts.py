@@ -113,16 +113,21 @@ def test_a_cluster_of_one_trains(make_job: Callable[..., Path]):
     assert files(base.parent / "opt_ml_cluster" / "algo-1" / "model") == MODEL
 
 
-def test_a_cluster_of_two_trains_together(make_job: Callable[..., Path]):
-    base = make_job(epochs="2")
-    ended = script("train_cluster.sh", 2, IMAGE, base.parent)
+def test_a_cluster_of_two_trains_together(make_job: Callable[..., Path], tmp_path: Path):
+    folder = tmp_path / "a job"
+    folder.mkdir()
+    make_job(epochs="2").rename(folder / "opt_ml")
+    # Every host has it, as on SageMaker.
+    (folder / "opt_ml" / "checkpoints").mkdir()
+    ended = script("train_cluster.sh", 2, IMAGE, folder)
     assert ended.returncode == 0, ended.stdout
     assert "Create Store: dist_sync, 2 hosts" in ended.stdout
+    assert (folder / "opt_ml" / "checkpoints" / "sagemaker-ssd-0001.json").is_file()
     for host in ("algo-1", "algo-2"):
         assert f"{host} ended with exit code 0\n" in ended.stdout
         assert f"#quality_metric: host={host}, epoch=1, batch=1 train cross_entropy <loss>=(" in ended.stdout
     assert ended.stdout.count("validation mAP <score>=") == 2
-    cluster = base.parent / "opt_ml_cluster"
+    cluster = folder / "opt_ml_cluster"
     assert (files(cluster / "algo-1" / "model"), files(cluster / "algo-2" / "model")) == (MODEL, set())
 
 

@@ -141,7 +141,8 @@ FOLDER_FAULTS = [
         "model",
         ["model.pth", "net.ONNX", "code/inference.py"],
         f"there is no model.tar.gz, but 1 .onnx, 1 .pth and 1 .py; {HOLDS}; .onnx and .pth files are weights of "
-        "another program, from which only a training can start: put one of them into its channel pretrained",
+        "another program, from which only a training can start: put one of them into its channel pretrained; of a job "
+        "that wrote it as its model.onnx, the model.tar.gz is what to give",
     ),
     ("model", [], "the folder holds no files; the data of the model channel must be there"),
     ("pretrained", ["x.params", PARAMETERS], SEVERAL.format(f"{PARAMETERS} and x.params")),
@@ -150,8 +151,8 @@ FOLDER_FAULTS = [
     (
         "pretrained",
         ["x.h5", "x.txt"],
-        "there is no .params, .onnx or .pth file, but 1 .h5 and 1 .txt; the channel must hold one, or the model.tar.gz "
-        "of a training job",
+        "there is no .params, .onnx or .pth file, but 1 .h5 and 1 .txt; the channel must hold one, the model.tar.gz of "
+        "a training job, or a file of another name alone",
     ),
 ]
 

@@ -109,17 +109,18 @@ def test_rec_files_are_listed_as_by_a_job(model: Path, tmp_path: Path) -> None:
 def test_annotations_lie_beside_a_link_and_so_many_bad_images_may_be_left_out(model: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "store" / "v2"
     for number in range(2):
-        write_annotation(tmp_path / "validation_annotation" / f"{number}.json", [json_box(1, 10, 10, 30, 20)])
+        write_annotation(tmp_path / "val.2017_annotation" / f"{number}.json", [json_box(1, 10, 10, 30, 20)])
     write_image(pictures / "0.png", encoded(noise(0)))
     write_image(pictures / "1.png", b"no image")
-    (tmp_path / "validation").symlink_to(pictures)
-    done = evaluate(model, tmp_path / "validation", "--output", tmp_path / "out")
+    (tmp_path / "val.2017").symlink_to(pictures)
+    done = evaluate(model, tmp_path / "val.2017", "--output", tmp_path / "out")
     assert done.returncode == 1
-    assert "1 of 2 images cannot be used, and max_bad_images (0.01) allows 0" in done.stderr
-    done = evaluate(model, tmp_path / "validation", "--output", tmp_path / "out", "--max-bad-images", "0.5")
+    assert "val.2017: 1 of 2 images cannot be used, and --max-bad-images (0.01) allows 0: " in done.stderr
+    assert "leave them out, or raise --max-bad-images" in done.stderr
+    done = evaluate(model, tmp_path / "val.2017", "--output", tmp_path / "out", "--max-bad-images", "0.5")
     assert done.returncode == 0, done.stderr
     assert "1 images, 1 objects" in done.stdout
-    done = evaluate(model, tmp_path / "validation", "--max-bad-images", "2")
+    done = evaluate(model, tmp_path / "val.2017", "--max-bad-images", "2")
     assert done.returncode == 2
     assert "argument --max-bad-images: '2' is not a number from 0 to 1" in done.stderr
 

@@ -27,13 +27,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.long
 def test_it_writes_a_model_that_detects_as_predict_does(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "all.onnx"
-    options = ("--detections", "all-classes", "--class-names", "cat, dog,bird", "--output", file)
+    options = ("--detections", "all-classes", "--class-names", 'cat, "dog, large",bird', "--output", file)
     done = run_command("export", model, *options)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"Written: {file}, with detections of all-classes\n"
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     facts = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-    assert (facts["detections"], facts["classes"]) == ("all-classes", ["cat", "dog", "bird"])
+    assert (facts["detections"], facts["classes"]) == ("all-classes", ["cat", "dog, large", "bird"])
     image = np.random.RandomState(1).uniform(0, 255, (1, 3, 300, 300)).astype(np.float32)
     found, _ = session.run(None, {"image": image})
     loaded = load_model(model, tmp_path, detections="all-classes")

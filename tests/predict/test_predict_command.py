@@ -139,7 +139,8 @@ def test_several_images_are_named_and_drawn_and_a_bad_one_stops_nothing(
     other = tmp_path / "other" / image.name
     other.parent.mkdir()
     other.write_bytes(image.read_bytes())
-    options = ("--draw", drawn, "--draw-confidence", "0.1", "--class-names", "cat,dog", "--confidence", "0.3")
+    named = ("--class-names", 'cat,"dog, large",owl')
+    options = ("--draw", drawn, "--draw-confidence", "0.1", *named, "--confidence", "0.3")
     done = predict(folder, image, bad, gone, other, *options)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"{bad}: damaged or not an image", f"{gone}: No such file or directory"]
@@ -201,6 +202,30 @@ def test_class_names_that_are_no_text_are_refused(folder: Path, image: Path) -> 
         done = run_command(command, *given, "--class-names", names)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.endswith(r"argument --class-names: 'K\udce4fig,dog' is not text in UTF-8" + "\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "said"),
+    [
+        ("cat", 1, "--class-names has 1 name, and the model knows 3 classes: name every class by its id, from 0 on"),
+        ('"cat, small",dog,owl,elk', 1, "--class-names has 4 names, and the model knows 3 classes: "),
+        ("cat,,owl", 2, "argument --class-names: 'cat,,owl' has an empty name, or one twice, or a double quote that"),
+        ("cat,owl,owl", 2, "argument --class-names: 'cat,owl,owl' has an empty name, or one twice, or a double quote"),
+    ],
+)
+def test_class_names_that_do_not_name_the_classes_are_refused(
+    folder: Path, image: Path, tmp_path: Path, names: str, code: int, said: str
+) -> None:
+    done = predict(folder, image, "--class-names", names, "--draw", tmp_path / "drawn")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_class_names_without_pictures_are_refused(folder: Path, image: Path) -> None:
+    done = predict(folder, image, "--class-names", "cat,dog,owl")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: --class-names are written on pictures: give --draw too\n")
 
 
 def test_faults_are_told_in_a_sentence(folder: Path, image: Path, tmp_path: Path) -> None:

@@ -15,8 +15,12 @@ import pytest
 from gluoncv import model_zoo
 
 from sagemaker_ssd.errors import UserError
+from sagemaker_ssd.export.onnx import write_onnx
 from sagemaker_ssd.pretrained.conversion import converted, converted_file
 from sagemaker_ssd.pretrained.trunk import trunk_shapes
+from sagemaker_ssd.ssd.graphs import saved_graph
+from sagemaker_ssd.ssd.initial_values import initial_parameters
+from sagemaker_ssd.ssd.network import Network
 
 
 def names_of(network: str) -> list[str]:
@@ -160,3 +164,16 @@ def test_many_long_names_are_looked_at_in_time():
     before = time.process_time()
     assert "is of an unknown layout" in refused(names, "vgg-16")
     assert time.process_time() - before < 20
+
+
+def test_the_onnx_model_of_a_job_is_told_from_a_classifier(tmp_path: Path):
+    """It is what a person has at hand who is told that a channel takes ONNX files."""
+    network = Network("resnet-50", 300, 2)
+    values = initial_parameters(saved_graph(network), 300, seed=1)
+    write_onnx(tmp_path / "model.onnx", network, values.arguments, values.states, ["cat", "dog"])
+    with pytest.raises(UserError) as caught:
+        converted_file(tmp_path / "model.onnx", "resnet-50", "pretrained/model.onnx", tmp_path)
+    assert caught.value.sentence.startswith(
+        "pretrained/model.onnx: is the ONNX model of a job of this program, in which the layers are joined: give that "
+        "job's model.tar.gz, or the .params file in it. Accepted for base_network resnet-50: "
+    )

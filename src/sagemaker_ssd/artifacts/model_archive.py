@@ -26,7 +26,7 @@ from sagemaker_ssd.artifacts.params_file import (
     starts_like_safetensors,
 )
 from sagemaker_ssd.artifacts.torch_file import starts_like_other_zip, starts_like_torch
-from sagemaker_ssd.contract.channel_files import WEIGHTS_SUFFIXES
+from sagemaker_ssd.contract.channel_files import OWN_ONNX_REMEDY, WEIGHTS_SUFFIXES
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError, some
 
@@ -258,8 +258,9 @@ class _Extraction:
         self._names: list[str] = []
         self._refused: list[str] = []
         self._parameters: dict[str, Path] = {}
-        # What may turn out to lie beside the parameters: the bytes, or the size of what is too large to be kept.
-        self._beside: dict[PurePosixPath, bytes | int] = {}
+        # What may turn out to lie beside the parameters: the bytes, the size of what is too large to be kept, or what
+        # else is the reason against it.
+        self._beside: dict[PurePosixPath, bytes | int | str] = {}
         self._kept = 0
 
     def result(self) -> UnpackedModel:
@@ -276,12 +277,12 @@ class _Extraction:
             raise BadArchiveError(f"{error}, but {known}" if known else f"{error}; {self._must_be}") from error
         self._data.check_rest()
         name = self._chosen()
-        place = PurePosixPath(name)
+        own_name = PurePosixPath(name).name
         return UnpackedModel(
             self._parameters[name],
-            place.name,
-            self._found_beside(place.with_name(CONFIGURATION)),
-            self._found_beside(place.with_name(symbol_name(place.name))),
+            own_name,
+            self._found_beside(name, CONFIGURATION),
+            self._found_beside(name, symbol_name(own_name)),
         )
 
     def _take(self, member: tarfile.TarInfo) -> None:
@@ -311,7 +312,8 @@ class _Extraction:
         # As in tar, a later file of the same name replaces an earlier one.
         former = self._beside.pop(place, None)
         self._kept -= len(former) if isinstance(former, bytes) else 0
-        if _reason_against(member) is not None:
+        if (reason := _reason_against(member)) is not None:
+            self._beside[place] = reason
             return
         if member.size > self._limits.configuration or self._kept + member.size > self._limits.configurations:
             self._beside[place] = member.size
@@ -319,9 +321,23 @@ class _Extraction:
         self._kept += member.size
         self._beside[place] = b"".join(self._data.pieces(member.offset_data, member.size))
 
-    def _found_beside(self, place: PurePosixPath) -> bytes | None:
+    def _found_beside(self, parameters: str, name: str) -> bytes | None:
+        place = PurePosixPath(parameters).with_name(name)
         found = self._beside.get(place)
-        if not isinstance(found, int):
+        if found is None:
+            # Without parameters of its own beside it: it may be meant for these.
+            taken = {PurePosixPath(name).parent for name in self._parameters}
+            elsewhere = [str(other) for other in self._beside if other.name == place.name and other.parent not in taken]
+            if elsewhere:
+                _log.warning(
+                    "The archive's %s does not lie beside %s, and is not used.",
+                    *(_some_names(elsewhere), _shown(parameters)),
+                )
+            return None
+        if isinstance(found, str):
+            _log.warning("The model's %s is %s, and is not used.", _shown(place.name), found)
+            return None
+        if isinstance(found, bytes):
             return found
         if found > self._limits.configuration:
             _warn_of_large_file(place.name, found)
@@ -363,6 +379,7 @@ class _Extraction:
             raise BadArchiveError(
                 f"it holds no .params file, but weights of another program, {_some_names(weights)}, from which only a "
                 f"training can start: unpack it, and put {which} into the channel `pretrained`"
+                f"{OWN_ONNX_REMEDY if any(name.lower().endswith('.onnx') for name in weights) else ''}"
             )
         packed = [name for name in self._names if name.lower().endswith(_ARCHIVES)]
         if packed:
@@ -388,8 +405,12 @@ def _known(data: BoundedArchive) -> str | None:
     if starts_like_other_zip(head):
         return f"a zip archive: {unpack}where that holds a .params file, unpack it, and give that file"
     if starts_like_onnx(head) or starts_like_torch(head):
-        kind = "an ONNX file" if starts_like_onnx(head) else "a file such as PyTorch writes"
-        return f"{kind}, from which only a training can start: {unpack}put it into the channel `pretrained`"
+        is_onnx = starts_like_onnx(head)
+        kind = "an ONNX file" if is_onnx else "a file such as PyTorch writes"
+        return (
+            f"{kind}, from which only a training can start: {unpack}put it into the channel `pretrained`"
+            f"{OWN_ONNX_REMEDY if is_onnx else ''}"
+        )
     return None
 
 

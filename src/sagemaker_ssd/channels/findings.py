@@ -32,6 +32,8 @@ _HOW_TO_MARK: Final = (
 )
 _ODD_MARK: Final = "sixth number of an object that is neither 0 nor 1, read as not difficult"
 _ODD_MARK_DIFFICULT: Final = "sixth number of an object that is neither 0 nor 1, read as difficult"
+# The hyperparameter.
+MAX_BAD_IMAGES: Final = "max_bad_images"
 _DEEP: Final = "image of 16 bits, of which the upper 8 are read, so that values of 12 bits would be nearly black"
 _log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class CheckOptions:
     the images, this host alone unless given. keep_names: whether the images' names are kept in memory. scored: whether
     the mAP is computed with the channel. sharded: whether other hosts have other parts of it, so that what is decided
     over the whole is not decided here. pairs_sharded: whether its images and its annotations were shared out among the
-    hosts each for themselves.
+    hosts each for themselves. max_bad_images_name: what a person sets it by.
     """
 
     name: str
@@ -58,6 +60,7 @@ class CheckOptions:
     scored: bool = False
     sharded: bool = False
     pairs_sharded: bool = False
+    max_bad_images_name: str = MAX_BAD_IMAGES
 
     def writer(self, what: str, *, needed: int | None, in_place: Path | None = None) -> RecordFileWriter:
         """Return what puts the channel's records into one file; the arguments are `RecordFileWriter`'s."""
@@ -287,7 +290,14 @@ class ChannelFindings:
         self._conclude_inverted()
         self._conclude_difficult()
         too_many_bad = (
-            "" if self._options.sharded else bad_images_fault(self.name, self.checked, self._options.max_bad_images)
+            ""
+            if self._options.sharded
+            else bad_images_fault(
+                self.name,
+                self.checked,
+                self._options.max_bad_images,
+                option=self._options.max_bad_images_name,
+            )
         )
         if too_many_bad:
             self.fault(too_many_bad)
@@ -320,15 +330,17 @@ def allowed_bad_images(images: int, max_bad_images: float) -> int:
     return math.floor(max_bad_images * images + 1e-9)
 
 
-def bad_images_fault(name: str, checked: CheckedImages, max_bad_images: float) -> str:
-    """Say that more images of a channel cannot be used than are allowed; "" where they are allowed."""
+def bad_images_fault(name: str, checked: CheckedImages, max_bad_images: float, *, option: str = MAX_BAD_IMAGES) -> str:
+    """Say that more images of a channel cannot be used than are allowed; "" where they are allowed.
+
+    option: what a person sets max_bad_images by.
+    """
     allowed = allowed_bad_images(checked.images, max_bad_images)
     if checked.bad <= allowed:
         return ""
     return (
-        f"{name}: {checked.bad:,} of {checked.images:,} images cannot be used, and max_bad_images "
-        f"({max_bad_images:g}) allows {allowed:,}: {checked.named}. Replace these images or leave them out, or raise "
-        "max_bad_images"
+        f"{name}: {checked.bad:,} of {checked.images:,} images cannot be used, and {option} ({max_bad_images:g}) "
+        f"allows {allowed:,}: {checked.named}. Replace these images or leave them out, or raise {option}"
     )
 
 

@@ -34,6 +34,8 @@ WEIGHTS_SUFFIXES: Final = frozenset({".onnx", ".pth", ".pt"})
 # The built-in's name, as that of the parameters. S3 has a job's output.tar.gz next to its model.tar.gz, and people put
 # deploy_model_algo_1-0000.params next to the parameters that it was made from.
 MODEL_ARCHIVE: Final = "model.tar.gz"
+# Behind what is said of files that only a training can start from.
+OWN_ONNX_REMEDY: Final = f"; of a job that wrote it as its model.onnx, the {MODEL_ARCHIVE} is what to give"
 # Where there must be only one file, enough of them to find the one with the built-in's name among others.
 _SEVERAL: Final = 20
 # After so many files one that fits is enough: the search for a second one is not worth minutes.
@@ -71,7 +73,7 @@ class FileListing:
             return ""
         return (
             f"; {listed(found, 'and')} files are weights of another program, from which only a training can start: "
-            "put one of them into its channel pretrained"
+            f"put one of them into its channel pretrained{OWN_ONNX_REMEDY if '.onnx' in found else ''}"
         )
 
 
@@ -242,7 +244,7 @@ def check_pretrained(folder: Path, base: Path, diagnostics: Diagnostics) -> None
     """Add a fault unless there is exactly one file of weights, or the archive of a model."""
     listing = _listed(folder, base, lambda: list_pretrained(folder), diagnostics)
     if listing is not None:
-        hint = f"the channel must hold one, or the {MODEL_ARCHIVE} of a training job"
+        hint = f"the channel must hold one, the {MODEL_ARCHIVE} of a training job, or a file of another name alone"
         _check_only_one(folder, base, ".params, .onnx or .pth file", listing, hint, diagnostics)
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import csv
 import io
 import logging
 import sys
@@ -10,8 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sagemaker_ssd.channels.annotations import composed
-from sagemaker_ssd.commands import exit_code_of, give_up_closed_streams, system_fault
+from sagemaker_ssd.commands import class_names, exit_code_of, give_up_closed_streams, system_fault
 from sagemaker_ssd.convert.coco import read_coco
 from sagemaker_ssd.convert.dataset import Choices, Coordinates, Dataset, Splits
 from sagemaker_ssd.convert.findings import Findings
@@ -166,11 +164,11 @@ def _add_common(parser: argparse.ArgumentParser, kind: str, order: str) -> None:
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
         "--classes",
-        type=_class_names,
+        type=class_names,
         help=f"a,b,c: class ids in this order, names that hold a comma in double quotes; without: {order}",
     )
     classes.add_argument(
-        "--only-classes", type=_class_names, help="a,b,c: these classes alone, ids in this order; boxes of others go"
+        "--only-classes", type=class_names, help="a,b,c: these classes alone, ids in this order; boxes of others go"
     )
     parser.add_argument(
         "--coordinates",
@@ -214,19 +212,6 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
     return share
-
-
-def _class_names(text: str) -> tuple[str, ...]:
-    try:
-        (row,) = csv.reader([" ".join(text.split())], skipinitialspace=True, strict=True)
-    except (csv.Error, ValueError):
-        row = []
-    names = tuple(composed(" ".join(name.split())) for name in row)
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(
-            f"'{text}' has an empty name, or one twice, or a double quote that is not at an end of a name"
-        )
-    return names
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from sagemaker_ssd.errors import UserError, in_words
+from sagemaker_ssd.commands import class_names
+from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.progress import phase
-from sagemaker_ssd.scoring.command import WRITABLE_FOLDER, add_model_arguments, class_names, run, try_folder
+from sagemaker_ssd.scoring.command import WRITABLE_FOLDER, add_model_arguments, check_class_names, run, try_folder
 
 _DESCRIPTION: Final = (
     "Writes the model of a training job, of this program or of the built-in, as one ONNX file: from RGB pixels to "
@@ -44,11 +45,7 @@ def _export(options: argparse.Namespace, scratch: Path) -> None:
         model = load_model(options.model, scratch, options.image_shape, detections=options.detections)
     network, weights = model.network, model.weights
     names = options.class_names or [str(number) for number in range(network.num_classes)]
-    if len(names) != network.num_classes:
-        raise UserError(
-            f"--class-names has {in_words(len(names), 'name', 'names')}, and the model knows "
-            f"{in_words(network.num_classes, 'class', 'classes')}: name every class by its id, from 0 on"
-        )
+    check_class_names(names, network.num_classes)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with phase("The ONNX model is being written"):
         write_onnx(options.output, network, weights.arguments, weights.states, names, model.detections)
@@ -60,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     add_model_arguments(parser)
     parser.add_argument("--output", type=Path, default=Path("model.onnx"), help="file (default ./model.onnx)")
     parser.add_argument(
-        "--class-names", type=class_names, default=(), help="a,b,c: names by class id (default: the ids)"
+        "--class-names",
+        type=class_names,
+        default=(),
+        help="a,b,c: names by class id, those that hold a comma in double quotes (default: the ids)",
     )
     return parser
 

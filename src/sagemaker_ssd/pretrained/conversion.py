@@ -111,6 +111,11 @@ def _converted_onnx(model: onnx.ModelProto, base_network: str, shown_as: str) ->
         values, notes, left_out = from_onnx(model, base_network, shown_as)
     except OtherStructureError as error:
         accepted = _accepted(base_network)
+        if model.producer_name == "sagemaker-ssd":
+            raise UserError(
+                f"{shown_as}: is the ONNX model of a job of this program, in which the layers are joined: give that "
+                f"job's model.tar.gz, or the .params file in it. {accepted}"
+            ) from error
         for other in ZOO_NAMES.keys() - {base_network}:
             if _is_of(model, other):
                 raise UserError(f"{shown_as}: seems to be {other} in ONNX, not {base_network}. {accepted}") from error

@@ -20,7 +20,7 @@ from sagemaker_ssd.contract.environment import (
 )
 from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.cores import usable_cores
-from sagemaker_ssd.errors import UserError, is_text, shown
+from sagemaker_ssd.errors import UserError, in_words
 from sagemaker_ssd.gpu import use_stand_in
 from sagemaker_ssd.native_faults import end_at_native_faults
 from sagemaker_ssd.progress import phase
@@ -91,11 +91,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def class_names(text: str) -> Sequence[str]:
-    """Read `cat,dog`."""
-    if not is_text(text):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not text in UTF-8")
-    return [name.strip() for name in text.split(",")]
+def check_class_names(names: Sequence[str], num_classes: int) -> None:
+    """Raise UserError unless --class-names names every class of a model."""
+    if len(names) != num_classes:
+        raise UserError(
+            f"--class-names has {in_words(len(names), 'name', 'names')}, and the model knows "
+            f"{in_words(num_classes, 'class', 'classes')}: name every class by its id, from 0 on"
+        )
 
 
 def _image_shape(text: str) -> int:

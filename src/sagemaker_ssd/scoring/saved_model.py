@@ -45,6 +45,8 @@ from sagemaker_ssd.ssd.number_formats import can_compute_bfloat16
 _log = logging.getLogger(__name__)
 # Names of files, or faults, in one message.
 _SHOWN: Final = 5
+# What MXNet's JSON calls the attributes of a node: today, before version 1.0, and before 0.9.
+_ATTRIBUTES: Final = ("attrs", "attr", "param")
 # MultiBoxPrior's own, which its JSON leaves out where they were not given.
 _PRIOR_DEFAULTS: Final = {"sizes": "(1)", "ratios": "(1)", "steps": "(-1,-1)"}
 # By how much figures of anchors may differ that are the same but for rounding.
@@ -254,11 +256,11 @@ def _nms_of_symbol(symbol: bytes | None) -> dict[str, float]:
 def _attributes(symbol: bytes | None, operator: str) -> list[Mapping[str, Any]]:
     """Return what MXNet's JSON has of every node of an operator, in the order of the network.
 
-    Empty for what is no network. Versions before 1.0 call it `attr`, and before 0.9 `param`.
+    Empty for what is no network.
     """
     try:
         nodes = [node for node in json.loads(symbol or b"{}")["nodes"] if str(node["op"]).endswith(operator)]
-        found = [next((node[key] for key in ("attrs", "attr", "param") if key in node), {}) for node in nodes]
+        found: list[Any] = [next((node[key] for key in _ATTRIBUTES if key in node), {}) for node in nodes]
     except (ValueError, LookupError, TypeError, RecursionError):
         return []
     return [attributes if isinstance(attributes, Mapping) else {} for attributes in found]
@@ -311,11 +313,15 @@ def _other_anchors(
 
 def _alike(one: str, other: str, most: float) -> bool:
     """Compare two tuples of numbers, as MXNet writes them, whose numbers may differ by `most`."""
+
+    def read(text: str) -> list[float]:
+        return [float(value) for value in text.strip("()[] ").split(",") if value.strip()]
+
     try:
-        values = [[float(value) for value in text.strip("()[] ").split(",") if value.strip()] for text in (one, other)]
+        pairs = list(zip(read(one), read(other), strict=True))
     except ValueError:
         return False
-    return len(values[0]) == len(values[1]) and np.allclose(*values, rtol=0, atol=most)
+    return all(abs(first - second) <= most for first, second in pairs)
 
 
 def _model_file(path: Path) -> Path:
