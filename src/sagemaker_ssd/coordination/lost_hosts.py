@@ -23,13 +23,13 @@ def connection_lost(host: str, observer: str, reason: str, *, stopping: bool = F
 
 
 def heartbeat_timeout(host: str, observer: str, seconds: float, *, stopping: bool = False) -> Outcome:
-    """Return the end of a job whose `host` was not heard from for too long."""
+    """Return the end of a job whose `host` was not heard from for too long; stopping: where no variable sets that."""
     when = "while the job was stopping, " if stopping else ""
+    advice = "" if stopping else f"; the environment variable {SILENCE_VARIABLE} sets another limit"
     return _lost(
         host,
         f"{when}{observer} heard nothing from {host} for {seconds:g} seconds. Its machine hangs or is paused, or the "
-        f"network is cut: the log of {host} may say more. Start the job again; the environment variable "
-        f"{SILENCE_VARIABLE} sets another limit",
+        f"network is cut: the log of {host} may say more. Start the job again{advice}",
     )
 
 
