@@ -106,18 +106,20 @@ def test_a_first_host_that_still_looks_for_its_address_says_so(monkeypatch: pyte
 
 
 def test_hosts_whose_every_lookup_takes_longer_than_one_waits_for_it_meet(monkeypatch: pytest.MonkeyPatch):
-    def look_up(*_: object) -> list[tuple[object, ...]]:
-        time.sleep(6)
-        return [(0, 0, 0, "", ("127.0.0.1", 0))]
+    addresses = {"algo-1": "127.0.0.1", "algo-2": "127.0.0.2"}
 
-    port, hosts = port_that_is_free(), ("algo-1", "127.0.0.2")
-    links = [Link(handshake(host, hosts), SHORT, port) for host in hosts]
+    def look_up(name: str, *_: object) -> list[tuple[object, ...]]:
+        time.sleep(6)
+        return [(0, 0, 0, "", (addresses[name], 0))]
+
+    port, hosts = port_that_is_free(), tuple(addresses)
+    links = [Link(handshake(host, hosts), replace(SHORT, hosts=40), port) for host in hosts]
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     try:
         for link in links:
             link.start()
         for link in links:
-            until(lambda link=link: link.rendezvous or link.verdict, 25)
+            until(lambda link=link: link.rendezvous or link.verdict, 45)
         assert [link.verdict for link in links] == [None, None]
     finally:
         for link in reversed(links):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _RESOLVE_SECONDS: Final = 5.0
+# How long an address counts that was found.
+_KEPT_SECONDS: Final = 10.0
 # By these the resolver says that there is no address, and not that it could not find out.
 _SAYS_NONE: Final = (socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_ADDRFAMILY)
 _NO_ADDRESS: Final = "its name does not resolve"
@@ -26,39 +28,53 @@ def is_address(name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Lookup:
+    """given: when somebody first had the answer."""
+
     began: float
     answer: asyncio.Future[tuple[str, str]]
+    given: float | None = None
+
+    @property
+    def is_used_up(self) -> bool:
+        if self.given is None:
+            return False
+        # A name may get its address at any moment.
+        return not self.answer.result()[0] or time.monotonic() - self.given > _KEPT_SECONDS
 
 
 class Resolver:
     """Finds the addresses of hosts; all methods run in one event loop.
 
     A lookup that takes longer than somebody waits for it goes on, and the next one who asks for the name waits for the
-    same: where every lookup takes that long, a new one each time would never have an answer.
+    same: where every lookup takes that long, a new one each time would never have an answer. An address that was found
+    is kept for a moment, since who needs several names would otherwise never have all of them together.
     """
 
     def __init__(self) -> None:
-        # Those whose answer nobody has had yet.
         self._lookups: dict[str, _Lookup] = {}
 
     async def resolve(self, name: str, seconds: float = _RESOLVE_SECONDS) -> tuple[str, str]:
         """Return a host's IPv4 address and "", or "" and why there is none (yet); waits up to `seconds`."""
         if is_address(name):
             return name, ""
-        lookup = self._lookups.get(name)
-        if lookup is None:
-            lookup = self._lookups[name] = _Lookup(time.monotonic(), _begin_lookup(name))
+        lookup = self._lookup(name)
         # Not by asyncio.timeout, which would cancel what is waited for.
         await asyncio.wait({lookup.answer}, timeout=seconds)
         if not lookup.answer.done():
             waited = round(time.monotonic() - lookup.began, 1)
             return "", f"the resolver has not answered for its name in {waited:g} seconds"
-        # The next one asks anew, since a name may get its address later.
-        if self._lookups.get(name) is lookup:
-            del self._lookups[name]
+        if lookup.given is None:
+            lookup.given = time.monotonic()
         return lookup.answer.result()
+
+    def _lookup(self, name: str) -> _Lookup:
+        """Return the lookup under way, or the one whose answer still counts, or begin one."""
+        lookup = self._lookups.get(name)
+        if lookup is None or lookup.is_used_up:
+            lookup = self._lookups[name] = _Lookup(time.monotonic(), _begin_lookup(name))
+        return lookup
 
     async def own_address(self, name: str, others: Sequence[str]) -> tuple[str, str]:
         """Return this host's address on the network of the job and "", or "" and why it cannot be known yet.
@@ -69,6 +85,9 @@ class Resolver:
         """
         address, why_unknown = await self.resolve(name)
         if not address:
+            # Where a lookup takes long, they are there when this one is; and then they may be needed.
+            for other in others:
+                self._lookup(other)
             return "", why_unknown
         if is_address(name) or not ipaddress.IPv4Address(address).is_loopback:
             return address, ""
