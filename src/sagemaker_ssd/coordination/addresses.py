@@ -85,7 +85,7 @@ class Resolver:
         """
         address, why_unknown = await self.resolve(name)
         if not address:
-            # Where a lookup takes long, they are there when this one is; and then they may be needed.
+            # Where lookups take long, the others' go on meanwhile: they are needed where this one is a loopback address.
             for other in others:
                 self._lookup(other)
             return "", why_unknown
