@@ -85,9 +85,10 @@ class Resolver:
         """
         address, why_unknown = await self.resolve(name)
         if not address:
-            # Where lookups take long, the others' go on meanwhile: they are needed where this one is a loopback address.
+            # Where lookups take long, the others' go on meanwhile: a loopback address needs them.
             for other in others:
-                self._lookup(other)
+                if not is_address(other):
+                    self._lookup(other)
             return "", why_unknown
         if is_address(name) or not ipaddress.IPv4Address(address).is_loopback:
             return address, ""
