@@ -8,41 +8,113 @@ import time
 import pytest
 from link_hosts import NAMELESS
 
-from sagemaker_ssd.coordination.addresses import free_port, is_address, own_address, ports_above, resolve
+from sagemaker_ssd.coordination.addresses import Resolver, free_port, is_address, ports_above
+
+NONE = ("", "its name does not resolve")
+SILENT = ("", "the resolver has not answered for its name in 0.3 seconds")
+
+
+def resolve(name: str) -> tuple[str, str]:
+    return asyncio.run(Resolver().resolve(name))
+
+
+def own_address(name: str, others: list[str]) -> tuple[str, str]:
+    return asyncio.run(Resolver().own_address(name, others))
+
+
+def found(*addresses: str) -> list[tuple[object, ...]]:
+    """Return what socket.getaddrinfo does."""
+    return [(0, 0, 0, "", (address, 0)) for address in addresses]
 
 
 def test_names_and_addresses():
-    assert asyncio.run(resolve("127.0.0.7")) == "127.0.0.7"
-    assert asyncio.run(resolve("localhost")) == "127.0.0.1"
-    for name in ("no-such-host.invalid", "", "algo..1", "a" * 300, "nul\0", "ä" * 80):
-        assert asyncio.run(resolve(name)) is None, name
+    assert resolve("127.0.0.7") == ("127.0.0.7", "")
+    assert resolve("localhost") == ("127.0.0.1", "")
+    for name in ("", NAMELESS, "a" * 300, "nul\0", "ä" * 80):
+        assert resolve(name) == NONE, name
     assert [is_address(name) for name in ("127.0.0.1", "1", "algo-1", "::1", "127.1")] == [True] + [False] * 4
 
 
-def test_a_resolver_that_hangs_costs_only_so_long(monkeypatch: pytest.MonkeyPatch):
-    answer = threading.Event()
-    late = [(0, 0, 0, "", ("10.0.0.1", 0))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: late if answer.wait(20) else [])
-    began = time.monotonic()
-    try:
-        assert asyncio.run(resolve("algo-1", 0.3)) is None
+def test_a_name_with_ipv6_addresses_alone_is_told_as_that(monkeypatch: pytest.MonkeyPatch):
+    told = ("", "its name has IPv6 addresses only, and MXNet's parameter server needs an IPv4 address")
+    assert resolve("::1") == told
+
+    def look_up(name: str, port: None, family: int, kind: int) -> list[tuple[object, ...]]:
+        if name == "algo-1" and family == socket.AF_INET6:
+            return found("fd00::1")
+        raise socket.gaierror(socket.EAI_NODATA, "No address associated with hostname")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert resolve("algo-1") == told
+    assert resolve("algo-2") == NONE
+
+
+def test_a_resolver_that_fails_has_not_said_that_there_is_no_address(monkeypatch: pytest.MonkeyPatch):
+    def look_up(*_: object) -> list[tuple[object, ...]]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert resolve("algo-1") == ("", "its name could not be looked up (Temporary failure in name resolution)")
+
+
+def test_a_resolver_that_hangs_costs_only_so_long_and_its_late_answer_is_used(monkeypatch: pytest.MonkeyPatch):
+    answers, asked = {"algo-1": threading.Event(), "algo-2": threading.Event()}, []
+
+    def look_up(name: str, *_: object) -> list[tuple[object, ...]]:
+        asked.append(name)
+        answers[name].wait(20)
+        if asked.count(name) == 1 and name == "algo-2":
+            raise OSError("out of files")
+        return found(f"10.0.0.{len(asked)}")
+
+    async def run() -> None:
+        resolver = Resolver()
+        began = time.monotonic()
+        assert await resolver.resolve("algo-1", 0.3) == SILENT
         assert time.monotonic() - began < 1
+        # Two who wait at once, of whom one gives up.
+        slow = asyncio.create_task(resolver.resolve("algo-1", 20))
+        assert (await resolver.resolve("algo-1", 0.1))[1].startswith("the resolver has not answered for its name in 0.")
+        answers["algo-1"].set()
+        assert await slow == ("10.0.0.1", "")
+        assert asked == ["algo-1"], "one lookup, whoever waits"
+        # An address counts for a moment longer.
+        assert await resolver.resolve("algo-1", 20) == ("10.0.0.1", "")
+        assert asked == ["algo-1"]
+        # An answer that comes while nobody waits; after one without an address the next who comes asks anew.
+        assert await resolver.resolve("algo-2", 0.3) == SILENT
+        answers["algo-2"].set()
+        await asyncio.sleep(0.3)
+        assert await resolver.resolve("algo-2", 0.01) == ("", "its name could not be looked up (out of files)")
+        assert await resolver.resolve("algo-2", 20) == ("10.0.0.3", "")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        asyncio.run(run())
     finally:
-        answer.set()
+        for answer in answers.values():
+            answer.set()
 
 
 def test_an_own_address_is_taken_as_it_is():
-    assert asyncio.run(own_address("127.0.0.5", [NAMELESS])) == ("127.0.0.5", "")
+    assert own_address("127.0.0.5", [NAMELESS]) == ("127.0.0.5", "")
 
 
 def test_hosts_that_are_all_on_this_machine_meet_on_the_loopback():
-    assert asyncio.run(own_address("localhost", [NAMELESS, "127.0.0.2"])) == ("127.0.0.1", "")
+    assert own_address("localhost", [NAMELESS, "127.0.0.2"]) == ("127.0.0.1", "")
 
 
 @pytest.mark.parametrize(
     ("name", "others", "why"),
     [
         (NAMELESS, ["127.0.0.2"], "its name does not resolve"),
+        (
+            "localhost",
+            [NAMELESS, "::1"],
+            "its name resolves to 127.0.0.1, a loopback address, and no other host's address is known (algo..1: its "
+            "name does not resolve; ::1: its name has IPv6 addresses only, and MXNet's parameter server needs an IPv4 "
+            "address), by which its address on the network could be told",
+        ),
         (
             "localhost",
             [NAMELESS, NAMELESS],
@@ -59,7 +131,7 @@ def test_hosts_that_are_all_on_this_machine_meet_on_the_loopback():
     ],
 )
 def test_an_address_that_is_not_known_yet_has_a_reason(name: str, others: list[str], why: str):
-    assert asyncio.run(own_address(name, others)) == ("", why)
+    assert own_address(name, others) == ("", why)
 
 
 def test_a_free_port():

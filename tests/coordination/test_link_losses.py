@@ -213,6 +213,9 @@ def test_a_cut_network_ends_the_job_on_both_sides(cabled: tuple[Job, Cable]):
     first, second = ours.verdicts(4)
     lost(first, ours.hosts[1], f"127.0.0.1 heard nothing from {ours.hosts[1]} for 1 seconds")
     lost(second, ours.hosts[0], f"127.0.0.2 heard nothing from {ours.hosts[0]} for 1 seconds")
+    for verdict in (first, second):
+        advice = "Start the job again; the environment variable SAGEMAKER_SSD_SILENCE_SECONDS sets another limit"
+        assert verdict.sentence.endswith(advice)
 
 
 def test_a_cut_network_does_not_hold_up_the_end(cabled: tuple[Job, Cable]):

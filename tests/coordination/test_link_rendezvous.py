@@ -19,7 +19,7 @@ IMPATIENT = replace(SHORT, hosts=0.6, late=0.3)
 
 def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
-    hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "no-such-host.invalid")
+    hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3", NAMELESS)
     deadlines = replace(IMPATIENT, hosts=1)
     first, second = (
         Link(handshake(host, hosts), deadlines, port) for port in [port_that_is_free()] for host in hosts[:2]
@@ -31,12 +31,12 @@ def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture)
         assert verdict == until(lambda: second.verdict)
         assert (verdict.kind, verdict.exit_code) == ("failed", 2)
         assert verdict.sentence == (
-            "the job's hosts have not met within 1 seconds: 127.0.0.3 has not connected; no-such-host.invalid has "
-            "not connected, and its name does not resolve. The own log of each missing host says more; environment "
+            "the job's hosts have not met within 1 seconds: 127.0.0.3 has not connected; algo..1 has not "
+            "connected, and its name does not resolve. The own log of each missing host says more; environment "
             "variable SAGEMAKER_SSD_HOSTS_SECONDS raises the limit"
         )
         assert verdict.error("127.0.0.2").sentence == verdict.sentence
-        assert "Waiting for other hosts: 127.0.0.3 has not connected; no-such-host.invalid has not" in caplog.text
+        assert "Waiting for other hosts: 127.0.0.3 has not connected; algo..1 has not" in caplog.text
     finally:
         second.close()
         first.close(0.1)
@@ -48,6 +48,11 @@ def test_the_first_host_names_who_has_not_come(caplog: pytest.LogCaptureFixture)
         ("127.0.0.1", "nothing answers at 127.0.0.1:PORT (Connection refused)"),
         ("localhost", "nothing answers at 127.0.0.1:PORT, the address of localhost (Connection refused)"),
         (NAMELESS, f"{NAMELESS} is not reached, because its name does not resolve"),
+        (
+            "::1",
+            "::1 is not reached, because its name has IPv6 addresses only, and MXNet's parameter server needs an IPv4 "
+            "address",
+        ),
     ],
 )
 def test_another_host_says_why_it_does_not_reach_the_first(first: str, known: str, caplog: pytest.LogCaptureFixture):
@@ -98,6 +103,41 @@ def test_a_first_host_that_still_looks_for_its_address_says_so(monkeypatch: pyte
     finally:
         answer.set()
     assert "algo-1, this host, has not found its own address yet; 127.0.0.2 has not connected" in sentence
+
+
+def test_hosts_whose_every_lookup_takes_longer_than_one_waits_for_it_meet(monkeypatch: pytest.MonkeyPatch):
+    addresses = {"algo-1": "127.0.0.1", "algo-2": "127.0.0.2"}
+
+    def look_up(name: str, *_: object) -> list[tuple[object, ...]]:
+        time.sleep(6)
+        return [(0, 0, 0, "", (addresses[name], 0))]
+
+    port, hosts = port_that_is_free(), tuple(addresses)
+    links = [Link(handshake(host, hosts), replace(SHORT, hosts=40), port) for host in hosts]
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        for link in links:
+            link.start()
+        for link in links:
+            until(lambda link=link: link.rendezvous or link.verdict, 45)
+        assert [link.verdict for link in links] == [None, None]
+    finally:
+        for link in reversed(links):
+            link.close(0.2)
+
+
+def test_a_host_that_no_resolver_answers_for_is_told_as_that(monkeypatch: pytest.MonkeyPatch):
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(0, 0, 0, "", ("10.0.0.1", 0))] if answer.wait(20) else [])
+    try:
+        sentence = sentence_of_first_host("127.0.0.1", "algo-2")
+    finally:
+        answer.set()
+    told = r"algo-2 has not connected, and the resolver has not answered for its name in (\d+(\.\d)?) seconds\. The own"
+    found = re.search(told, sentence)
+    assert found is not None, sentence
+    # Three seconds each time that the host is described.
+    assert 3 <= float(found.group(1)) < 12
 
 
 def test_the_first_host_fails_and_a_late_host_learns_of_it():

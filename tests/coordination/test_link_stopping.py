@@ -1,5 +1,6 @@
 """A host is asked to stop: all stop, and the first host says how the job ended."""
 
+import signal
 import time
 from dataclasses import replace
 
@@ -109,3 +110,17 @@ def test_the_first_host_is_gone_while_stopping():
         verdict = until(lambda: second.verdict)
         assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[0], 2)
         assert verdict.sentence.startswith("while the job was stopping, the connection to 127.0.0.2 broke off")
+
+
+def test_the_first_host_is_paused_while_stopping():
+    """A container has ten seconds to stop, whatever limit is set: five of them are waited for the first host."""
+    with job(2, replace(SHORT, silence=300)) as ours:
+        child = ours.child(ours.hosts[0])
+        second = ours.start(ours.hosts[1])
+        child.saw("rendezvous")
+        child.send_signal(signal.SIGSTOP)
+        second.request_stop()
+        verdict = until(lambda: second.verdict, 9)
+        assert (verdict.kind, verdict.host, verdict.exit_code) == ("failed", ours.hosts[0], 2)
+        assert verdict.sentence.startswith("while the job was stopping, 127.0.0.2 heard nothing from 127.0.0.1 for 5 s")
+        assert verdict.sentence.endswith("may say more. Start the job again")

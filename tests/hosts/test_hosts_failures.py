@@ -52,6 +52,32 @@ def test_a_crashed_parameter_server_is_told_on_every_host(role: str, make_hosts:
     assert left_running(hosts) == []
 
 
+def test_a_parameter_server_that_dies_after_the_training_costs_nothing(make_hosts: Callable[..., Hosts]):
+    hosts = make_hosts(2, epochs="1")
+    # For as long as this test needs, however busy the machine is.
+    hosts.environment(SAGEMAKER_SSD_SILENCE_SECONDS="60")
+    hosts.start()
+    # The first host's worker is at what follows the training, and paused there.
+    hosts[0].until("The model as ONNX: ")
+    supervisor, worker, scheduler, server = (
+        hosts[0].child(what) for what in ("supervisor", "worker", "scheduler", "server")
+    )
+    for process, number in (
+        *((process, signal.SIGSTOP) for process in (worker, supervisor)),
+        *((process, signal.SIGKILL) for process in (scheduler, server)),
+        (supervisor, signal.SIGCONT),
+    ):
+        os.kill(process, number)
+    time.sleep(2)
+    assert hosts[0].failure is None
+    os.kill(worker, signal.SIGCONT)
+    first, second = hosts.end()
+    assert (first.code, first.failure, first.model_files) == (0, None, MODEL), first.log
+    assert (second.code, second.failure) == (0, None), second.log
+    assert "best" in first.metrics
+    assert left_running(hosts) == []
+
+
 @pytest.mark.long
 def test_a_host_that_is_cut_off_is_missed_and_ends_too(make_hosts: Callable[..., Hosts]):
     hosts = make_hosts(2, epochs="9")

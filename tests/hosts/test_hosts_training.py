@@ -125,3 +125,20 @@ def test_three_hosts_update_as_they_come(tmp_path: Path):
     # Seven images: two each, then one on the first host alone.
     assert "this host has no images for the last 1 of the 2 steps" in ended[2].log
     assert ended[0].model_files == MODEL
+
+
+@pytest.mark.long
+def test_a_host_without_a_single_image_says_so_and_tells_no_losses(tmp_path: Path):
+    hosts = make_hosts(tmp_path, 2, *(*TINY, "--train", "1"), epochs="1")
+    try:
+        first, second = hosts.run()
+    finally:
+        hosts.clean_up()
+    assert (first.code, second.code) == (0, 0), first.log + second.log
+    assert "this host has no image in any step of an epoch: train has 1 image for 2 hosts. It makes the" in second.log
+    assert "images for the last" not in second.log
+    for metric in ("<loss>=(", "train throughput="):
+        assert metric in first.log
+        assert metric not in second.log
+    assert "Epoch 0: this host has no losses to tell, since no anchor counts (images: 0)" in second.log
+    assert first.metrics["epochs"][0]["train"]["images"] == 1

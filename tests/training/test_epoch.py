@@ -4,7 +4,7 @@ import mxnet as mx
 import pytest
 
 from sagemaker_ssd.errors import ProgramError
-from sagemaker_ssd.training.loop import DivergedError, EpochLosses, combined, train_epoch
+from sagemaker_ssd.training.loop import DivergedError, EpochLosses, EpochProgress, combined, train_epoch
 from training.small_network import small_images
 from training.small_trainer import assert_close, step, trainer, weights
 
@@ -49,8 +49,13 @@ def test_a_host_without_a_batch_left_takes_part_in_the_other_steps():
 
 
 def test_a_host_without_any_images_has_losses_of_zero():
-    losses = run(trainer(1), [], totals=[2, 1])
+    seen: list[EpochProgress] = []
+    losses = run(trainer(1), [], totals=[2, 1], seen=seen)
     assert (losses.cross_entropy, losses.smooth_l1, losses.batches, losses.images, losses.anchors) == (0, 0, 2, 0, 0)
+    assert [(progress.batches, progress.cross_entropy, progress.smooth_l1) for progress in seen] == [
+        (1, None, None),
+        (2, None, None),
+    ]
 
 
 def test_more_batches_than_steps():

@@ -3,10 +3,11 @@
 import logging
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
-from sagemaker_ssd.training.loop import EpochProgress
+from sagemaker_ssd.training.loop import EpochLosses, EpochProgress
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.log_lines import batch_reporter, epoch_progress_line
 
@@ -51,6 +52,21 @@ def test_published_expressions_match_every_line():
         found = re.search(expression, line)
         assert found is not None, name
         assert found.group(1) == value
+
+
+def test_a_host_has_no_lines_of_what_no_anchor_or_image_counts_for():
+    losses = EpochLosses(cross_entropy=2.5, smooth_l1=0.5, batches=9, images=30, seconds=4.0, anchors=8)
+    entropy, offsets, speed = log_lines.of_training("algo-1", 3, losses)
+    assert entropy == log_lines.cross_entropy("algo-1", 3, 9, 2.5)
+    assert offsets == log_lines.smooth_l1("algo-1", 3, 9, 0.5)
+    assert speed == "#throughput_metric: host=algo-1, train throughput=7.5 records/second"
+    nothing = {"cross_entropy": 0.0, "smooth_l1": 0.0, "anchors": 0}
+    without_anchors = log_lines.of_training("algo-1", 3, replace(losses, **nothing))
+    no_losses = "Epoch 3: this host has no losses to tell, since no anchor counts (images: 30)"
+    assert without_anchors == [no_losses, speed]
+    without_images = log_lines.of_training("algo-1", 3, replace(losses, **nothing, images=0))
+    assert without_images == ["Epoch 3: this host has no losses to tell, since no anchor counts (images: 0)"]
+    assert not any(re.search(expression, no_losses) for expression in PUBLISHED.values())
 
 
 def test_the_best_map_is_in_a_line_that_no_published_expression_matches():

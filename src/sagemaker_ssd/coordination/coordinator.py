@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.contract.environment import PORT_VARIABLE, Deadlines
-from sagemaker_ssd.coordination.addresses import free_port, ports_above
+from sagemaker_ssd.coordination.addresses import Resolver, free_port, ports_above
 from sagemaker_ssd.coordination.connection import Connection, ticks, wait_while
 from sagemaker_ssd.coordination.listener import Listener
 from sagemaker_ssd.coordination.lost_hosts import (
@@ -55,8 +55,12 @@ class Coordinator:
         self._rules = VerdictRules(handshake.hosts, deadlines.stop)
         # For each name the rounds that some host has given its value to and some other has not.
         self._gathers: dict[str, deque[dict[str, object]]] = {}
+        self._resolver = Resolver()
         self._listener = Listener(
-            handshake, port, self._participants.keys(), admit=self._admit, reject=self._reject, fail=self.fail
+            *(handshake, port, self._resolver, self._participants.keys()),
+            admit=self._admit,
+            reject=self._reject,
+            fail=self.fail,
         )
         # Whether the hosts have had all their time to come.
         self._waited = False
@@ -121,7 +125,7 @@ class Coordinator:
             if over or waited - reported > self._deadlines.report:
                 reported = waited
                 missing = [host for host in self._hosts[1:] if host not in self._participants]
-                known = await describe_missing(missing, self._rejected)
+                known = await describe_missing(missing, self._rejected, self._resolver)
                 known = f"{self._listener.problem}; {known}" if self._listener.problem else known
                 if over and self._state.rendezvous is None:
                     self._waited = True

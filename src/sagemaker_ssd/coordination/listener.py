@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from sagemaker_ssd.contract.environment import PORT_VARIABLE
-from sagemaker_ssd.coordination.addresses import is_address, own_address
+from sagemaker_ssd.coordination.addresses import Resolver, is_address
 from sagemaker_ssd.coordination.connection import Connection
 from sagemaker_ssd.coordination.protocol import (
     Handshake,
@@ -43,12 +43,13 @@ class Listener:
         self,
         handshake: Handshake,
         port: int,
+        resolver: Resolver,
         connected: Collection[str],
         admit: Callable[[str, Connection], None],
         reject: Callable[[str, Rejection], None],
         fail: Callable[[Outcome], None],
     ) -> None:
-        self._handshake, self._port, self._connected = handshake, port, connected
+        self._handshake, self._port, self._resolver, self._connected = handshake, port, resolver, connected
         self._admit, self._reject, self._fail = admit, reject, fail
         # A resolver can take longer than the job waits for its hosts.
         self.problem = f"{handshake.host}, this host, has not found its own address yet"
@@ -63,7 +64,7 @@ class Listener:
         """Find the address and listen there, however long it takes."""
         here, others = self._handshake.host, self._handshake.hosts[1:]
         while True:
-            address, why_unknown = await own_address(here, others)
+            address, why_unknown = await self._resolver.own_address(here, others)
             if address:
                 await self._listen(address)
             else:

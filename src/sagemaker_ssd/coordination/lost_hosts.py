@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, SILENCE_VARIABLE
-from sagemaker_ssd.coordination.addresses import is_address, resolve
+from sagemaker_ssd.coordination.addresses import Resolver, is_address
 from sagemaker_ssd.coordination.protocol import Outcome
 
 _RESOLVE_SECONDS: Final = 3.0
@@ -23,13 +23,13 @@ def connection_lost(host: str, observer: str, reason: str, *, stopping: bool = F
 
 
 def heartbeat_timeout(host: str, observer: str, seconds: float, *, stopping: bool = False) -> Outcome:
-    """Return the end of a job whose `host` was not heard from for too long."""
+    """Return the end of a job whose `host` was not heard from for too long; stopping: where no variable sets that."""
     when = "while the job was stopping, " if stopping else ""
+    advice = "" if stopping else f"; the environment variable {SILENCE_VARIABLE} sets another limit"
     return _lost(
         host,
         f"{when}{observer} heard nothing from {host} for {seconds:g} seconds. Its machine hangs or is paused, or the "
-        f"network is cut: the log of {host} may say more. Start the job again; the environment variable "
-        f"{SILENCE_VARIABLE} sets another limit",
+        f"network is cut: the log of {host} may say more. Start the job again{advice}",
     )
 
 
@@ -53,16 +53,16 @@ def rendezvous_timeout(seconds: float, what_is_known: str) -> Outcome:
     )
 
 
-async def describe_missing(hosts: Sequence[str], rejected: Mapping[str, str]) -> str:
+async def describe_missing(hosts: Sequence[str], rejected: Mapping[str, str], resolver: Resolver) -> str:
     """Say what the first host knows of hosts that have not come; `rejected` holds why one was turned away."""
-    addresses = await asyncio.gather(*(resolve(host, _RESOLVE_SECONDS) for host in hosts))
+    addresses = await asyncio.gather(*(resolver.resolve(host, _RESOLVE_SECONDS) for host in hosts))
     return "; ".join(
-        f"{host} was refused: {rejected[host]}" if host in rejected else _describe(host, address)
-        for host, address in zip(hosts, addresses, strict=True)
+        f"{host} was refused: {rejected[host]}" if host in rejected else _describe(host, *found)
+        for host, found in zip(hosts, addresses, strict=True)
     )
 
 
-def _describe(host: str, address: str | None) -> str:
-    if address is None:
-        return f"{host} has not connected, and its name does not resolve"
+def _describe(host: str, address: str, why_unknown: str) -> str:
+    if not address:
+        return f"{host} has not connected, and {why_unknown}"
     return f"{host} has not connected" + ("" if is_address(host) else f" (its name resolves to {address})")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.contract.environment import Deadlines
-from sagemaker_ssd.coordination.addresses import is_address, resolve
+from sagemaker_ssd.coordination.addresses import Resolver, is_address
 from sagemaker_ssd.coordination.connection import Connection, ticks, wait_while
 from sagemaker_ssd.coordination.listener import HANDSHAKE_SECONDS
 from sagemaker_ssd.coordination.lost_hosts import connection_lost, heartbeat_timeout, rendezvous_timeout
@@ -47,7 +47,8 @@ class Participant:
         self._deadlines, self._state, self._deliver = deadlines, state, deliver
         self._connection: Connection | None = None
         # Why there is no connection yet, "" once there was one.
-        self._problem = f"{self._first} has not been looked for yet"
+        self._problem = f"the address of {self._first} has not been found yet"
+        self._resolver = Resolver()
         # What was said before there was one.
         self._outbox: list[bytes] = []
         self._outcome: Outcome | None = None
@@ -100,9 +101,9 @@ class Participant:
 
     async def _try_to_join(self) -> str:
         """Connect and wait for an answer; return what stood in the way, "" when this host was admitted."""
-        address = await resolve(self._first)
-        if address is None:
-            return f"{self._first} is not reached, because its name does not resolve"
+        address, why_unknown = await self._resolver.resolve(self._first)
+        if not address:
+            return f"{self._first} is not reached, because {why_unknown}"
         place = f"{address}:{self._port}" + ("" if is_address(self._first) else f", the address of {self._first}")
         # Why this host was not admitted; "" when it was.
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()

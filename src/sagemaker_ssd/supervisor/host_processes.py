@@ -110,6 +110,9 @@ class HostProcesses:
             )
 
     def _check_servers(self) -> None:
+        # What follows the training needs none of them.
+        if self._worker_is_done:
+            return
         for role, process in self._servers.items():
             if process.wait(0):
                 # They end by themselves only when all workers have left.
@@ -125,7 +128,7 @@ class HostProcesses:
         self._last_check = now
         if expired is None:
             return False
-        if self._worker.report is not None and self._worker.report.get("exit_code") == 0:
+        if self._worker_is_done:
             _log.warning(
                 "The training is done and its model is whole, but the training process hangs while it makes what "
                 "follows (%s): report, deploy form or ONNX model may be missing",
@@ -134,6 +137,11 @@ class HostProcesses:
             self._worker.kill()
             return True
         raise hanging_worker(expired, self._worker.watchdog.variable, several=self._cluster.several)
+
+    @property
+    def _worker_is_done(self) -> bool:
+        """Whether the worker has reported that this host's part of the job is done."""
+        return self._worker.report is not None and self._worker.report.get("exit_code") == 0
 
     @property
     def reported_failure(self) -> str:

@@ -26,7 +26,7 @@ class DivergedError(FloatingPointError):
 class EpochProgress:
     """How far an epoch has come: its steps, this host's images, and the seconds since its start.
 
-    The losses are means as in `EpochLosses`, over the batches before the last one; None where there is none.
+    The losses are means as in `EpochLosses`, over the batches before the last one; None where no anchor of them counts.
     """
 
     batches: int
@@ -97,11 +97,11 @@ def train_epoch(
         if unread is not None:
             sums += _finite(unread, epoch, count - 1, rate(count - 1))
         unread, count, images = latest, count + 1, images + (0 if label is None else len(label))
-        so_far = (float(total / max(sums[2], 1)) for total in sums[:2]) if count > 1 else (None, None)
+        so_far = (float(total / sums[2]) for total in sums[:2]) if sums[2] > 0 else (None, None)
         observe(EpochProgress(count, images, time.monotonic() - start, *so_far))
     if unread is not None:
         sums += _finite(unread, epoch, count - 1, rate(count - 1))
-    # A batch whose every image lost its boxes to the crops counts no anchor, nor does a host without images.
+    # On a host without images no anchor counts.
     entropy, smooth_l1, anchors = sums.tolist()
     seconds = time.monotonic() - start
     return EpochLosses(

@@ -452,9 +452,8 @@ def run_epochs(
     try:
         for epoch in range(first_epoch, epochs):
             losses = runner.train(epoch, progress_bar=progress_bar, each_batch=after_batch)
-            _log.info("%s", log_lines.cross_entropy(host, epoch, losses.batches, losses.cross_entropy))
-            _log.info("%s", log_lines.smooth_l1(host, epoch, losses.batches, losses.smooth_l1))
-            _log.info("%s", log_lines.throughput(host, losses.images, losses.seconds))
+            for line in log_lines.of_training(host, epoch, losses):
+                _log.info("%s", line)
             with phase(f"Epoch {epoch} is being evaluated, written and compared over the hosts"):
                 losses = _losses_of_all_hosts(epoch, losses, runner, group)
                 ends = recorder.record(epoch, losses, writing) if recorder else None

@@ -269,7 +269,13 @@ def _log_plan(shares: Shares, total: int, group: ProcessGroup) -> None:
         *(total, len(group.hosts), shares.steps, max(shares.totals), max(own), shares.images),
     )
     without = int((own == 0).sum())
-    if without:
+    if without == shares.steps:
+        _log.warning(
+            "this host has no image in any step of an epoch: train has %s for %d hosts. It makes the steps with the "
+            "others' images alone and gains the job nothing: use fewer hosts",
+            *(in_words(total, "image", "images"), len(group.hosts)),
+        )
+    elif without:
         _log.warning(
             "this host has no images for the last %d of the %d steps: it makes them with the others' images alone",
             *(without, shares.steps),

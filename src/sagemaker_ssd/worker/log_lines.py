@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sagemaker_ssd.progress import SECONDS_BETWEEN_LINES, duration, progress_lines
-from sagemaker_ssd.training.loop import EpochProgress
+from sagemaker_ssd.training.loop import EpochLosses, EpochProgress
 
 _log = logging.getLogger(__name__)
 _BATCHES_BETWEEN_LINES: Final = 100
@@ -52,6 +52,21 @@ def progress(host: str, epochs_done: int, epochs: int) -> str:
 def throughput(host: str, images: int, seconds: float) -> str:
     """Return the epoch's training speed, for a metric that the built-in declares and never prints."""
     return f"#throughput_metric: host={host}, train throughput={images / seconds} records/second"
+
+
+def of_training(host: str, epoch: int, losses: EpochLosses) -> list[str]:
+    """Return what a host says of an epoch that it has trained.
+
+    Neither losses over no anchor nor the speed of no images: a metric by SageMaker's definitions would take their 0 in.
+    """
+    if losses.anchors:
+        lines = [
+            cross_entropy(host, epoch, losses.batches, losses.cross_entropy),
+            smooth_l1(host, epoch, losses.batches, losses.smooth_l1),
+        ]
+    else:
+        lines = [f"Epoch {epoch}: this host has no losses to tell, since no anchor counts (images: {losses.images})"]
+    return [*lines, throughput(host, losses.images, losses.seconds)] if losses.images else lines
 
 
 def batches_line(epoch: int, count: int, images: int, seconds: float, left: float) -> str:
