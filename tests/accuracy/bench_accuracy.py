@@ -506,10 +506,11 @@ def in_short(value: Any) -> str:
 
 
 def machine() -> str:
-    """Name the processor and the cores in use."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    """Name the processor, the cores in use, and whether it has what makes several times faster."""
+    text = Path("/proc/cpuinfo").read_text()
+    lines = text.splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    return f"{usable_cores()} cores of {model}"
+    return f"{usable_cores()} cores of {model}{' with AVX512' if ' avx512f ' in text else ''}"
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
