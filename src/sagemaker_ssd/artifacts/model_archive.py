@@ -326,7 +326,7 @@ class _Extraction:
         found = self._beside.get(place)
         if found is None:
             # Without parameters of its own beside it: it may be meant for these.
-            taken = {PurePosixPath(name).parent for name in self._parameters}
+            taken = {PurePosixPath(other).parent for other in self._parameters}
             elsewhere = [str(other) for other in self._beside if other.name == place.name and other.parent not in taken]
             if elsewhere:
                 _log.warning(
@@ -404,8 +404,8 @@ def _known(data: BoundedArchive) -> str | None:
         return f"a .params file of MXNet: {unpack}give it under a name that ends on .params"
     if starts_like_other_zip(head):
         return f"a zip archive: {unpack}where that holds a .params file, unpack it, and give that file"
-    if starts_like_onnx(head) or starts_like_torch(head):
-        is_onnx = starts_like_onnx(head)
+    is_onnx = starts_like_onnx(head)
+    if is_onnx or starts_like_torch(head):
         kind = "an ONNX file" if is_onnx else "a file such as PyTorch writes"
         return (
             f"{kind}, from which only a training can start: {unpack}put it into the channel `pretrained`"

@@ -45,15 +45,21 @@ def read_epochs(metrics: Mapping[str, Any]) -> list[EpochFigures]:
     entries = metrics.get("epochs")
     if not isinstance(entries, Sequence):
         return []
-    epochs, since, kept = [], validation_since(metrics), metrics.get("best_epoch")
+    since, kept = validation_since(metrics), metrics.get("best_epoch")
+    epochs = []
     for index, entry in enumerate(entries):
         epoch = int(entry.get("epoch", index))
-        train, validation = nested(entry, "train"), nested(entry, "validation")
-        if epoch < since and epoch != kept:
-            validation = {}
-        losses = (number(train.get(name)) for name in ("cross_entropy", "smooth_l1"))
-        means = (number(validation.get(name)) for name in ("mAP", "mAP_coco"))
-        epochs.append(EpochFigures(epoch, *losses, *means))
+        train = nested(entry, "train")
+        validation = nested(entry, "validation") if epoch >= since or epoch == kept else {}
+        epochs.append(
+            EpochFigures(
+                epoch,
+                number(train.get("cross_entropy")),
+                number(train.get("smooth_l1")),
+                number(validation.get("mAP")),
+                number(validation.get("mAP_coco")),
+            )
+        )
     return epochs
 
 

@@ -155,10 +155,10 @@ def training_section(metrics: Mapping[str, Any], epochs: Sequence[EpochFigures])
     ]
     note, since = "", validation_since(metrics)
     if since:
-        earlier = "epoch 0 was" if since == 1 else f"epochs 0 to {since - 1} were"
+        earlier = "Epoch 0 was" if since == 1 else f"Epochs 0 to {since - 1} were"
         kept = f", but for that of epoch {best}, which was scored anew" if best is not None and best < since else ""
         note = paragraph(
-            f"{earlier[0].upper()}{earlier[1:]} scored on other validation data, before the job went on with those of "
+            f"{earlier} scored on other validation data, before the job went on with those of "
             f"now: their mAP does not compare and is left out{kept}."
         )
     caption = "Figures of every epoch" if step == 1 else f"Figures of every {step}th epoch; metrics.json has all"
