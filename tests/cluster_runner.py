@@ -22,8 +22,11 @@ TINY = ("--train", "8", "--validation", "2", "--hyperparameter", "mini_batch_siz
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on, outside of those that the system gives away by itself."""
-    for port in range(20_000 + os.getpid() % 5_000, 32_000):
+    """Find a port that nobody listens on, outside of those that the system gives away by itself.
+
+    Two processes of tests begin ten and more ports apart, since a job's scheduler takes the port above its own.
+    """
+    for port in range(20_000 + os.getpid() % 1_000 * 10, 32_000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

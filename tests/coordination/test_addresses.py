@@ -8,7 +8,7 @@ import time
 import pytest
 from link_hosts import NAMELESS
 
-from sagemaker_ssd.coordination.addresses import Resolver, free_port, is_address, ports_above
+from sagemaker_ssd.coordination.addresses import Resolver, is_address, ports_above, reserve_port
 
 NONE = ("", "its name does not resolve")
 SILENT = ("", "the resolver has not answered for its name in 0.3 seconds")
@@ -134,13 +134,22 @@ def test_an_address_that_is_not_known_yet_has_a_reason(name: str, others: list[s
     assert own_address(name, others) == ("", why)
 
 
-def test_a_free_port():
+def test_a_port_is_reserved():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.2", 0)) as elsewhere:
-        port = server.getsockname()[1]
-        assert free_port("127.0.0.1", [port]) is None
-        other = elsewhere.getsockname()[1]
-        assert free_port("127.0.0.1", [port, other]) == other
-    assert free_port("192.0.2.1", range(20_000, 20_100)) is None
+        taken, free = server.getsockname()[1], elsewhere.getsockname()[1]
+        assert reserve_port("127.0.0.1", [taken]) is None
+        first = reserve_port("127.0.0.1", [taken, free])
+        assert first is not None
+        with first:
+            assert first.getsockname() == ("127.0.0.1", free)
+            # Neither another job nor a program that asks for a port gets it.
+            assert reserve_port("127.0.0.1", [taken, free]) is None
+            with socket.socket() as program, pytest.raises(OSError, match="in use"):
+                program.bind(("127.0.0.1", free))
+            # The scheduler does, by zmq's option; create_server sets it.
+            with socket.create_server(("127.0.0.1", free)) as scheduler:
+                socket.create_connection(scheduler.getsockname()).close()
+    assert reserve_port("192.0.2.1", range(20_000, 20_100)) is None
 
 
 def test_ports_end_with_the_last():

@@ -33,6 +33,19 @@ def test_the_schedulers_port_is_one_that_nobody_listens_on():
         assert rendezvous.scheduler[1] == ours.port + 2
 
 
+def test_the_schedulers_port_stays_reserved_until_the_job_ends():
+    with job(2) as ours, job(2) as neighbours:
+        ours.start_all()
+        # The ports above it are the one where our first host listens, and our scheduler's, which does not listen yet.
+        neighbours.port = ours.port - 1
+        rendezvous = neighbours.start_all()[0].rendezvous
+        assert rendezvous is not None
+        assert rendezvous.scheduler[1] == ours.port + 2
+        ours.close()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", ours.port + 1))
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3)))[1::2])
 def test_hosts_appear_late_and_in_any_order(order: tuple[int, ...]):
     with job(3) as ours:

@@ -20,7 +20,7 @@ from typing import Final
 from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
 from sagemaker_ssd.check_gpu.plan import Plan
 from sagemaker_ssd.commands import exit_code_of
-from sagemaker_ssd.coordination.addresses import free_port
+from sagemaker_ssd.coordination.addresses import reserve_port
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, UserError, in_words, listed
 from sagemaker_ssd.gpu import check_cards, check_driver, count_gpus, unseen
@@ -150,15 +150,15 @@ class Checker:
         if self._left() <= 0:
             self._add([_left_out(what, plan)])
             return
-        port = free_port(_LOCAL, _PORTS)
-        if port is None:
+        reserved = reserve_port(_LOCAL, _PORTS)
+        if reserved is None:
             raise PlatformError(f"no port from {_PORTS[0]} to {_PORTS[-1]} is free on {_LOCAL}")
-        server = ParameterServer(count, _LOCAL, (_LOCAL, port))
+        server = ParameterServer(count, _LOCAL, (_LOCAL, reserved.getsockname()[1]))
         serving = [sys.executable, "-P", "-m", SERVER_MODULE, "--supervisor", str(os.getpid())]
         roles: list[tuple[Role, list[str]]] = [("scheduler", serving)]
         roles += [("server", serving)] * count
         roles += [("worker", self._command(replace(plan, rank=rank))) for rank in range(count)]
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        with reserved, tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             processes = []
             for number, (role, command) in enumerate(roles):
                 output, errors = (

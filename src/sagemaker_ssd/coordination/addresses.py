@@ -166,13 +166,21 @@ def ports_above(port: int) -> range:
     return range(port + 1, min(port + _PORTS_TRIED, 65_535) + 1)
 
 
-def free_port(address: str, ports: Sequence[int]) -> int | None:
-    """Return the first of `ports` that a program can listen on at `address`, None without one."""
+def reserve_port(address: str, ports: Sequence[int]) -> socket.socket | None:
+    """Return a socket that keeps the first free one of `ports` at `address` for ps-lite's scheduler, None without one.
+
+    Until it is closed, no program takes the port by chance, though the scheduler, which sets SO_REUSEADDR as zmq does,
+    can listen on it: it does so only many seconds later, once its process has imported MXNet.
+    """
     for port in ports:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # zmq sets it too, so that connections of an earlier run in TIME_WAIT do not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind((address, port))
-                return port
+        reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            # Without the option, so that a port that another job has reserved is not free.
+            reserved.bind((address, port))
+        except OSError:
+            reserved.close()
+            continue
+        # Linux lets both have the port if both have set the option and the first does not listen (socket(7)).
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return reserved
     return None

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from sagemaker_ssd.contract.environment import PORT_VARIABLE, Deadlines
-from sagemaker_ssd.coordination.addresses import Resolver, free_port, ports_above
+from sagemaker_ssd.coordination.addresses import Resolver, ports_above, reserve_port
 from sagemaker_ssd.coordination.connection import Connection, ticks, wait_while
 from sagemaker_ssd.coordination.listener import Listener
 from sagemaker_ssd.coordination.lost_hosts import (
@@ -62,6 +63,8 @@ class Coordinator:
             reject=self._reject,
             fail=self.fail,
         )
+        # Keeps the port of ps-lite's scheduler.
+        self._reserved_port: socket.socket | None = None
         # Whether the hosts have had all their time to come.
         self._waited = False
         # Whether it was asked to stop, perhaps while it was about to leave.
@@ -103,6 +106,8 @@ class Coordinator:
         if self._participants:
             _log.warning("Left before these hosts did: %s", ", ".join(self._participants))
         self._listener.close()
+        if self._reserved_port is not None:
+            self._reserved_port.close()
         for connection in self._participants.values():
             connection.ended = lambda connection, reason: None
             connection.close()
@@ -161,8 +166,9 @@ class Coordinator:
 
     def _complete_rendezvous(self) -> None:
         address, ports = self._listener.address, ports_above(self._port)
-        port = free_port(address, ports)
-        if port is not None:
+        self._reserved_port = reserve_port(address, ports)
+        if self._reserved_port is not None:
+            port = self._reserved_port.getsockname()[1]
             self._state.set_rendezvous(Rendezvous(address, (address, port)))
             self._broadcast(encode(MessageKind.RENDEZVOUS, scheduler=[address, port]))
             return
