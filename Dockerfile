@@ -58,6 +58,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN sed -i "s/^version = .*/version = \"$VERSION\"/" pyproject.toml \
     && tools/bin/pip install -q --no-deps --no-index --no-build-isolation --target site .
+# COPY keeps the modes of the checkout, which are root's alone after a umask of 077.
+COPY train serve commands/
+RUN chmod 755 commands/* && chmod 644 LICENSE
 
 FROM runtime
 # All that a job needs to know of the GPUs; the same in the CPU image, where none of it has an effect.
@@ -70,9 +73,9 @@ ENV PATH=/opt/sagemaker-ssd/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=packages /build/THIRD_PARTY.txt /usr/share/doc/sagemaker-ssd/
 COPY --from=checked /libraries.txt /usr/share/doc/sagemaker-ssd/
-COPY LICENSE /usr/share/doc/sagemaker-ssd/
+COPY --from=program /build/LICENSE /usr/share/doc/sagemaker-ssd/
 COPY --from=weights /build/weights /opt/sagemaker-ssd/share/sagemaker-ssd/weights
-COPY train serve /usr/local/bin/
+COPY --from=program /build/commands /usr/local/bin/
 COPY --from=program /build/site /opt/sagemaker-ssd/lib/python3.11/site-packages
 ARG VERSION=0+unknown
 ARG REVISION=unknown

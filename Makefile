@@ -14,11 +14,12 @@ UV_VERSION := 0.13.9
 # Weights to install, NETWORK or NETWORK=SOURCE ..., of several sources of a network the one to use first;
 # `python -m sagemaker_ssd.weights list` names the sources. resnet-50's are on no package registry, so that a build
 # does not ask for them by itself: it must not fail where their addresses cannot be reached.
-WEIGHTS ?= vgg-16
-# Their checksums and licences, for the image's label; needs no more than a Python. No label is a wrong WEIGHTS, which
-# the tool has told: the image's build would find out at its end.
+WEIGHTS_BY_DEFAULT := vgg-16
+WEIGHTS ?= $(WEIGHTS_BY_DEFAULT)
+# Checksums and licences of other weights than those by default, whose label the Dockerfile has: so that a build needs no
+# Python, which is often older. No label is a wrong WEIGHTS, which the image's build would find out at its end.
 WEIGHTS_LABEL = $(or $(shell PYTHONSAFEPATH=1 PYTHONPATH=src "$(PYTHON)" -m sagemaker_ssd.weights label $(WEIGHTS)),$(error \
-    WEIGHTS=$(WEIGHTS) has no label))
+    WEIGHTS="$(WEIGHTS)" has no label, or what should find it, PYTHON=$(or $(PYTHON),(none)), is not Python 3.11 or newer))
 
 DOCKER ?= docker
 # More options for `docker build`, such as --cache-from or --build-arg BASE=...
@@ -29,7 +30,8 @@ RELEASE = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # A local version in Python's sense, which allows no hyphens: 0.1.0+g1a2b3c4d5e6f.dirty
 VERSION = $(RELEASE)+$(if $(REVISION),g$(subst -,.,$(REVISION)),unknown)
 BUILD = $(DOCKER) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(or $(REVISION),unknown) \
-    --build-arg WEIGHTS="$(WEIGHTS)" --build-arg WEIGHTS_LABEL="$(WEIGHTS_LABEL)" $(BUILD_OPTIONS)
+    --build-arg WEIGHTS="$(WEIGHTS)" $(BUILD_OPTIONS) \
+    $(if $(subst ;$(WEIGHTS_BY_DEFAULT);,,;$(strip $(WEIGHTS));),--build-arg WEIGHTS_LABEL="$(WEIGHTS_LABEL)")
 
 help:
 	@echo "make setup   make the environment in $(VENV) from the lock files, with weights (WEIGHTS=\"$(WEIGHTS)\")"
@@ -54,6 +56,14 @@ help:
 setup: $(VENV)/.complete
 	@$(VENV)/bin/python -P -m sagemaker_ssd.weights ensure $(WEIGHTS)
 
+# Made anew where it is another folder's, which was copied or had another name, or where its Python is gone.
+ifneq ($(wildcard $(VENV)/.complete),)
+ifeq ($(shell test "$$($(VENV)/bin/python -P -c 'import sagemaker_ssd; print(sagemaker_ssd.__file__)' 2>/dev/null)" \
+    -ef src/sagemaker_ssd/__init__.py && echo own),)
+.PHONY: $(VENV)/.complete
+endif
+endif
+
 $(VENV)/.complete: requirements-build.lock requirements-dev.lock pyproject.toml
 	@test "$$(uname -sm)" = "Linux x86_64" || { echo "MXNet 1.9.1 has wheels for Linux on x86-64 only"; exit 1; }
 	@missing=$$(sh .ci/needs.sh "$(PYTHON)"); test -z "$$missing" || { \
@@ -68,8 +78,8 @@ $(VENV)/.complete: requirements-build.lock requirements-dev.lock pyproject.toml
 	touch $@
 
 train: setup
-	$(VENV)/bin/python local_test/draw_sample.py $(JOB) $(SAMPLE)
-	SAGEMAKER_BASE_DIR="$(CURDIR)/$(JOB)" ./train
+	$(VENV)/bin/python local_test/draw_sample.py "$(JOB)" $(SAMPLE)
+	SAGEMAKER_BASE_DIR="$$(realpath "$(JOB)")" ./train
 
 # Two at once; tests/conftest.py gives each its share of the cores. The tests of a file stay together: they share jobs.
 PYTEST := $(VENV)/bin/python -P -m pytest -n 2 --dist loadfile --ignore tests/torchvision_weights \
@@ -170,7 +180,7 @@ test-image-gpu: setup image-gpu
 
 # On a machine with NVIDIA GPUs and their container toolkit; takes ten minutes.
 test-gpu: setup image-gpu
-	docker run --rm --gpus all sagemaker-ssd:gpu check-gpu
+	$(DOCKER) run --rm --gpus all sagemaker-ssd:gpu check-gpu
 
 # With SageMaker's SDK, versions 2 and 3, each in an environment of its own: .venv-sdk2, .venv-sdk3.
 test-sdk: setup image

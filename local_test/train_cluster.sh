@@ -52,12 +52,13 @@ trap stop INT TERM
 docker network create "$run" >/dev/null
 checkpoints=
 [ ! -d "$base/checkpoints" ] || checkpoints=$base/checkpoints:/opt/ml/checkpoints
+# Hosts of an earlier run too, which would look like some of this one.
+rm -rf "$cluster"/algo-*
 for host in $hosts; do
     own=$cluster/$host
-    rm -rf "$own"
     mkdir -p "$own/input/config" "$own/input/data" "$own/model" "$own/output"
     cp "$base/input/config/hyperparameters.json" "$base/input/config/inputdataconfig.json" "$own/input/config/"
-    if [ "$count" -gt 1 ] && grep -q '":' "$own/input/config/hyperparameters.json" \
+    if [ "$count" -gt 1 ] && grep -q '"[[:space:]]*:' "$own/input/config/hyperparameters.json" \
         && ! grep -q '"kv_store"' "$own/input/config/hyperparameters.json"; then
         sed -i '0,/{/s//{"kv_store": "dist_sync", /' "$own/input/config/hyperparameters.json"
     fi

@@ -68,10 +68,16 @@ def without_a_python_that_starts(folder: Path) -> None:
     python.chmod(0o755)
 
 
+def of_another_folder(folder: Path) -> None:
+    """Leave it as a checkout has it that was copied: the program is installed from where it was."""
+    (folder / ".venv").symlink_to(sys.prefix)
+
+
 LACKING = {
     not_there: "it lacks ",
     bare: "it lacks sagemaker_ssd, pydantic, mxnet, sagemaker_training, uvicorn, starlette",
     without_a_python_that_starts: "it lacks a Python that starts; it says: wrong machine",
+    of_another_folder: f"it lacks the sagemaker_ssd of this folder, as it has that of {ROOT / 'src' / 'sagemaker_ssd'}",
 }
 
 
@@ -108,7 +114,9 @@ def test_make_train_in_a_path_with_a_space(tmp_path: Path):
     (checkout / ".venv").symlink_to(Path(sys.prefix))
     shutil.copy(ROOT / "Makefile", checkout)
     # In their places stand programs that say what they were given.
-    (checkout / "local_test" / "draw_sample.py").write_text("import sys; print(sys.argv[1:])")
+    (checkout / "local_test" / "draw_sample.py").write_text(
+        "import os, sys; os.mkdir(sys.argv[1]); print(sys.argv[1:])"
+    )
     (checkout / "train").write_text('#!/bin/sh\necho "$SAGEMAKER_BASE_DIR"\n')
     (checkout / "train").chmod(0o755)
     command = ["make", "-s", "-o", "setup", "train", "SAMPLE=--train 2"]
@@ -118,3 +126,42 @@ def test_make_train_in_a_path_with_a_space(tmp_path: Path):
         "['local_test/opt_ml', '--train', '2']",
         str(checkout / "local_test" / "opt_ml"),
     ]
+
+
+def test_an_environment_of_another_folder_is_made_anew(tmp_path: Path):
+    environment = tmp_path / ".venv"
+    for path in (environment / "bin", tmp_path / "src" / "sagemaker_ssd"):
+        path.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements-build.lock", "requirements-dev.lock", "pyproject.toml", "src/sagemaker_ssd/__init__.py"):
+        (tmp_path / name).touch()
+    (environment / ".complete").touch()
+
+    def commands() -> str:
+        command = ["make", "--dry-run", "setup"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    python = environment / "bin" / "python"
+    python.symlink_to("no-longer-there")
+    assert "rm -rf .venv" in commands()
+    for place, anew in ((ROOT, True), (tmp_path, False)):
+        python.unlink()
+        python.write_text(f"#!/bin/sh\necho {place}/src/sagemaker_ssd/__init__.py\n")
+        python.chmod(0o755)
+        assert ("rm -rf .venv" in commands()) == anew
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_make_train_draws_and_trains_in_one_folder(absolute: bool, tmp_path: Path):
+    (tmp_path / "local_test").mkdir()
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "local_test" / "draw_sample.py").write_text(
+        "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir(); print(pathlib.Path(sys.argv[1]).resolve())"
+    )
+    (tmp_path / "train").write_text('#!/bin/sh\necho "$SAGEMAKER_BASE_DIR"\n')
+    (tmp_path / "train").chmod(0o755)
+    job = f"{tmp_path / 'a job'}" if absolute else "a job"
+    command = ["make", "-s", "-o", "setup", "train", f"JOB={job}"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout.splitlines() == [str(tmp_path / "a job")] * 2, ended.stderr

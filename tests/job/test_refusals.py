@@ -201,12 +201,21 @@ def test_everything_wrong_at_once_is_told_at_once(job: Job):
         assert part in ended.failure
 
 
-@pytest.mark.parametrize("arguments", [("deploy",), ("train", "again"), ("--help",)])
+@pytest.mark.parametrize("arguments", [("deploy",), ("train", "again"), ("train", "--help")])
 def test_other_arguments_are_refused_in_a_sentence(arguments: tuple[str, ...], job: Job):
     ended = job.run(*arguments)
     assert ended.code == 1
     assert ended.failure is not None
     assert f"it was started with `{' '.join(arguments)}`" in ended.failure
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h"])
+def test_help_is_no_failure(argument: str, job: Job):
+    hyper(epochs="0")(job)
+    reason = job.run().failure
+    ended = job.run(argument)
+    assert (ended.code, ended.failure) == (0, reason)
+    assert ended.log.startswith("this image trains with the argument `train` or none, hosts a model with `serve`")
 
 
 def test_no_argument_is_train(job: Job):

@@ -232,10 +232,30 @@ def test_make_image_stops_before_the_build_when_the_weights_are_wrong():
     assert "there are no weights for the network 'vgg19', only for vgg-16, resnet-50" in done.stderr
 
 
+def test_make_image_needs_no_python_for_the_weights_by_default(tmp_path: Path):
+    done = made(PYTHON=str(tmp_path / "python3"))
+    assert done.returncode == 0, done.stderr
+    # The Dockerfile has their label.
+    assert '--build-arg WEIGHTS="vgg-16"' in done.stdout
+    assert "WEIGHTS_LABEL" not in done.stdout
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_make_image_says_which_python_finds_the_label_of_other_weights(missing: bool, tmp_path: Path):
+    old = tmp_path / "python3"
+    if not missing:
+        old.write_text("#!/bin/sh\necho \"cannot import name 'Self' from 'typing'\" >&2\nexit 1\n")
+        old.chmod(0o755)
+    done = made(PYTHON=str(old), WEIGHTS="vgg-16 resnet-50")
+    assert done.returncode == 2
+    assert f"or what should find it, PYTHON={old}, is not Python 3.11 or newer" in done.stderr
+
+
 def test_make_image_without_weights():
     done = made(WEIGHTS="")
     assert done.returncode == 0
-    assert '--build-arg WEIGHTS="" --build-arg WEIGHTS_LABEL="none"' in done.stdout
+    assert '--build-arg WEIGHTS="" ' in done.stdout
+    assert '--build-arg WEIGHTS_LABEL="none"' in done.stdout
 
 
 def test_everyone_may_read_them_whatever_the_umask(wheel: Path, tmp_path: Path):

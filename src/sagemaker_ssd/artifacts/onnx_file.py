@@ -35,7 +35,10 @@ def onnx_model(content: bytes, shown_as: str) -> onnx.ModelProto:
             f"{shown_as}: it is an ONNX file, incomplete or damaged: it cannot be read to its end; {_AGAIN}"
         ) from error
     if not model.graph.node:
-        raise UserError(f"{shown_as}: it is an ONNX file without a network; {_AGAIN}")
+        raise UserError(
+            f"{shown_as}: it begins as an ONNX file does and holds no network: it is an incomplete copy, or one of the "
+            "kinds that begin alike and are not read, such as TensorFlow's saved_model.pb and CoreML's .mlmodel"
+        )
     return model
 
 

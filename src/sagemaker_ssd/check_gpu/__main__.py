@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import platform
 import signal
@@ -20,6 +21,7 @@ from typing import Final
 from sagemaker_ssd.check_gpu.findings import Finding, from_json, table
 from sagemaker_ssd.check_gpu.plan import Plan
 from sagemaker_ssd.commands import exit_code_of
+from sagemaker_ssd.contract.hyperparameter_values import LARGEST_IMAGE_SHAPE, SMALLEST_IMAGE_SHAPE
 from sagemaker_ssd.coordination.addresses import reserve_port
 from sagemaker_ssd.cores import usable_cores
 from sagemaker_ssd.errors import PlatformError, UserError, in_words, listed
@@ -37,6 +39,7 @@ _COMPARISONS: Final = ("network", "optimizers", "together", "host", "probe")
 # Images of a batch for which there is no memory, and of those that the input makes.
 _CANNOT_FIT: Final = 64
 _INPUT_BATCH: Final = 32
+_LARGEST_BATCH: Final = 4096
 _LOCAL: Final = "127.0.0.1"
 # Outside of those that the system gives away by itself.
 _PORTS: Final = range(20_000, 32_000)
@@ -367,19 +370,47 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+def _sizes(text: str) -> list[int]:
+    return _numbers(text, SMALLEST_IMAGE_SHAPE, LARGEST_IMAGE_SHAPE)
+
+
+def _batches(text: str) -> list[int]:
+    return _numbers(text, 1, _LARGEST_BATCH)
+
+
+def _numbers(text: str, least: int, most: int) -> list[int]:
+    words = text.split(",")
+    if not all(word.isdecimal() and least <= int(word) <= most for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r}: write whole numbers from {least} to {most}, with commas between")
+    return [int(word) for word in words]
+
+
+def _positive(text: str) -> float:
+    number = _not_negative(text)
+    if not number:
+        raise argparse.ArgumentTypeError("0 is too little: write a number above it")
+    return number
+
+
+def _not_negative(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number of 0 or more")
+    return number
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the checks and print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="check-gpu", description=__doc__)
     parser.add_argument("--devices", type=_names, help="gpu,gpu or cpu,cpu; otherwise every GPU")
-    parser.add_argument("--sizes", type=_numbers, default=[300, 512], help="image_shape, such as 300,512")
-    parser.add_argument("--batches", type=_numbers, default=[8, 16, 32, 64], help="batch sizes, such as 8,16,32,64")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of speed")
-    parser.add_argument("--minutes", type=float, default=10.0, help="after which nothing begins or goes on")
-    parser.add_argument("--memory-gib", type=float, help="the most memory of each process, for CPUs")
+    parser.add_argument("--sizes", type=_sizes, default=[300, 512], help="image_shape, such as 300,512")
+    parser.add_argument("--batches", type=_batches, default=[8, 16, 32, 64], help="batch sizes, such as 8,16,32,64")
+    parser.add_argument("--seconds", type=_positive, default=5.0, help="of each measurement of speed")
+    parser.add_argument("--minutes", type=_not_negative, default=10.0, help="after which nothing begins or goes on")
+    parser.add_argument("--memory-gib", type=_positive, help="the most memory of each process, for CPUs")
     options = parser.parse_args(arguments)
     return exit_code_of(lambda: _check(options))
 

@@ -28,7 +28,7 @@ _TOO_MANY_CLASSES: Final = (
     "the weights that predict the classes on one feature map are more numbers than an array of MXNet can hold (2^31)"
 )
 _SIDE: Final = "the side in pixels of the square that images are resized to"
-BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+BOOLEANS: Final = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
 class ExplainedError(ValueError):
@@ -117,17 +117,17 @@ def check_image_shape(side: int, base_network: str) -> int:
 
 
 def parse_ints(value: object) -> object:
-    """Parse `10, 20` and `[10, 20]`."""
+    """Parse `10, 20` and `[10, 20]`, also `(10, 20)`, as SageMaker's SDK 2 writes a tuple."""
     if not isinstance(value, str):
         return value
-    bare = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
+    bare = value[1:-1] if value[:1] + value[-1:] in ("[]", "()") else value
     if not bare.strip():
         return ()
     return tuple(parse_int(unquoted(item) or "") for item in bare.split(","))
 
 
 def parse_bool(value: object) -> object:
-    """Parse True, true, 1 or False, false, 0."""
+    """Parse True, true, 1, 1.0 or False, false, 0, 0.0."""
     if not isinstance(value, str):
         return value
     if value.lower() not in BOOLEANS:

@@ -31,11 +31,15 @@ def main() -> int:
 
 
 def _export(options: argparse.Namespace, scratch: Path) -> None:
-    if options.output.is_dir():
+    # What a link leads to is replaced, not the link.
+    output = options.output.resolve()
+    if output.is_dir():
         raise UserError(
             f"{options.output}: it is a folder; --output must be a file, such as {options.output / 'model.onnx'}"
         )
-    try_folder(options.output.parent, f"--output must be a file in {WRITABLE_FOLDER}")
+    if output.exists() and not output.is_file():
+        raise UserError(f"{options.output}: it is a device or a pipe; --output must be a file")
+    try_folder(output.parent, f"--output must be a file in {WRITABLE_FOLDER}")
     # MXNet takes seconds to import: not for --help.
     from sagemaker_ssd.export.onnx import write_onnx
     from sagemaker_ssd.scoring.saved_model import load_model
@@ -46,9 +50,9 @@ def _export(options: argparse.Namespace, scratch: Path) -> None:
     network, weights = model.network, model.weights
     names = options.class_names or [str(number) for number in range(network.num_classes)]
     check_class_names(names, network.num_classes)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     with phase("The ONNX model is being written"):
-        write_onnx(options.output, network, weights.arguments, weights.states, names, model.detections)
+        write_onnx(output, network, weights.arguments, weights.states, names, model.detections)
     print(f"Written: {options.output}, with detections of {model.detections}")
 
 

@@ -27,11 +27,19 @@ from sagemaker_ssd.version import is_gpu_build, version
 
 _log = logging.getLogger(__name__)
 _ARGUMENTS: Final[tuple[list[str], ...]] = ([], ["train"])
+_USAGE: Final = (
+    "this image trains with the argument `train` or none, hosts a model with `serve`, and tries the GPUs with "
+    "`check-gpu`"
+)
 _POLL_SECONDS: Final = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the job below SAGEMAKER_BASE_DIR, else /opt/ml; return the exit code."""
+    # Before anything is touched: a failed job's reason stays where it is.
+    if list(arguments) in (["--help"], ["-h"]):
+        print(f"{_USAGE}; the job and the model are below SAGEMAKER_BASE_DIR, else /opt/ml")
+        return 0
     logs.configure()
     stop = StopFlag()
     stop.answer_signals()
@@ -66,10 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 def _check_arguments(arguments: Sequence[str]) -> None:
     if list(arguments) not in _ARGUMENTS:
         given = " ".join(arguments)
-        raise UserError(
-            "this image trains with the argument `train` or none, hosts a model with `serve`, and tries the GPUs with "
-            f"`check-gpu`; it was started with `{given}`"
-        )
+        raise UserError(f"{_USAGE}; it was started with `{given}`")
 
 
 def _read_job(base: Path, stop: StopFlag) -> Job:
