@@ -36,6 +36,7 @@ ALLOWED = {
         "gpu",
         "coordination",
         "contract",
+        "data_formats",
         "errors",
         "files",
         "cores",
@@ -44,7 +45,7 @@ ALLOWED = {
         "progress",
     },
     # The program behind `serve`: the front, which starts `hosting` as a child process.
-    "serving": {"processes", "gpu", "contract", "errors", "cores", "logs", "version"},
+    "serving": {"processes", "gpu", "contract", "data_formats", "errors", "cores", "logs", "version"},
     "__main__": {"supervisor", "serving", "check_gpu", "commands"},
     # What a training is made of; plain arguments, no hyperparameters and no paths of the contract.
     "channels": {"boxes", "data_formats", "files", "errors", "cores"},
@@ -116,7 +117,7 @@ ALLOWED = {
     # What `train check-gpu` starts.
     "check_gpu": {
         *("supervisor", "gpu", "processes", "coordination", "worker", "scoring", "ssd", "training", "batches"),
-        *("channels", "commands", "cores", "errors", "native_faults", "version"),
+        *("channels", "commands", "contract", "cores", "errors", "native_faults", "version"),
     },
     # Command-line tools: nothing imports them.
     "predict": {"scoring", "commands", "files", "fonts", "errors", "progress"},

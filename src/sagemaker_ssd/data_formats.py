@@ -9,6 +9,10 @@ IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png")
 # Of image files that no channel looks at, and first of those that no decoder takes either.
 _UNDECODABLE_ENDINGS: Final = (".avif", ".gif", ".heic", ".heif")
 OTHER_IMAGE_ENDINGS: Final = (*_UNDECODABLE_ENDINGS, ".bmp", ".jfif", ".jp2", ".jpe", ".tif", ".tiff", ".webp")
+# Of an image: twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
+MAX_PIXELS: Final = 250_000_000
+# OpenCV's own limit, which it reads when it is imported: of TIFF, BMP and others no header is read here.
+OPENCV_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
 LOOKED_AT: Final = f"only {listed(list(IMAGE_ENDINGS), 'and')} are looked at"
 CONVERT: Final = "python -m sagemaker_ssd.convert"
 VOC_REMEDY: Final = f"if it is Pascal VOC's, turn it into channels with {CONVERT} voc"

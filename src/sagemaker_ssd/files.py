@@ -106,6 +106,13 @@ def atomic_write(path: Path, part: Path | None = None) -> Iterator[Path]:
         raise
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what `atomic_write` had not finished in a folder, or below it, when its process was killed."""
+    for part in folder.rglob(".*.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def write_json(path: Path, document: Mapping[str, Any], part: Path | None = None) -> None:
     """Replace a JSON file at once, so that a reader or a kill never finds half of it; part: as of `atomic_write`."""
     with atomic_write(path, part) as part:

@@ -2,7 +2,10 @@
 
 import gc
 import io
+import pickle
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -412,3 +415,22 @@ def test_few_images_are_decoded_ahead(tmp_path: Path, monkeypatch: pytest.Monkey
     time.sleep(3)
     # 64 MB of 786 kB each, those of the batch, and those of the one that is put together.
     assert 60 < len(seen) <= AHEAD_BYTES // (3 * 512**2) + 4
+
+
+def test_an_evaluation_decodes_large_photos_one_at_a_time(tmp_path: Path):
+    # 24 megapixels are 72 MB decoded: eight threads had eight of them at once.
+    image = encoded(np.zeros((4000, 6000, 3), np.uint8), ".jpg")
+    file = checked(tmp_path, [([2, 5, 0, 0, 0, 1, 1], image)] * 8)
+    program = f"""
+import pickle, resource, sys
+from sagemaker_ssd.batches.reader import LoaderOptions, evaluation_batches
+file = pickle.loads(bytes.fromhex(sys.stdin.read()))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+options = LoaderOptions(batch_size=4, image_shape=300, mean={NO_MEAN}, threads=8)
+assert [len(batch.labels) for batch in evaluation_batches(file, options)] == [4, 4]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=pickle.dumps(file).hex(), capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 250_000

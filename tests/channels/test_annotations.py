@@ -356,12 +356,21 @@ def test_an_image_without_objects_that_names_its_image_stays_readable():
 @pytest.mark.parametrize(
     "categories",
     [7, None, "x", [7], [{}], [{"class_id": "x", "name": "dog"}], [{"class_id": float("inf"), "name": "dog"}],
-     [{"class_id": 0, "name": " "}], {"class_id": 0}],
+     [{"class_id": 0, "name": " "}], {"class_id": 0}, [{"class_id": 1, "name": None}],
+     [{"class_id": 1, "name": ["dog"]}], [{"class_id": 1.5, "name": "dog"}], [{"class_id": True, "name": "dog"}]],
 )  # fmt: skip
 def test_categories_that_are_none_name_nothing(categories: object) -> None:
     text = json.dumps({"annotations": [], "categories": categories}).encode()
     annotation, faults = parse_annotation(text, "a.json", num_classes=3)
     assert (annotation.names, faults) == ((), [])
+
+
+def test_names_that_stand_in_every_json_are_held_once() -> None:
+    categories = [{"class_id": number, "name": f"class {number}"} for number in range(50)]
+    text = json.dumps({"annotations": [], "categories": categories}).encode()
+    one, other = (parse_annotation(text, path, num_classes=50)[0].names for path in ("a.json", "b.json"))
+    assert len(one) == 50
+    assert one is other
 
 
 def test_a_name_that_is_nested_deeply_is_none() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,39 @@ def test_categories_that_are_not_those_of_the_boxes_name_nothing(
     assert channel.pack().class_names == {0: "person", 1: "bicycle"}
     (line,) = [message for message in caplog.messages if "categories" in message]
     assert line == "train: JSON whose categories name other class_ids than its boxes have, not used (2): a.json, b.json"
+
+
+def test_categories_that_count_from_one_name_nothing(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:
+    names = [{"class_id": number, "name": name} for number, name in enumerate(["cat", "dog", "bird"], 1)]
+    for stem, class_id in (("a", 1), ("b", 2)):
+        channel.draw(stem, json_box(class_id, 20, 10, 20, 20), categories=names)
+    assert channel.pack().class_names == {}
+    (line,) = [message for message in caplog.messages if "categories" in message]
+    assert line == "train: JSON whose categories name other class_ids than its boxes have, not used (2): a.json, b.json"
+
+
+def test_categories_that_are_wrong_in_one_json_are_wrong_in_all(channel: Channel) -> None:
+    # Of COCO's ids some are class ids too, by chance: there the list alone says nothing of being another's.
+    names = [{"class_id": 1, "name": "person"}, {"class_id": 18, "name": "dog"}]
+    channel.draw("a", json_box(1, 20, 10, 20, 20), categories=names)
+    channel.draw("b", json_box(0, 20, 10, 20, 20), categories=names)
+    channel.draw("c", json_box(0, 20, 10, 20, 20), categories=[{"class_id": 0, "name": "person"}])
+    assert channel.pack().class_names == {0: "person"}
+
+
+def test_the_time_of_finding_images_does_not_grow_with_the_square_of_the_folders(tmp_path: Path) -> None:
+    # Exports name images by paths that begin elsewhere: of 2,000 folders each was compared with each.
+    seconds = []
+    for beginning in ("", "s3://bucket/train/"):
+        channel = Channel(tmp_path / f"named{len(seconds)}")
+        for number in range(2_000):
+            name = f"clip_{number}/{number}"
+            channel.draw(name, json_box(1, 20, 10, 20, 20), file=f"{beginning}{name}.png")
+        begin = time.process_time()
+        assert channel.pack().images == 2_000
+        seconds.append(time.process_time() - begin)
+    # It was seven times.
+    assert seconds[1] < 3 * seconds[0]
 
 
 def test_boxes_that_may_be_per_cent(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What is said of an image before it is trained on, and that the decoder and the reader then see it as said."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from sagemaker_ssd.channels.images import (
     upright_size,
 )
 from sagemaker_ssd.channels.record_file import RecordFile
+from sagemaker_ssd.data_formats import OPENCV_PIXELS_VARIABLE
 from sagemaker_ssd.errors import UserError
 
 SIZE = (80, 48)
@@ -481,12 +483,44 @@ except MemoryError as error:
     assert ended.stdout.startswith("the memory is too little to decode an image: "), ended.stderr
 
 
+@pytest.mark.parametrize("ending", [".tiff", ".bmp", ".webp", ".jp2"])
+def test_what_has_too_many_pixels_is_not_decoded(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(encoded(noise(0, (64, 48)), ending))
+    program = """
+import sys
+from pathlib import Path
+from sagemaker_ssd.channels.images import examine_image
+print(examine_image(Path(sys.argv[1]).read_bytes()).fault)
+"""
+    said = {
+        limit: subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "image"],
+            # OpenCV's limit, which jobs set to theirs.
+            env={**os.environ, OPENCV_PIXELS_VARIABLE: str(limit)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for limit in (64 * 48, 64 * 48 - 1)
+    }
+    assert list(said.values()) == ["\n", "more than 250 megapixels\n"]
+
+
 def test_a_file_too_large_for_a_record_is_bad() -> None:
     class Huge(bytes):
         def __len__(self) -> int:
             return 600_000_000
 
-    assert examine_image(Huge(b"x")).fault == "600,000,000 bytes, more than a record holds (500,000,000)"
+    assert examine_image(Huge(b"x")).fault == "more than the 500,000,000 bytes that a record holds"
+
+
+def test_a_jpeg_of_which_the_header_alone_is_left_is_bad() -> None:
+    image = encoded(noise(1, (64, 48)), ".jpg")
+    scan = image.index(b"\xff\xda")
+    begin = scan + 2 + int.from_bytes(image[scan + 2 : scan + 4], "big")
+    assert examine_image(image[:begin]).fault == "damaged or cut off"
+    some = examine_image(image[: begin + 100])
+    assert (some.fault, some.truncated) == ("", True)
 
 
 def test_a_jpeg_that_lacks_its_end_marker_alone_has_all_its_pixels() -> None:

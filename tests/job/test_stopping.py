@@ -228,6 +228,11 @@ def test_a_killed_worker_is_explained(make_job: Callable[..., Job], watch: Calla
     job = small(make_job)
     running = watch(job)
     running.until("Start training.")
+    # As it leaves a file that it was writing.
+    half = [job.base / "output" / "data" / "deploy" / ".deploy.params.part", job.base / "model" / ".metrics.json.part"]
+    for path in half:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     os.kill(worker_of(running.process.pid), signal.SIGKILL)
     code, seconds = running.end()
     ended = Ended(code, "".join(running.lines), job.base)
@@ -239,6 +244,7 @@ def test_a_killed_worker_is_explained(make_job: Callable[..., Job], watch: Calla
     )
     assert ended.model_files == set()
     assert job.left_in_scratch() == []
+    assert not any(path.exists() for path in half)
 
 
 def test_a_worker_killed_while_saving_leaves_a_whole_model(make_job: Callable[..., Job], watch: Callable[..., Watched]):

@@ -36,6 +36,15 @@ def test_a_disk_that_fills_up_while_the_model_is_saved(make_job: Callable[..., J
     assert job.left_in_scratch() == []
 
 
+def test_a_home_that_cannot_be_written(make_job: Callable[..., Job]):
+    job = make_job(*TINY, **SETTINGS)
+    job.environment = {"HOME": "/proc/nohome"}
+    assert job.run().code == 0
+    assert (job.base / "output" / "data" / "report.html").exists()
+    # matplotlib's list of fonts among it.
+    assert job.left_in_scratch() == []
+
+
 def test_the_log_tells_where_a_folder_is_in_the_way(make_job: Callable[..., Job]):
     job = make_job(*TINY, **SETTINGS)
     (job.base / "output" / "data" / "metrics.json").mkdir(parents=True)

@@ -5,7 +5,9 @@ are the same for any number of threads, devices and hosts, and after any resumpt
 own, the places of one host's images follow those of the hosts before it, so that no two images have the same numbers.
 """
 
+import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd.batches.augment import Boxes, augment
-from sagemaker_ssd.channels.images import Pixels, decode
+from sagemaker_ssd.channels.images import Pixels, decode, read_header
 from sagemaker_ssd.channels.record_file import RecordFile
 from sagemaker_ssd.channels.recordio import objects_with_area, record_payload, split_label, split_payload
 from sagemaker_ssd.errors import UserError
@@ -29,6 +31,8 @@ from sagemaker_ssd.errors import UserError
 # Pixels of images that are decoded and not yet asked for. Two batches at least: one that the network computes on, and
 # the next one.
 AHEAD_BYTES: Final = 64_000_000
+# Pixels of an image above which evaluations decode one at a time. Ordinary phones have 12 megapixels.
+_LARGE_PIXELS: Final = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,15 @@ View = tuple[Pixels, Boxes]
 def evaluation_batches(file: RecordFile, options: LoaderOptions) -> Iterator[Batch]:
     """Yield every image of the file once, in its order and only resized; the last batch may be smaller."""
 
+    large = threading.Lock()
+
     def resized(number: int, image: bytes, objects: Boxes) -> View:
-        return cv2.cvtColor(resize(decode(image), options.image_shape), cv2.COLOR_BGR2RGB), objects
+        header = read_header(image)
+        is_large = header is not None and header.width * header.height > _LARGE_PIXELS
+        # Decoded whole: one in every thread would be gigabytes on a machine of many cores.
+        with large if is_large else contextlib.nullcontext():
+            pixels = resize(decode(image), options.image_shape)
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), objects
 
     with _Loader(file, options) as loader:
         yield from loader.batches(np.arange(file.images), resized)

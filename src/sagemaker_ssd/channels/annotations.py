@@ -4,6 +4,7 @@ Source of the format: Amazon SageMaker developer guide, `object-detection.md`, "
 """
 
 import codecs
+import functools
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import posixpath
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -32,7 +33,7 @@ class Annotation:
     """One JSON: its `path` below the channel, the image's name `file` ("" if it has none), the size of the image.
 
     `boxes` (boxes, 5) holds class_id, left, top, width, height in pixels of `size`; `size` None means the image's.
-    `names` are those that it gives to class ids; none, and `names_others`, if they are of others than its boxes'.
+    `names` are those that it gives to class ids; `names_others` says that they are of other numbers than its boxes'.
     """
 
     path: str
@@ -116,12 +117,56 @@ def class_names(root: Path, *, num_classes: int) -> dict[int, str]:
 
     Raises OSError for a folder that cannot be listed.
     """
-    names: dict[int, str] = {}
+    lists = ClassNames()
     for path in find_files(root, (".json",)):
         annotation, faults = read_annotation(root, path, num_classes=num_classes)
-        for class_id, name in annotation.names if not faults else ():
-            names.setdefault(class_id, name)
-    return names
+        if not faults:
+            lists.note(annotation)
+    return lists.names()
+
+
+class ClassNames:
+    """What the JSON files of a channel call class ids.
+
+    The same list stands in all of them, as a rule. One that names other numbers than the boxes of some JSON have tells
+    nothing in the others either: they may have boxes of classes alone whose numbers it has by chance.
+    """
+
+    def __init__(self) -> None:
+        # Each list with the JSON that had it first.
+        self._lists: dict[tuple[tuple[int, str], ...], str] = {}
+        self._of_others: set[tuple[tuple[int, str], ...]] = set()
+
+    def note(self, annotation: Annotation) -> None:
+        """Take a JSON's list of names."""
+        if annotation.names:
+            self._lists.setdefault(annotation.names, annotation.path)
+            if annotation.names_others:
+                self._of_others.add(annotation.names)
+
+    def names(self) -> dict[int, str]:
+        """Return the first name of each class id."""
+        found: dict[int, str] = {}
+        for class_id, name, _ in self._each():
+            found.setdefault(class_id, name)
+        return found
+
+    def other_names(self) -> Iterator[str]:
+        """Yield a JSON for every class id whose name there is another than the first, as text for a warning."""
+        found = self.names()
+        for class_id, name, path in self._each():
+            if not same_name(found[class_id], name):
+                yield f"{path} (class_id {class_id}: {name}, {found[class_id]})"
+
+    def _each(self) -> Iterator[tuple[int, str, str]]:
+        for names, path in self._lists.items():
+            if names not in self._of_others:
+                yield from ((class_id, name, path) for class_id, name in names)
+
+
+def same_name(one: str, other: str) -> bool:
+    """Return whether two names of a class are the same but for capital letters and blanks."""
+    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
 
 
 def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annotation, list[str]]:
@@ -137,9 +182,10 @@ def parse_annotation(text: bytes, path: str, *, num_classes: int) -> tuple[Annot
         return Annotation(path, file, None, no_boxes), [str(fault)]
     names = _names(content)
     used, named = {int(class_id) for class_id in boxes[:, 0]}, {class_id for class_id, _ in names}
-    # Such as COCO's category ids of 1 to 90 beside class ids of 0 to 79: AWS's notebook for COCO writes both.
-    names_others = bool(used - named) and bool(named - used)
-    names = () if names_others else names
+    # Such as COCO's category ids of 1 to 90 beside class ids of 0 to 79: AWS's notebook for COCO writes both. So is a
+    # list that counts from 1, also where the boxes are of classes whose numbers it has.
+    from_one = 0 not in named and num_classes in named
+    names_others = from_one or (bool(used - named) and bool(named - used))
     return Annotation(path, file, size, no_boxes if faults else boxes, names, names_others), faults
 
 
@@ -455,6 +501,11 @@ class _NamedImages:
             self._by_stem[_stem(path)].append(path)
             self._by_name[posixpath.basename(path)].append(path)
         self._named: dict[str, set[str]] = {}
+        # Each folder by every end of its path.
+        self._by_end: dict[str, set[str]] = defaultdict(set)
+        for folder in self._folders:
+            for end in _ends(folder):
+                self._by_end[end].add(folder)
 
     def claim(self, annotation: Annotation) -> _Claim:
         """Return the images that an annotation means, and with which right."""
@@ -509,12 +560,14 @@ class _NamedImages:
     def _folders_named(self, folder: str) -> set[str]:
         """Return the folders of images that a folder of `file` names: one path is the end of the other."""
         if folder not in self._named:
-            self._named[folder] = {
-                other
-                for other in self._folders
-                if folder and (f"/{folder}".endswith(f"/{other}") or f"/{other}".endswith(f"/{folder}"))
-            }
+            self._named[folder] = set(self._by_end.get(folder, ())) | self._folders.intersection(_ends(folder))
         return self._named[folder]
+
+
+def _ends(path: str) -> list[str]:
+    """Return what a path ends with: a/b/c, b/c and c."""
+    parts = path.split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _is_beside(annotation: Annotation, image: str) -> bool:
@@ -542,9 +595,26 @@ def _names(content: Any) -> tuple[tuple[int, str], ...]:
     """Return what a JSON calls class ids; nothing of what is no name."""
     try:
         categories = content.get("categories", [])
-        # The same few names stand in every JSON.
-        return tuple(
-            (int(one["class_id"]), sys.intern(str(one["name"]))) for one in categories if str(one["name"]).strip()
+        found = tuple(
+            (_class_id(one["class_id"]), sys.intern(one["name"])) for one in categories if _is_name(one["name"])
         )
-    except (ValueError, AttributeError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ValueError, AttributeError, TypeError, KeyError, OverflowError):
         return ()
+    return _same_names(found)
+
+
+@functools.lru_cache(maxsize=64)
+def _same_names(names: tuple[tuple[int, str], ...]) -> tuple[tuple[int, str], ...]:
+    """Return names that stood in a JSON before as the same objects: every JSON has them, of a thousand classes even."""
+    return names
+
+
+def _class_id(value: Any) -> int:
+    """Return a whole number; raises ValueError and TypeError for anything else."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value!r} is no class_id")
+    return int(value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

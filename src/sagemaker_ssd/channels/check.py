@@ -56,7 +56,7 @@ def check_recordio(files: Path | Sequence[Path], options: CheckOptions, *, copy:
     with options.writer(corrected if in_place else copied, needed=needed, in_place=in_place) as writer:
         check_records(_read_all(paths, findings), writer, findings, options)
         findings.conclude(writer)
-        file = writer.finish(findings.checked, findings.class_names)
+        file = writer.finish(findings.checked, findings.class_names.names())
     _log.info("%s", file.summary(options.name))
     return file
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sagemaker_ssd import boxes
+from sagemaker_ssd.channels.annotations import ClassNames
 from sagemaker_ssd.channels.examination import Examiner, LocalExaminer
 from sagemaker_ssd.channels.images import ExaminedImage
 from sagemaker_ssd.channels.record_file import CheckedImages, RecordFileWriter
@@ -74,11 +75,6 @@ class CheckOptions:
         )
 
 
-def same_name(one: str, other: str) -> bool:
-    """Return whether two names of a class are the same but for capital letters and blanks."""
-    return " ".join(one.casefold().split()) == " ".join(other.casefold().split())
-
-
 class ChannelFindings:
     """Faults and warnings of a channel, collected while it is read, with a log line about it now and then.
 
@@ -88,7 +84,7 @@ class ChannelFindings:
     def __init__(self, options: CheckOptions, bytes_read: Callable[[], int] | None = None) -> None:
         self.name = options.name
         self.images = 0
-        self.class_names: dict[int, str] = {}
+        self.class_names = ClassNames()
         self._options = options
         self._faults = _Sample()
         self._hints: list[str] = []
@@ -199,13 +195,6 @@ class ChannelFindings:
             kind = _ODD_MARK_DIFFICULT if difficult[row] else _ODD_MARK
             self.warn(kind, f"{where} box {numbers[row]} ({marked[row]:g})")
 
-    def note_class_names(self, names: Sequence[tuple[int, str]], where: str) -> None:
-        """Keep what an annotation calls class ids, the first name of each, and warn of others."""
-        for class_id, name in names:
-            known = self.class_names.setdefault(class_id, name)
-            if not same_name(known, name):
-                self.warn("class_id that has another name elsewhere", f"{where} (class_id {class_id}: {name}, {known})")
-
     def count_fractions(
         self, corners: NDArray[np.float64], size: tuple[float, float], where: str, describe: Callable[[int], str]
     ) -> None:
@@ -289,6 +278,8 @@ class ChannelFindings:
         self._conclude_fractions()
         self._conclude_inverted()
         self._conclude_difficult()
+        for name in self.class_names.other_names():
+            self.warn("class_id that has another name elsewhere", name)
         too_many_bad = (
             ""
             if self._options.sharded

@@ -18,7 +18,7 @@ from sagemaker_ssd import boxes
 from sagemaker_ssd.channels.annotations import Annotation, Pairing, find_files, pair_images, read_annotation
 from sagemaker_ssd.channels.examination import read_in_threads
 from sagemaker_ssd.channels.findings import COUNTED_FROM_0, ChannelFindings, CheckOptions
-from sagemaker_ssd.channels.images import Decode, ExaminedImage, examine_image, has_sides_swapped
+from sagemaker_ssd.channels.images import MAX_BYTES, Decode, ExaminedImage, examine_image, has_sides_swapped
 from sagemaker_ssd.channels.record_file import RecordFile, RecordFileWriter
 from sagemaker_ssd.channels.recordio import Payload, join_payload, label_of
 from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
@@ -88,7 +88,7 @@ def pack_images(images: Path, annotations: Path, options: CheckOptions) -> Recor
         )
         pack_annotated(_readable(examined, findings), writer, findings)
         findings.conclude(writer)
-        file = writer.finish(findings.checked, findings.class_names)
+        file = writer.finish(findings.checked, findings.class_names.names())
     _log.info("%s", file.summary(name))
     return file
 
@@ -191,7 +191,9 @@ def _read(root: Path, name: str, path: str, annotation: Annotation) -> _ImageFil
     """Read the image at `path` below `root`, of the channel `name`."""
     where = f"{name}_annotation/{annotation.path}"
     try:
-        return _ImageFile(path, where, annotation, (root / path).read_bytes())
+        with (root / path).open("rb") as file:
+            # One byte more than an image may have: a file of many GB is found too large without taking its memory.
+            return _ImageFile(path, where, annotation, file.read(MAX_BYTES + 1))
     except OSError as error:
         return _ImageFile(path, where, annotation, b"", f"{name}/{path}: cannot be read: {error.strerror}")
 
@@ -217,7 +219,7 @@ def pack_annotated(images: Iterable[AnnotatedImage], writer: RecordFileWriter, f
     """Write the images as records in the order they come, and note what is wrong."""
     for each in images:
         findings.count_image()
-        findings.note_class_names(each.annotation.names, each.annotation.path)
+        findings.class_names.note(each.annotation)
         if each.annotation.names_others:
             findings.warn(
                 "JSON whose categories name other class_ids than its boxes have, not used", each.annotation.path

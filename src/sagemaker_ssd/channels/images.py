@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sagemaker_ssd.data_formats import MAX_PIXELS
+
 Pixels = NDArray[np.uint8]
 # EXIF's tag of the orientation.
 ORIENTATION_TAG: Final = 0x0112
@@ -29,8 +31,6 @@ _MOST_ENTRIES: Final = 0xFFFF
 _JPEG_2000: Final = b"\xff\x4f\xff\x51"
 # A RecordIO record holds 512 MB; the rest of it is for the label.
 MAX_BYTES = 500_000_000
-# Twice the largest camera's. A damaged header can claim more, and decoders take memory for what it claims.
-MAX_PIXELS = 250_000_000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 _END = bytes([0xFF, _END_OF_IMAGE])
@@ -41,6 +41,7 @@ _WITHOUT_CONTENT = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE = frozenset({0xC0, 0xC1})
 # OpenCV's code of an allocation that failed: the image may be a good one.
+_TOO_MANY_PIXELS: Final = f"more than {MAX_PIXELS // 1_000_000} megapixels"
 _NO_MEMORY: Final = cv2.Error.StsNoMem
 _AS_DRAWN = "EXIF orientation taken out, since image_size is the size without it"
 # OpenCV's flags by how many times smaller a JPEG is decoded. The orientation is applied here: OpenCV turns JPEG, some
@@ -81,7 +82,8 @@ class ImageHeader:
     """Width and height as stored, before any turn; `coding` is png, baseline, progressive or other.
 
     `orientation` is EXIF's 1 (upright) to 8, and stands at byte `orientation_at` of a JPEG if there is one. `complete`
-    is false for a PNG that ends before its last chunk does. `bits` are those of each colour.
+    is false for a PNG that ends before its last chunk does, and for a JPEG that ends before its first pixel. `bits` are
+    those of each colour.
     """
 
     width: int
@@ -173,6 +175,7 @@ def _read_jpeg(image: bytes) -> ImageHeader | None:
     frame: tuple[int, int, str] | None = None
     # A block of more than 64 KB goes on in the next segment, which begins with Exif's name too.
     exif: list[range] = []
+    has_pixels = False
     for marker, start, end in _segments(image):
         if marker == _APP1 and image[start : start + len(_EXIF)] == _EXIF:
             exif.append(range(start + len(_EXIF), min(end, len(image))))
@@ -180,14 +183,16 @@ def _read_jpeg(image: bytes) -> ImageHeader | None:
             bits, height, width = struct.unpack_from(">BHH", image, start)
             coding = "baseline" if marker in _BASELINE else "progressive" if marker == 0xC2 else "other"
             frame = width, height, coding if bits == 8 else "other"
+        elif marker == _START_OF_SCAN:
+            has_pixels = end < len(image)
     if frame is None:
         return None
     orientation, place = _read_orientation(b"".join(image[part.start : part.stop] for part in exif))
-    return ImageHeader(*frame, orientation, _place_in(exif, place))
+    return ImageHeader(*frame, orientation, _place_in(exif, place), complete=has_pixels)
 
 
 def _segments(image: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker, the begin and the end of the content of each segment before the first scan.
+    """Yield the marker, the begin and the end of the content of each segment, the first scan's header the last.
 
     What is no marker where one should stand is passed over, as by libjpeg: jdmarker.c, `next_marker`.
     """
@@ -195,7 +200,7 @@ def _segments(image: bytes) -> Iterator[tuple[int, int, int]]:
     while (place := image.find(b"\xff", place)) >= 0:
         while image[place : place + 1] == b"\xff":  # fill bytes
             place += 1
-        if place + 3 > len(image) or image[place] in (_START_OF_SCAN, _END_OF_IMAGE):
+        if place + 3 > len(image) or image[place] == _END_OF_IMAGE:
             return
         marker = image[place]
         place += 1
@@ -204,6 +209,8 @@ def _segments(image: bytes) -> Iterator[tuple[int, int, int]]:
         # The length counts its own two bytes.
         end = place + max(2, int.from_bytes(image[place : place + 2], "big"))
         yield marker, place + 2, end
+        if marker == _START_OF_SCAN:
+            return
         place = end
 
 
@@ -325,6 +332,15 @@ def _imdecode(image: bytes, flags: int) -> Any:
         return None
 
 
+def is_beyond_decoder(image: bytes) -> bool:
+    """Say whether OpenCV refuses an image for its size, which its limit (OPENCV_PIXELS_VARIABLE) does undecoded."""
+    try:
+        cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        return "MAX_IMAGE_PIXELS" in str(error)
+    return False
+
+
 def _with_colours_kept(image: bytes) -> bytes:
     """Return a TIFF file with colours that libtiff does not multiply by its alpha, and any other file as it is."""
     for tag, value, place in _read_directory(image) if image.startswith(_TIFF) else ():
@@ -383,7 +399,7 @@ def examine_image(
     if not image:
         return ExaminedImage(image, fault="empty, 0 bytes")
     if len(image) > MAX_BYTES:
-        return ExaminedImage(image, fault=f"{len(image):,} bytes, more than a record holds ({MAX_BYTES:,})")
+        return ExaminedImage(image, fault=f"more than the {MAX_BYTES:,} bytes that a record holds")
     header = read_header(image)
     if header is None:
         return _examine_without_header(image, drawn_size)
@@ -409,6 +425,8 @@ def examine_image(
 def _examine_without_header(image: bytes, drawn_size: tuple[float, float] | None) -> ExaminedImage:
     """Examine what is neither JPEG nor PNG inside, such as WebP, BMP, TIFF or JPEG 2000, whatever its ending."""
     pixels = _imdecode(image, _FLAGS[1])
+    if pixels is None and is_beyond_decoder(image):
+        return ExaminedImage(image, fault=_TOO_MANY_PIXELS)
     if pixels is None:
         return ExaminedImage(image, fault=_describe_undecodable(image))
     height, width = pixels.shape[:2]
@@ -437,7 +455,7 @@ def _size_fault(width: int, height: int) -> str:
     if min(width, height) < 1:
         return f"{width}x{height} px, without a pixel"
     if width * height > MAX_PIXELS:
-        return f"{width}x{height} px, more than {MAX_PIXELS // 1_000_000} megapixels"
+        return f"{width}x{height} px, {_TOO_MANY_PIXELS}"
     return ""
 
 

@@ -174,7 +174,7 @@ def check_stream(
             check = _pack_pairs if annotated else check_records
             check(records, writer, findings, options)
             findings.conclude(writer)
-        file = writer.finish(findings.checked, findings.class_names)
+        file = writer.finish(findings.checked, findings.class_names.names())
     found = in_words(stream.records, "record", "records")
     _log.info("%s: the stream is read, %s in %s", name, bytes_in_words(stream.count), found)
     _log.info("%s", file.summary(name))

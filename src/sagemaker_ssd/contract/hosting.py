@@ -39,8 +39,6 @@ _MAX_PAYLOAD: Final = 25 * _MEGABYTE
 _MAX_PAYLOAD_IN_BATCH: Final = 100 * _MEGABYTE
 # Twice the pixels of the largest phone's ordinary picture; decoded they take 300 MB, and as much again on the way.
 MAX_PIXELS: Final = 100_000_000
-# OpenCV's own limit, which it reads when it is imported: of float TIFF, Radiance HDR and others no header is read here.
-OPENCV_PIXELS_VARIABLE: Final = "OPENCV_IO_MAX_IMAGE_PIXELS"
 # How long the platform waits for an answer where the variable is not set, in seconds.
 _ANSWER_SECONDS: Final = 60.0
 _ANSWER_SECONDS_IN_BATCH: Final = 600.0

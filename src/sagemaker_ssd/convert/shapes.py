@@ -7,7 +7,7 @@ from typing import Final
 from pycocotools import mask as masks
 
 from sagemaker_ssd.boxes import BORDER_PIXELS
-from sagemaker_ssd.channels.images import MAX_PIXELS
+from sagemaker_ssd.data_formats import MAX_PIXELS
 from sagemaker_ssd.errors import UserError
 
 Corners = tuple[float, float, float, float]

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sagemaker_ssd.channels.images import read_header
+from sagemaker_ssd.channels.images import is_beyond_decoder, read_header
 from sagemaker_ssd.contract.hosting import MAX_PIXELS
 from sagemaker_ssd.errors import UserError
 from sagemaker_ssd.scoring.saved_model import decoded, network_input
@@ -49,7 +48,7 @@ def prepare(body: bytes, network: Network) -> PreparedImage:
     try:
         pixels = decoded(body, _BODY, whole=True, warn=warnings.append)
     except UserError as error:
-        if size is None and _is_beyond_the_decoder(body):
+        if size is None and is_beyond_decoder(body):
             raise _too_large("more than") from None
         raise RefusedImageError(400, error.sentence) from None
     height, width = pixels.shape[:2]
@@ -58,15 +57,6 @@ def prepare(body: bytes, network: Network) -> PreparedImage:
 
 def _too_large(how_large: str) -> RefusedImageError:
     return RefusedImageError(413, f"{_BODY}: {how_large} {MAX_PIXELS // 1_000_000} megapixels; send a smaller image")
-
-
-def _is_beyond_the_decoder(image: bytes) -> bool:
-    """Say whether OpenCV refuses an image for its size, which its limit (OPENCV_PIXELS_VARIABLE) does undecoded."""
-    try:
-        cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        return "MAX_IMAGE_PIXELS" in str(error)
-    return False
 
 
 def _stored_size(image: bytes) -> tuple[int, int] | None:

@@ -15,6 +15,44 @@ from sagemaker_ssd.processes.watchdog import Watchdog
 _TAIL_BYTES: Final = 16_384
 # A process in uninterruptible sleep is not gone at once when it is killed.
 _KILL_SECONDS: Final = 8.0
+# What image decoders write of an image that they decode all the same: with thousands of such images a job's log would
+# be nothing else, since each is decoded in every epoch.
+_OF_DECODERS: Final = (b"libpng warning: ", b"Corrupt JPEG data: ", b"Premature end of JPEG file", b"[ WARN:")
+_DECODERS_LINES: Final = 10
+_LAST_OF_DECODERS: Final = b"Further warnings of the decoders of images are left out after this one.\n"
+
+
+class _DecoderLines:
+    """Leaves out the lines of image decoders, but for the first ones."""
+
+    def __init__(self) -> None:
+        self._begun = b""
+        self._inside = self._dropping = False
+        self._passed = 0
+
+    def without_most(self, chunk: bytes) -> bytes:
+        """Return what of the next bytes is passed on; a line's begin that may be a decoder's waits for the rest."""
+        passed = bytearray()
+        lines = (self._begun + chunk).splitlines(keepends=True)
+        self._begun = b""
+        for line in lines:
+            if not self._inside:
+                if not line.endswith(b"\n") and any(known.startswith(line) for known in _OF_DECODERS):
+                    self._begun = line
+                    break
+                self._dropping = line.startswith(_OF_DECODERS) and self._passed >= _DECODERS_LINES
+                if line.startswith(_OF_DECODERS) and not self._dropping:
+                    self._passed += 1
+                    if self._passed == _DECODERS_LINES:
+                        line = _LAST_OF_DECODERS + line
+            self._inside = not line.endswith(b"\n")
+            if not self._dropping:
+                passed += line
+        return bytes(passed)
+
+    def rest(self) -> bytes:
+        """Return what still waits when there is no more."""
+        return self._begun
 
 
 class ChildProcess:
@@ -52,12 +90,15 @@ class ChildProcess:
         self._readers[0].start()
 
     def _forward_stderr(self, stream: IO[bytes]) -> None:
-        forwarding = True
-        while chunk := os.read(stream.fileno(), 65_536):
+        forwarding, decoders, ended = True, _DecoderLines(), False
+        while not ended:
+            read = os.read(stream.fileno(), 65_536)
+            ended = not read
+            chunk = decoders.without_most(read) if read else decoders.rest()
             self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
             # Nobody may read our stderr any more; the child's must be read on, or it waits for ever.
             with contextlib.suppress(OSError, ValueError):
-                if forwarding:
+                if forwarding and chunk:
                     forwarding = False
                     sys.stderr.buffer.write(chunk)
                     sys.stderr.buffer.flush()

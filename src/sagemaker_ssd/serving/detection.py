@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sagemaker_ssd.contract.hosting import ANSWER_VARIABLE, MAX_PIXELS, OPENCV_PIXELS_VARIABLE, WORKERS_VARIABLE
+from sagemaker_ssd.contract.hosting import ANSWER_VARIABLE, MAX_PIXELS, WORKERS_VARIABLE
+from sagemaker_ssd.data_formats import OPENCV_PIXELS_VARIABLE
 from sagemaker_ssd.errors import JobError, in_words, reported_error, shown, unexpected_error
 from sagemaker_ssd.processes.child_process import reap_orphans
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment

@@ -17,7 +17,9 @@ from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.paths import WITH_A_CHECKPOINT
 from sagemaker_ssd.coordination.link import GatherCallback
 from sagemaker_ssd.cores import usable_cores
+from sagemaker_ssd.data_formats import MAX_PIXELS, OPENCV_PIXELS_VARIABLE
 from sagemaker_ssd.errors import PlatformError, unexpected_error
+from sagemaker_ssd.files import remove_parts
 from sagemaker_ssd.processes.child_process import ChildProcess, ConnectedProcess, reap_orphans
 from sagemaker_ssd.processes.exit_reason import exit_failure
 from sagemaker_ssd.processes.mxnet_environment import mxnet_environment
@@ -63,6 +65,7 @@ class HostProcesses:
         self._stop_seconds = stop_budget(os.environ).worker
         self._parameter_server = parameter_server
         self._servers: dict[Role, ChildProcess] = {}
+        self._outputs = (job.paths.model, job.paths.output_data)
         self._last_check = time.monotonic()
         # Who waits for a stream has a deadline of its own, which tells more.
         streams = [channel.pipe_seconds for channel in (job.train, job.validation) if channel.mode == "Pipe"]
@@ -77,7 +80,7 @@ class HostProcesses:
                 its_own = role_environment(os.environ, "worker", parameter_server)
             self._worker = WorkerProcess(
                 _worker_arguments(job, scratch, gpus, patience),
-                mxnet_environment({**its_own, **environment}, usable_cores()),
+                mxnet_environment({**_worker_defaults(scratch), **its_own, **environment}, usable_cores()),
                 host_group.all_gather,
             )
             self._worker.watchdog.kick("its start", patience, busy=True)
@@ -176,6 +179,9 @@ class HostProcesses:
     ) -> None:
         self._worker.kill()
         self._kill_servers()
+        # Of what it was writing when it was stopped. SageMaker uploads all that is there.
+        for folder in self._outputs:
+            remove_parts(folder)
 
 
 class WorkerProcess(ConnectedProcess):
@@ -226,6 +232,15 @@ class WorkerProcess(ConnectedProcess):
         # The worker may have ended meanwhile.
         with self._writing, contextlib.suppress(OSError):
             self.channel.sendall(line)
+
+
+def _worker_defaults(scratch: Path) -> dict[str, str]:
+    """Return variables of the worker that the caller may set otherwise."""
+    return {
+        OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS),
+        # matplotlib's list of fonts. Where the home folder cannot be written it would stay in TMPDIR.
+        "MPLCONFIGDIR": str(scratch),
+    }
 
 
 def _worker_arguments(job: Job, scratch: Path, gpus: int, patience: float) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sagemaker_ssd.batches.shares import Shares, replicated_shares, sharded_shares
+from sagemaker_ssd.channels.annotations import same_name
 from sagemaker_ssd.channels.check import check_recordio
 from sagemaker_ssd.channels.examination import DistributedExaminer, Examiner, LocalExaminer
 from sagemaker_ssd.channels.findings import (
@@ -17,7 +18,6 @@ from sagemaker_ssd.channels.findings import (
     bad_images_fault,
     inverted_fault,
     no_box_fault,
-    same_name,
 )
 from sagemaker_ssd.channels.image_files import pack_images
 from sagemaker_ssd.channels.pipe import check_stream
