@@ -236,11 +236,13 @@ class WorkerProcess(ConnectedProcess):
 
 def _worker_defaults(scratch: Path) -> dict[str, str]:
     """Return variables of the worker that the caller may set otherwise."""
-    return {
-        OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS),
-        # matplotlib's list of fonts. Where the home folder cannot be written it would stay in TMPDIR.
-        "MPLCONFIGDIR": str(scratch),
-    }
+    defaults = {OPENCV_PIXELS_VARIABLE: str(MAX_PIXELS)}
+    # os.path, since Path.home raises an error where nobody knows of a home.
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111
+        # Where matplotlib puts its list of fonts, which would stay in TMPDIR. It takes seconds to make, so that a list
+        # of earlier jobs in the home folder is better.
+        defaults["MPLCONFIGDIR"] = str(scratch)
+    return defaults
 
 
 def _worker_arguments(job: Job, scratch: Path, gpus: int, patience: float) -> list[str]:
