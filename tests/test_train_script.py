@@ -108,17 +108,19 @@ def test_a_notice_on_stderr_is_no_fault_of_the_environment(tmp_path: Path):
     assert "num_classes" in (base / "output" / "failure").read_text()
 
 
-def test_make_train_in_a_path_with_a_space(tmp_path: Path):
-    checkout = tmp_path / "my checkout"
+def make_checkout(checkout: Path, draw_sample: str) -> None:
+    """Make one whose programs say what they were given: draw_sample is Python's, `train` prints the job's folder."""
     (checkout / "local_test").mkdir(parents=True)
     (checkout / ".venv").symlink_to(Path(sys.prefix))
     shutil.copy(ROOT / "Makefile", checkout)
-    # In their places stand programs that say what they were given.
-    (checkout / "local_test" / "draw_sample.py").write_text(
-        "import os, sys; os.mkdir(sys.argv[1]); print(sys.argv[1:])"
-    )
+    (checkout / "local_test" / "draw_sample.py").write_text(draw_sample)
     (checkout / "train").write_text('#!/bin/sh\necho "$SAGEMAKER_BASE_DIR"\n')
     (checkout / "train").chmod(0o755)
+
+
+def test_make_train_in_a_path_with_a_space(tmp_path: Path):
+    checkout = tmp_path / "my checkout"
+    make_checkout(checkout, "import os, sys; os.mkdir(sys.argv[1]); print(sys.argv[1:])")
     command = ["make", "-s", "-o", "setup", "train", "SAMPLE=--train 2"]
     ended = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -153,14 +155,10 @@ def test_an_environment_of_another_folder_is_made_anew(tmp_path: Path):
 
 @pytest.mark.parametrize("absolute", [True, False])
 def test_make_train_draws_and_trains_in_one_folder(absolute: bool, tmp_path: Path):
-    (tmp_path / "local_test").mkdir()
-    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "local_test" / "draw_sample.py").write_text(
-        "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir(); print(pathlib.Path(sys.argv[1]).resolve())"
+    make_checkout(
+        tmp_path,
+        "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir(); print(pathlib.Path(sys.argv[1]).resolve())",
     )
-    (tmp_path / "train").write_text('#!/bin/sh\necho "$SAGEMAKER_BASE_DIR"\n')
-    (tmp_path / "train").chmod(0o755)
     job = f"{tmp_path / 'a job'}" if absolute else "a job"
     command = ["make", "-s", "-o", "setup", "train", f"JOB={job}"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

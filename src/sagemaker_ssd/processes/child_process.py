@@ -40,8 +40,9 @@ class _DecoderLines:
                 if not line.endswith(b"\n") and any(known.startswith(line) for known in _OF_DECODERS):
                     self._begun = line
                     break
-                self._dropping = line.startswith(_OF_DECODERS) and self._passed >= _DECODERS_LINES
-                if line.startswith(_OF_DECODERS) and not self._dropping:
+                is_decoders = line.startswith(_OF_DECODERS)
+                self._dropping = is_decoders and self._passed >= _DECODERS_LINES
+                if is_decoders and not self._dropping:
                     self._passed += 1
                     if self._passed == _DECODERS_LINES:
                         line = _LAST_OF_DECODERS + line
