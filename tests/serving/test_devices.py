@@ -18,6 +18,8 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout whose environment has the GPU image's stand-in for the driver."""
     checkout = tmp_path / "checkout"
     make_environment(checkout / ".venv").touch()
+    # `train` starts no environment that has the program of another folder.
+    (checkout / "src").symlink_to(ROOT / "src")
     for program in ("train", "serve"):
         shutil.copy(ROOT / program, checkout)
     return checkout
