@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +86,21 @@ class Host:
         return Ended(code, self.log, self.job.base)
 
     def child(self, what: str) -> int:
-        """Find the process id of "worker", "scheduler", "server" or "supervisor"."""
+        """Find the process id of "worker", "scheduler", "server" or "supervisor"; one that is about to start too."""
         assert self.process is not None
         if what == "supervisor":
             return self.process.pid
+        deadline = time.monotonic() + 30
+        while True:
+            # A process may end while it is looked at.
+            with suppress(OSError):
+                if (found := self._child(what)) is not None:
+                    return found
+            assert time.monotonic() < deadline, f"{self.name} has no {what}"
+            time.sleep(0.01)
+
+    def _child(self, what: str) -> int | None:
+        assert self.process is not None
         for process in descendants(self.process.pid):
             command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
             if what == "worker" and b"sagemaker_ssd.worker" in command:
@@ -96,7 +108,7 @@ class Host:
             environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
             if b"sagemaker_ssd.worker.parameter_server" in command and f"DMLC_ROLE={what}".encode() in environment:
                 return process
-        raise AssertionError(f"{self.name} has no {what}")
+        return None
 
     def weights(self) -> list[str]:
         """Return the digests of the weights that every epoch's line tells."""

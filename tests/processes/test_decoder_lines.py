@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-LAST = b"Further warnings of the decoders of images are left out after this one.\n"
+LAST = b"The next warning of an image decoder is the last one shown.\n"
 LINE = b"libpng warning: iCCP: known incorrect sRGB profile\n"
 PROGRAM = """
 import os, sys

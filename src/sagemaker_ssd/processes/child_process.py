@@ -19,7 +19,7 @@ _KILL_SECONDS: Final = 8.0
 # be nothing else, since each is decoded in every epoch.
 _OF_DECODERS: Final = (b"libpng warning: ", b"Corrupt JPEG data: ", b"Premature end of JPEG file", b"[ WARN:")
 _DECODERS_LINES: Final = 10
-_LAST_OF_DECODERS: Final = b"Further warnings of the decoders of images are left out after this one.\n"
+_LAST_OF_DECODERS: Final = b"The next warning of an image decoder is the last one shown.\n"
 
 
 class _DecoderLines:
