@@ -402,8 +402,8 @@ def run_sides(data: DataSet, seed: int, options: argparse.Namespace, scratch: Pa
         missing = {}
         for side in (side for side in group if side in options.sides):
             result = result_file(data, side, seed, options)
-            if is_there(result, side, options):
-                print(f"{result.name} is there")
+            if found := whole_result(result, options):
+                print(f"{result.name} is there, trained in {found.get('precision')}")
             else:
                 missing[side] = str(result)
         if not missing:
@@ -434,20 +434,14 @@ def precision_of(side: str, options: argparse.Namespace) -> str:
     return "float32" if side == "gluoncv" else str(options.precision)
 
 
-def is_there(result: Path, side: str, options: argparse.Namespace) -> bool:
-    """Say whether a result is whole; ends the program where it is none, or of another precision."""
+def whole_result(result: Path, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Read a result, trained in whatever precision; None where it is not there or not whole, ends where it is none."""
     if not result.exists():
-        return False
+        return None
     found = read_result(result)
     if found is None:
         raise SystemExit(f"{result} is no result of this program: remove it, or name another folder with --results")
-    wanted = precision_of(side, options)
-    if found.get("precision") != wanted:
-        raise SystemExit(
-            f"{result} is of another training: precision is {found.get('precision')} there and {wanted} here. Name "
-            "another folder with --results, or give the set another name, as in --voc other=FOLDER"
-        )
-    return "failure" in found or len(found["epochs"]) >= options.epochs
+    return found if "failure" in found or len(found["epochs"]) >= options.epochs else None
 
 
 def check_asked_for(sets: Sequence[DataSet], options: argparse.Namespace) -> None:
@@ -460,7 +454,7 @@ def check_asked_for(sets: Sequence[DataSet], options: argparse.Namespace) -> Non
         for side in options.sides:
             wanted.append({**facts, "side": side})
             for seed in options.seeds:
-                is_there(result_file(data, side, seed, options), side, options)
+                whole_result(result_file(data, side, seed, options), options)
     check_alike([*read_results(options.results), *wanted])
 
 

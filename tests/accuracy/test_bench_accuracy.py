@@ -320,7 +320,13 @@ def test_a_result_of_other_images_or_settings_is_no_result(tmp_path: Path):
     result.write_text(json.dumps(whole))
     same = program(*run, 4)
     assert (same.returncode, same.stderr) == (0, "")
-    assert "things-gluoncv-0.json is there" in same.stdout
+    assert "things-gluoncv-0.json is there, trained in float32" in same.stdout
+    # The table names each run's precision, so that one of another precision need not be made again.
+    result.write_text(json.dumps({**whole, "precision": "bfloat16"}))
+    other_precision = program(*run, 4)
+    assert (other_precision.returncode, other_precision.stderr) == (0, "")
+    assert "things-gluoncv-0.json is there, trained in bfloat16" in other_precision.stdout
+    result.write_text(json.dumps(whole))
     other_batch = program(*run, 8)
     assert other_batch.returncode == 1
     assert (
