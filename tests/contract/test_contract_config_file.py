@@ -232,7 +232,15 @@ def test_each_trial_of_a_tuning_job_has_checkpoints_of_its_own(tree, monkeypatch
     tree.hyperparameters["_tuning_objective_metric"] = ""
     assert tree.read().checkpoints == tree.base / "checkpoints"
     tree.hyperparameters["_tuning_objective_metric"] = "validation:mAP"
-    assert tree.read().checkpoints == tree.base / "checkpoints" / "cards-230101-0007-1a2b3c4d"
+    own = tree.base / "checkpoints" / "cards-230101-0007-1a2b3c4d"
+    trial = tree.read()
+    assert (trial.checkpoints, trial.notices) == (own, ())
+    # Of a job that was given a trial's hyperparameters only later.
+    (tree.base / "checkpoints" / "sagemaker-ssd-0003.json").write_text("{}")
+    assert tree.read().notices == (
+        f"hyperparameters.json has _tuning_objective_metric, as a trial of a tuning job: checkpoints go to {own}, and "
+        f"those in {tree.base / 'checkpoints'} are left alone; to go on from them, leave it out",
+    )
     monkeypatch.delenv("TRAINING_JOB_NAME")
     assert tree.read().checkpoints == tree.base / "checkpoints"
 
@@ -275,7 +283,33 @@ NOTICES = [
     ({"kv_store": "dist_sync"}, ["kv_store is 'dist_sync', which is not applicable on one host"]),
     ({"kv_store": "dist_async"}, ["kv_store is 'dist_async', which is not applicable on one host"]),
     ({"kv_store": "-"}, []),
-    ({"early_stopping_patience": "3", "early_stopping_min_epochs": "2", "early_stopping_tolerance": "0.1"}, []),
+    (
+        {"early_stopping_patience": "3", "early_stopping_min_epochs": "10", "early_stopping_tolerance": "0.10"},
+        [
+            "early_stopping_patience is given, but has no effect without early_stopping",
+            "early_stopping_tolerance is given, but has no effect without early_stopping",
+        ],
+    ),
+    ({"early_stopping_patience": "5", "early_stopping_min_epochs": "10", "early_stopping_tolerance": "0"}, []),
+    ({"early_stopping_patience": "3", "early_stopping": "True"}, []),
+    (
+        {"early_stopping": "True", "epochs": "10"},
+        [
+            "early_stopping is on, but with early_stopping_min_epochs 10 and early_stopping_patience 5 it cannot end a "
+            "job of 10 epochs"
+        ],
+    ),
+    (
+        {"early_stopping": "True", "epochs": "20", "early_stopping_patience": "19"},
+        [
+            "early_stopping is on, but with early_stopping_min_epochs 10 and early_stopping_patience 19 it cannot end "
+            "a job of 20 epochs"
+        ],
+    ),
+    ({"early_stopping": "True", "epochs": "20", "early_stopping_patience": "18"}, []),
+    ({"lr_scheduler_factor": "0.5"}, ["lr_scheduler_factor is given, but has no effect without lr_scheduler_step"]),
+    ({"lr_scheduler_factor": "0.10"}, []),
+    ({"lr_scheduler_factor": "0.5", "lr_scheduler_step": "7"}, []),
     (
         {"lr_scheduler_step": "10,40,50"},
         ["lr_scheduler_step has 40 and 50, but the job ends after epoch 30: no effect"],
@@ -287,6 +321,13 @@ NOTICES = [
         ["warmup_epochs is 40 and epochs 30: the job ends with its warm-up, at 75% of learning_rate"],
     ),
     ({"warmup_epochs": "29"}, []),
+    (
+        {"warmup_epochs": "5", "lr_scheduler_step": "2,4,5,8"},
+        [
+            "lr_scheduler_step has 2 and 4, within the 5 epochs of warmup_epochs: learning_rate falls when these are "
+            "over"
+        ],
+    ),
     ({"_begin_epoch": "5"}, ["_begin_epoch is '5', which has no effect in this version"]),
     ({"_kvstore": "dist_sync"}, ["_kvstore is 'dist_sync', which has no effect in this version"]),
     ({"_num_kv_servers": "2"}, ["_num_kv_servers is '2', which has no effect in this version"]),

@@ -15,7 +15,7 @@ from sagemaker_ssd.contract.hyperparameter_values import ExplainedError, unquote
 from sagemaker_ssd.contract.hyperparameters import ARTIFACT_KEYS, Hyperparameters, known_fields, parse_value
 from sagemaker_ssd.contract.model_folder import CONFIGURATION
 from sagemaker_ssd.contract.paths import HYPERPARAMETERS_FILE, Paths
-from sagemaker_ssd.errors import UserError, listed, named, shown
+from sagemaker_ssd.errors import UserError, in_words, listed, named, shown
 
 _MUST_HOLD: Final = (
     'it must hold a JSON object of strings such as {"num_classes": "20", "num_training_samples": "1000"}'
@@ -147,13 +147,36 @@ def _without_effect(values: dict[str, str], hyperparameters: Hyperparameters) ->
     if late and "lr_scheduler_step" in values:
         epochs = f"the job ends after epoch {hyperparameters.epochs}"
         notices.append(f"lr_scheduler_step has {listed(late, 'and')}, but {epochs}: no effect")
+    climbing = [str(step) for step in hyperparameters.lr_scheduler_step if step < hyperparameters.warmup_epochs]
+    if climbing and optimizer != "adadelta":
+        notices.append(
+            f"lr_scheduler_step has {listed(climbing, 'and')}, within the {hyperparameters.warmup_epochs} epochs of "
+            "warmup_epochs: learning_rate falls when these are over"
+        )
     if hyperparameters.warmup_epochs >= hyperparameters.epochs:
         reached = hyperparameters.epochs / hyperparameters.warmup_epochs
         notices.append(
             f"warmup_epochs is {hyperparameters.warmup_epochs} and epochs {hyperparameters.epochs}: the job ends "
             f"with its warm-up, at {reached:.0%} of learning_rate"
         )
+    # The fewest epochs after which it can end a job.
+    earliest = max(hyperparameters.early_stopping_min_epochs, hyperparameters.early_stopping_patience + 1)
+    if hyperparameters.early_stopping and earliest >= hyperparameters.epochs:
+        notices.append(
+            f"early_stopping is on, but with early_stopping_min_epochs {hyperparameters.early_stopping_min_epochs} and "
+            f"early_stopping_patience {hyperparameters.early_stopping_patience} it cannot end a job of "
+            f"{in_words(hyperparameters.epochs, 'epoch', 'epochs')}"
+        )
     defaults = Hyperparameters.default_configuration()
+    needed = {"lr_scheduler_factor": ("lr_scheduler_step", hyperparameters.lr_scheduler_step)}
+    for name in ("min_epochs", "patience", "tolerance"):
+        needed[f"early_stopping_{name}"] = ("early_stopping", hyperparameters.early_stopping)
+    # A configuration that is given again as a whole has all of them at their defaults.
+    notices.extend(
+        f"{name} is given, but has no effect without {other}"
+        for name, (other, there) in needed.items()
+        if name in values and not there and not _equal(values[name], defaults[name])
+    )
     for name in ("_kvstore", "_num_kv_servers", "_begin_epoch"):
         if values.get(name, defaults[name]) != defaults[name]:
             notices.append(f"{name} is {shown(values[name])}, which has no effect in this version")

@@ -65,7 +65,12 @@ def read_job(base: Path) -> Job:
     if checkpoints is not None and hyperparameters is not None and hyperparameters.tuning_objective_metric:
         # All trials of a tuning job have one CheckpointConfig, so each needs a folder of its own in it; one that is
         # interrupted and started again has the same name.
-        checkpoints /= os.environ.get(JOB_NAME_VARIABLE, "")
+        above, checkpoints = checkpoints, checkpoints / os.environ.get(JOB_NAME_VARIABLE, "")
+        if checkpoints != above and any(above.glob(_CHECKPOINTS)):
+            diagnostics.notices.append(
+                f"{HYPERPARAMETERS_FILE} has _tuning_objective_metric, as a trial of a tuning job: checkpoints go to "
+                f"{checkpoints}, and those in {above} are left alone; to go on from them, leave it out"
+            )
     weights = _find_weights(hyperparameters, channels.weights, checkpoints, diagnostics)
     if diagnostics.faults or hyperparameters is None or cluster is None:
         raise UserError(problems(diagnostics.faults))

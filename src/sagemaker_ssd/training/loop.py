@@ -97,6 +97,9 @@ def train_epoch(
         if unread is not None:
             sums += _finite(unread, epoch, count - 1, rate(count - 1))
         unread, count, images = latest, count + 1, images + (0 if label is None else len(label))
+        if batch is None:
+            # No loss makes it wait for the other hosts: all steps left would be queued at once, and look like one.
+            mx.nd.waitall()
         so_far = (float(total / sums[2]) for total in sums[:2]) if sums[2] > 0 else (None, None)
         observe(EpochProgress(count, images, time.monotonic() - start, *so_far))
     if unread is not None:

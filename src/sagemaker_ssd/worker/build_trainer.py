@@ -78,24 +78,30 @@ def build_trainer(
     )
 
 
+def frozen_by(network: Network, pattern: str | None) -> Frozen:
+    """Return what freeze_layer_pattern freezes; raises UserError if it is everything."""
+    frozen, trainable = network.freeze(pattern), network.arguments()
+    if frozen.arguments == trainable:
+        raise UserError(
+            f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
+            f"write a pattern for the layers to freeze, such as {_FIRST_LAYERS[network.base_network]}"
+        )
+    return frozen
+
+
 def freeze(network: Network, pattern: str | None, start: Mapping[str, Any]) -> Frozen:
     """Decide, once for graph and trainer, what freeze_layer_pattern freezes, and warn of layers frozen without weights.
 
     start: where the training began, of `InitialWeights`. Raises UserError if it is everything.
     """
-    frozen = network.freeze(pattern)
+    frozen = frozen_by(network, pattern)
     if pattern is None:
         return frozen
-    trainable = network.arguments()
     if not frozen.arguments:
         _log.warning("freeze_layer_pattern %r matches no layer name: nothing is frozen", pattern)
-    elif frozen.arguments == trainable:
-        raise UserError(
-            f"freeze_layer_pattern {pattern!r} matches all {len(trainable)} parameters: nothing is left to train; "
-            f"write a pattern for the layers to freeze, such as {_FIRST_LAYERS[network.base_network]}"
-        )
     else:
-        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", len(frozen.arguments), len(trainable))
+        counts = (len(frozen.arguments), len(network.arguments()))
+        _log.info("Frozen by freeze_layer_pattern: %d of %d parameters", *counts)
         _warn_of_layers_without_weights(network, pattern, frozen, start)
     return frozen
 

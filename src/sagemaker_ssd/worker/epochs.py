@@ -100,14 +100,15 @@ class EpochRunner:
         # What the last evaluation took, for the time that is left.
         self._evaluation_seconds = 0.0
         self._model_saved = False
-        # While the network is bound and its parameters are loaded.
-        self._loader.make_ready(first_epoch)
         _log.info("Using %s as training context.", list(devices))
-        servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
-        self._updates_before = servers.updates_before
+        # It measures, so that nothing may be decoded beside it.
         self.precision_dtype = training_precision(
             hyperparameters.precision_dtype, network, devices, group, before=precision_before
         )
+        # While the network is bound and its parameters are loaded.
+        self._loader.make_ready(first_epoch)
+        servers = ServerSchedule(self._schedule, updates_per_epoch=shares.updates, first_epoch=first_epoch)
+        self._updates_before = servers.updates_before
         self.trainer = build_trainer(
             hyperparameters,
             network,

@@ -32,10 +32,12 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
+def finalize(
+    job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, batch_size: int, scratch: Path
+) -> None:
     """Make the figures, the report, the deploy form and the ONNX model of the model in the model folder.
 
-    device: what the model detects on.
+    device: what the model detects on, batch_size images at a time.
     """
     # A part that hangs must not keep an instance for ever.
     deadline = threading.Timer(FINALIZE_SECONDS, _give_up, [job.paths])
@@ -63,7 +65,7 @@ def finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Cont
         found = _attempt(
             "the final figures are missing",
             "The model is being evaluated",
-            lambda: _evaluate(model, job, validation, names, metrics),
+            lambda: _evaluate(model, job, validation, names, metrics, batch_size),
         )
         if found is not None:
             _attempt(
@@ -90,14 +92,16 @@ def _attempt(missing: str, under_way: str, part: Callable[[], _Result]) -> _Resu
         return None
 
 
-def _evaluate(model: LoadedModel, job: Job, validation: RecordFile, names: list[str], metrics: Metrics) -> Evaluation:
+def _evaluate(
+    model: LoadedModel, job: Job, validation: RecordFile, names: list[str], metrics: Metrics, batch_size: int
+) -> Evaluation:
     begin = time.monotonic()
     evaluation = evaluate_model(
         model,
         validation,
         names,
         overlap_threshold=job.hyperparameters.overlap_threshold,
-        batch_size=job.hyperparameters.mini_batch_size,
+        batch_size=batch_size,
         threads=usable_cores(),
     )
     evaluation.write(job.paths.output_data)

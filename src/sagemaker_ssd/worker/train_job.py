@@ -25,7 +25,7 @@ from sagemaker_ssd.ssd.network import Network, NmsSettings
 from sagemaker_ssd.training.state import History
 from sagemaker_ssd.worker import log_lines
 from sagemaker_ssd.worker.agreement import check_devices, check_starting_weights
-from sagemaker_ssd.worker.build_trainer import training_devices
+from sagemaker_ssd.worker.build_trainer import frozen_by, training_devices
 from sagemaker_ssd.worker.epochs import EpochRecorder, EpochRunner, ends_early, remove_outputs, run_epochs
 from sagemaker_ssd.worker.failures import crowded_images_told
 from sagemaker_ssd.worker.initial_weights import initial_weights
@@ -69,6 +69,8 @@ def train_job(
         hyperparameters.num_classes,
         NmsSettings(hyperparameters.nms_threshold, hyperparameters.nms_topk),
     )
+    # A pattern of everything is told now.
+    frozen_by(network, hyperparameters.freeze_layer_pattern)
     # Where the training starts: a checkpoint, or a model, weights or random values. Before the channels, whose check
     # can take minutes.
     parameters: Parameters | None = None
@@ -91,6 +93,7 @@ def train_job(
     with phase("The channels are being checked, on several hosts together"):
         channels = check_channels(job, scratch, group)
         shares, train_figures = agree_on_shares(job, channels.train, group)
+    device_batch = -(-shares.batch_size // len(devices))
     data = {"train": train_figures}
     if channels.validation is not None:
         data["validation"] = channel_figures(channels.validation)
@@ -182,7 +185,6 @@ def train_job(
         if recorder is not None and checkpoint is None:
             recorder.await_first_model()
         objects = channels.train.label_objects
-        device_batch = -(-shares.batch_size // len(devices))
         with crowded_images_told(objects, matching_bytes(device_batch, len(anchor_boxes(network)), objects)):
             run_epochs(job, runner, recorder, group, first_epoch=first_epoch, progress_bar=progress_bar)
         # Their memory is for what follows.
@@ -191,7 +193,7 @@ def train_job(
     group.report_done()
     # What is made of the best model, on the host that has the validation channel.
     if channels.validation is not None:
-        _finalize(job, channels.validation, metrics, devices[0], scratch)
+        _finalize(job, channels.validation, metrics, devices[0], device_batch, scratch)
 
 
 def _model_digest(job: Job) -> str | None:
@@ -227,11 +229,13 @@ def _rescore(checkpoint: Checkpoint, runner: EpochRunner, history: History) -> N
     )
 
 
-def _finalize(job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, scratch: Path) -> None:
+def _finalize(
+    job: Job, validation: RecordFile, metrics: Metrics, device: mx.Context, batch_size: int, scratch: Path
+) -> None:
     try:
         # Not before: what draws and scores takes a second to import.
         from sagemaker_ssd.worker.finalize import finalize
 
-        finalize(job, validation, metrics, device, scratch)
+        finalize(job, validation, metrics, device, batch_size, scratch)
     except Exception as error:
         _log.warning("The training is done and its model is whole, but the rest broke off: %s", error, exc_info=True)
