@@ -123,7 +123,7 @@ def _channel(given: Path) -> Path:
 def _annotations(given: Path | None, channel: Path) -> Path | None:
     """Return the folder of the channel's JSONs, None where there is none; raises UserError if the one given is none."""
     if given is None:
-        beside = channel.with_name(f"{channel.name}_annotation")
+        beside = channel.parent / f"{channel.name}_annotation"
         return beside if beside.is_dir() else None
     if given.is_dir():
         return given

@@ -3,6 +3,7 @@
 import argparse
 import colorsys
 import io
+import itertools
 import json
 import sys
 import tempfile
@@ -37,6 +38,8 @@ _DESCRIPTION: Final = (
     'line and image, in the order given: {"prediction": [[class_id, score, xmin, ymin, xmax, ymax], ...]}, boxes as '
     'fractions of the image; with several images "file" names it, with --draw "drawn" names the picture.'
 )
+# Of a side in pixels: JPEG_MAX_DIMENSION of libjpeg.
+_LONGEST_JPEG: Final = 65_500
 
 
 def main() -> int:
@@ -114,15 +117,10 @@ def _predict(path: Path, model: "LoadedModel", detector: "Detector", options: ar
     answer: dict[str, Any] = {"prediction": detections}
     if options.draw is not None:
         picture = _drawn(pixels, detections, options.class_names, options.draw_confidence)
-        drawn = _free_name(options.draw, path)
         # PIL itself does not notice that a disk is full, and leaves half a picture.
         content = io.BytesIO()
         picture.save(content, "JPEG")
-        try:
-            with atomic_write(drawn) as part:
-                part.write_bytes(content.getvalue())
-        except OSError as error:
-            raise UserError(system_fault(error, drawn)) from error
+        drawn = _write(content.getvalue(), options.draw, path)
         answer["drawn"] = str(drawn)
     return answer
 
@@ -148,13 +146,33 @@ def _drawn(
         place = (left + thick, top + thick)
         draw.rectangle(draw.textbbox(place, text, font=font), fill=colour)
         draw.text(place, text, fill="black", font=font)
+    image.thumbnail((_LONGEST_JPEG, _LONGEST_JPEG))
     return image
 
 
-def _free_name(folder: Path, image: Path) -> Path:
-    """Name the picture after its image; where there is one of that name, also of an earlier run, it gets a number."""
-    names = (folder / f"{image.stem}{ending}.jpg" for ending in ("", *(f"-{number}" for number in range(2, 100_000))))
-    return next(name for name in names if not name.exists())
+def _write(jpeg: bytes, folder: Path, image: Path) -> Path:
+    """Write a picture and return its file, which has its image's name, and a number where there is one of that name.
+
+    What is there, also of an earlier run or of one beside this one, stays. Raises UserError.
+    """
+    for number in itertools.count(1):
+        drawn = folder / (f"{image.stem}.jpg" if number == 1 else f"{image.stem}-{number}.jpg")
+        try:
+            drawn.open("xb").close()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(system_fault(error, drawn)) from error
+        try:
+            with atomic_write(drawn) as part:
+                part.write_bytes(jpeg)
+        except BaseException as error:
+            drawn.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise UserError(system_fault(error, drawn)) from error
+            raise
+        return drawn
+    raise AssertionError("numbers have no end")
 
 
 def _parser() -> argparse.ArgumentParser:

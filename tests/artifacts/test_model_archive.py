@@ -99,6 +99,13 @@ def test_the_builtins_name_wins_wherever_it_stands(tmp_path: Path, inside: Path)
     assert_good(unpacked(archive, inside))
 
 
+@pytest.mark.parametrize("folder", [".staging", "./.publishing", "@eaDir/deep", "__MACOSX"])
+def test_a_hidden_folder_holds_no_model(tmp_path: Path, inside: Path, folder: str):
+    """As of a job that was killed while it saved, or of a system for itself."""
+    hidden = [member(f"{folder}/{name}", b"half") for name in GOOD]
+    assert_good(unpacked(packed(tmp_path / "a.tar.gz", *hidden, *(member(*file) for file in GOOD.items())), inside))
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_files_beside_the_parameters_count_wherever_others_stand(tmp_path: Path, inside: Path, order: int):
     members = [

@@ -360,8 +360,27 @@ def test_a_directory_of_tiff_that_leads_nowhere_has_no_orientation() -> None:
     for directory in (2**64 - 1, 2**63, len(image) - 1):
         damaged = image[:8] + struct.pack("<Q", directory) + image[16:]
         assert orientation_without_header(damaged) == 1
-        assert examine_image(damaged, SIZE).fault == "damaged or not an image"
+        assert examine_image(damaged, SIZE).fault == OTHER_TIFF
     assert orientation_without_header(image[:9]) == 1
+
+
+OTHER_TIFF = "damaged, or a TIFF of a kind that is not read, such as one of 32-bit numbers: save it as PNG"
+OTHER_JPEG_2000 = "damaged, or a JPEG 2000 of a kind that is not read: save it as PNG"
+
+
+def test_images_of_kinds_that_are_not_read_are_named() -> None:
+    """Of numbers with 32 bits, as of thermal cameras; of HEIC, JPEG XL and JPEG 2000 the beginnings alone."""
+    opened = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(opened, "TIFF")
+    assert examine_image(opened.getvalue(), SIZE).fault == OTHER_TIFF
+    for begin, fault in {
+        b"\0\0\0\x18ftyphevc": "HEIC: save it as JPEG or PNG",
+        b"\xff\x0a": "a JPEG XL: save it as JPEG or PNG",
+        b"\0\0\0\x0cJXL \r\n\x87\n": "a JPEG XL: save it as JPEG or PNG",
+        b"\0\0\0\x0cjP  \r\n\x87\n": OTHER_JPEG_2000,
+        b"\xff\x4f\xff\x51": OTHER_JPEG_2000,
+    }.items():
+        assert examine_image(begin + bytes(200), SIZE).fault == fault
 
 
 @pytest.mark.parametrize("little", [False, True])

@@ -42,6 +42,9 @@ def touch(folder: Path, *names: str) -> Path:
         ([*FILES, "model.tar.gz", "output.tar.gz", "data/deploy/x.json"], PARAMETERS),
         ([*FILES, "deploy_model_algo_1-0000.params"], PARAMETERS),
         (["a.params", CONFIGURATION], "a.params"),
+        # An output.tar.gz unpacked beside the model, as in a job's folder of S3.
+        (["model.tar.gz", "deploy/deploy_model_algo_1-0000.params", "deploy/x.json"], "model.tar.gz"),
+        (["deploy/deploy_model_algo_1-0000.params"], "deploy/deploy_model_algo_1-0000.params"),
         # S3DataType S3Object leaves the archive packed.
         (["model.tar.gz"], "model.tar.gz"),
     ],

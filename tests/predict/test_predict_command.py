@@ -1,5 +1,6 @@
 """`python -m sagemaker_ssd.predict` as a user calls it, on models in the built-in's form."""
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -23,7 +25,7 @@ from plain_detection import assert_same_detections, detect_all_classes
 from sagemaker_ssd.artifacts.model_files import write_model
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
 from sagemaker_ssd.errors import UserError
-from sagemaker_ssd.predict import _drawn
+from sagemaker_ssd.predict import _drawn, _write
 from sagemaker_ssd.scoring.detector import Detector, Weights
 from sagemaker_ssd.scoring.saved_model import decoded, load_model, network_input
 from sagemaker_ssd.ssd.detect import anchor_boxes
@@ -168,6 +170,35 @@ def test_a_second_run_keeps_the_pictures_of_the_first_and_names_its_own(
     assert answer["drawn"] == str(drawn / "a picture-2.jpg")
     assert cv2.imread(answer["drawn"]) is not None
     assert (drawn / "a picture.jpg").read_bytes() == b"of the first run"
+
+
+def test_what_cannot_be_one_model_is_told(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.tar.gz").touch()
+    with pytest.raises(UserError, match=r": it holds several models \(cats/model.tar.gz, dogs/model.tar.gz\); name th"):
+        load_model(tmp_path, tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="/pipe: it is a pipe or a device; give a file, or the folder of a model's"):
+        load_model(tmp_path / "pipe", tmp_path)
+
+
+def test_two_runs_at_once_keep_each_others_pictures(tmp_path: Path) -> None:
+    def write(run: int) -> list[Path]:
+        return [_write(f"{run} {number}".encode(), tmp_path, Path(f"{number}.jpg")) for number in range(40)]
+
+    with ThreadPoolExecutor(4) as pool:
+        written = list(pool.map(write, range(4)))
+    assert len(list(tmp_path.iterdir())) == 160
+    for run, files in enumerate(written):
+        assert [file.read_text() for file in files] == [f"{run} {number}" for number in range(40)]
+        assert all(re.fullmatch(rf"{number}(-[234])?\.jpg", file.name) for number, file in enumerate(files))
+
+
+def test_a_picture_of_a_large_image_is_as_large_as_a_jpeg_can_be() -> None:
+    drawn = _drawn(np.zeros((20, 66_000, 3), np.uint8), [], (), 0.5)
+    assert drawn.size == (65_500, 20)
+    drawn.save(io.BytesIO(), "JPEG")
 
 
 def test_a_folder_for_pictures_that_is_a_file_is_told_before_the_model_is_loaded(image: Path, tmp_path: Path) -> None:
@@ -451,6 +482,22 @@ def test_a_symbol_tells_what_it_has_of_the_suppression(
     ]
 
 
+def test_a_symbol_that_suppresses_across_classes_is_told(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the deploy form does, this program's and that of mxnet-ssd's deploy.py; also with hyperparams.json."""
+    for name in (PARAMETERS, CONFIGURATION):
+        (tmp_path / name).symlink_to(folder / name)
+    graph = json.loads((folder / SYMBOL).read_text())
+    for value, told in (("True", True), ("1", True), ("False", False)):
+        node_of(graph, "_contrib_MultiBoxDetection")["force_suppress"] = value
+        (tmp_path / SYMBOL).write_text(json.dumps(graph))
+        caplog.clear()
+        assert load_model(tmp_path, tmp_path).network == NETWORK
+        assert len(caplog.messages) == told
+        assert "suppresses detections of other classes too (force_suppress)" in caplog.text or not told
+
+
 @pytest.mark.parametrize(("key", "version"), [("attr", 1100), ("param", None)])
 def test_symbols_of_older_mxnet_tell_of_the_suppression_too(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str, version: int | None
@@ -508,6 +555,12 @@ def prior(symbol: dict, number: int, **changes: str) -> None:
             300,
             lambda symbol: prior(symbol, 1, steps="(-1,-1)"),
             "on feature map 1 the steps are '(-1,-1)', and here (0.02666666666666667,0.02666666666666667)",
+        ),
+        (
+            "vgg-16",
+            300,
+            lambda symbol: prior(symbol, 3, clip="True"),
+            "on feature map 3 they are cut off at the image's border (clip), and here not",
         ),
         (
             "resnet-50",

@@ -75,6 +75,13 @@ def test_a_number_of_threads_that_is_none_is_told(given: str) -> None:
     )
 
 
+def test_paths_that_stdout_has_no_characters_for() -> None:
+    """As `Written: ...` prints them, when all work is done."""
+    script = THREADS.replace('os.environ["OMP_NUM_THREADS"]', 'os.fsdecode(b"mod\\xc3\\xa8le\\xff")')
+    done = run_script(script, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "mod\\xe8le\\udcff\n", "")
+
+
 @pytest.mark.parametrize("given", ["", "0", " "])
 def test_no_number_of_threads_is_that_of_the_processors(given: str) -> None:
     usable = str(len(os.sched_getaffinity(0)))

@@ -33,6 +33,7 @@ IMAGE = Detections([[0.0, 0.943, 0.222, 0.335, 0.344, 0.655], [2.0, 0.25, 0.0, 0
         ("application/jsonlines, application/json", LINES, False),
         ("application/json;q=0, application/jsonlines;q=0.1", LINES, False),
         ("application/json;q=x", JSON, False),
+        ("application/json;q=nan", JSON, False),
     ],
 )
 def test_the_preferred_form_is_chosen(accept: str | None, media_type: str, annotations: bool):

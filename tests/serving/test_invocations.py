@@ -1,6 +1,7 @@
 """One server, asked everything that leaves it running."""
 
 import base64
+import gzip
 import http.client
 import json
 import os
@@ -122,6 +123,11 @@ BAD = {
     "zip": (b"PK\x03\x04photos", {}, 415, "the request's body is a zip archive"),
     "base64": (base64.b64encode(PICTURES["a.jpg"]), {}, 415, "the request's body is a JPEG in base64, which is no"),
     "base64 of png": (base64.b64encode(PICTURES["gray.png"]), {}, 415, "the request's body is a PNG in base64"),
+    "json as bytes": (b'{"instances": []}', {}, 415, "the request's body is JSON, which is no image: send the bytes"),
+    "list as bytes": (b"[[0, 0, 0]]", {}, 415, "the request's body is JSON"),
+    "base64 in json": (b'"/9j/4AAQ"', {}, 415, "the request's body is JSON"),
+    "gzip": (gzip.compress(PICTURES["a.jpg"]), {}, 415, "the request's body is compressed by gzip, which is no image"),
+    "a form as bytes": (b"--x\r\nContent-Disposition: form-data", {}, 415, "the request's body is a form"),
     "a form": (b"--x", {"Content_Type": "multipart/form-data; boundary=x"}, 415, "Content-Type is 'multipart/"),
     "accept": (PICTURES["a.jpg"], {"Accept": "application/x-npy"}, 406, "Accept is 'application/x-npy', and this"),
     "too large": (bytes((LIMIT_MB << 20) + 1), {}, 413, "the request's body has more than 1 MB"),

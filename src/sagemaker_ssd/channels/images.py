@@ -72,9 +72,26 @@ _SIGNATURES = (
     (b"%PDF", "a PDF: save it as JPEG or PNG"),
     (b"version https://git-lfs", "a pointer of Git LFS: fetch the image itself with git lfs pull"),
     (b"\xff\xd8\xff", "damaged, or a JPEG of a rare kind: save it anew as an ordinary JPEG"),
+    *(
+        (begin, "damaged, or a TIFF of a kind that is not read, such as one of 32-bit numbers: save it as PNG")
+        for begin in _TIFF
+    ),
+    (b"\0\0\0\x0cjP  ", "damaged, or a JPEG 2000 of a kind that is not read: save it as PNG"),
+    (_JPEG_2000, "damaged, or a JPEG 2000 of a kind that is not read: save it as PNG"),
+    (b"\xff\x0a", "a JPEG XL: save it as JPEG or PNG"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL: save it as JPEG or PNG"),
 )
 # Of ISO 14496-12's file type box: the brands of HEIF and AV1 images.
-_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
+_BRANDS = {
+    b"heic": "HEIC",
+    b"heix": "HEIC",
+    b"mif1": "HEIC",
+    b"msf1": "HEIC",
+    b"hevc": "HEIC",
+    b"hevx": "HEIC",
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ IMAGE_SUFFIXES: Final = frozenset(IMAGE_ENDINGS)
 ANNOTATION_SUFFIXES: Final = frozenset({".json"})
 PARAMETERS_SUFFIXES: Final = frozenset({".params"})
 ARCHIVE_SUFFIXES: Final = frozenset({".gz", ".tgz", ".tar"})
+# How mxnet-ssd's deploy.py, and this program's folder `deploy`, begin the names of a model's deploy form.
+_DEPLOY_FORM: Final = "deploy_"
 # Of what the channel `pretrained` takes beside those of a model. What a file is, its content says; the names only tell
 # it from what lies beside it.
 WEIGHTS_SUFFIXES: Final = frozenset({".onnx", ".pth", ".pt"})
@@ -123,11 +125,14 @@ def list_unpacked_models(folder: Path) -> FileListing:
     """List the parameters of a model below `folder`, else its archive; one found is the right one. Raises OSError.
 
     Parameters come before archives: an archive often stays beside what was unpacked from it, as version 2 of the SDK
-    in local mode leaves model.tar.gz and output.tar.gz.
+    in local mode leaves model.tar.gz and output.tar.gz. Those of the deploy form, of an unpacked output.tar.gz, do not:
+    they have no hyperparams.json, and their symbol suppresses otherwise.
     """
     listing = list_models(folder)
     parameters = [file for file in listing.found if file.suffix.lower() in PARAMETERS_SUFFIXES]
-    listing.found = parameters or listing.found
+    own = [file for file in parameters if not file.name.startswith(_DEPLOY_FORM)]
+    archives = [file for file in listing.found if file not in parameters]
+    listing.found = own or archives or parameters
     return listing
 
 

@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import io
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +40,9 @@ def run(work: Callable[[], int], memory_remedy: str = LARGER_MACHINE) -> int:
     While it takes long, lines on stderr say how far it is: results alone go to stdout. memory_remedy: what to do where
     the memory does not suffice.
     """
+    # Paths need not be of the characters that stdout has.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for name in _TELL_PROGRESS:
         logging.getLogger(name).setLevel(logging.INFO)

@@ -49,6 +49,7 @@ _SHOWN: Final = 5
 _ATTRIBUTES: Final = ("attrs", "attr", "param")
 # MultiBoxPrior's own, which its JSON leaves out where they were not given.
 _PRIOR_DEFAULTS: Final = {"sizes": "(1)", "ratios": "(1)", "steps": "(-1,-1)"}
+_FALSE: Final = ("False", "false", "0")
 # By how much figures of anchors may differ that are the same but for rounding.
 _ROUNDED: Final = 0.001
 _EXACT: Final = 0.0001
@@ -106,10 +107,10 @@ def load_model(
     image_shape: in pixels, what --image-shape says; None for that of hyperparams.json, and a warning where that is
     another one. image_shape_remedy: what to do where nothing tells it. What hyperparams.json does not tell of the
     suppression, the symbol beside the parameters does, else a warning. A symbol with other anchors than the network's
-    is refused. A warning also tells where hyperparams.json has another network, or another number of classes, than the
-    parameters. A resnet-50 that reads pixels minus a mean is fitted to pixels as they are, with a warning. device: the
-    CPU unless given. precision_dtype: what to detect in; bfloat16 on a CPU with AVX512 alone. detections: as in
-    `LoadedModel`. Raises UserError and OSError.
+    is refused. A warning also tells where that symbol suppresses across classes, and where hyperparams.json has another
+    network, or another number of classes, than the parameters. A resnet-50 that reads pixels minus a mean is fitted to
+    pixels as they are, with a warning. device: the CPU unless given. precision_dtype: what to detect in; bfloat16 on a
+    CPU with AVX512 alone. detections: as in `LoadedModel`. Raises UserError and OSError.
     """
     file = _model_file(path)
     try:
@@ -235,6 +236,12 @@ def _nms_settings(given: Mapping[str, str], symbol: bytes | None, file: Path) ->
             values[name] = of_symbol[name] if told is None else told
     if untold:
         _log.warning("%s: neither %s nor a symbol beside it tells %s", file, CONFIGURATION, listed(untold, "and"))
+    if any(str(of.get("force_suppress", "False")) not in _FALSE for of in _attributes(symbol, "MultiBoxDetection")):
+        _log.warning(
+            "%s: the symbol beside it suppresses detections of other classes too (force_suppress), as mxnet-ssd's "
+            "deploy form does; here each class is suppressed by itself, so that there can be more detections",
+            file,
+        )
     return NmsSettings(values["nms_threshold"], int(values["nms_topk"]))
 
 
@@ -248,7 +255,7 @@ def _nms_of_symbol(symbol: bytes | None) -> dict[str, float]:
         return {}
     told = {}
     for name in ("nms_threshold", "nms_topk"):
-        with contextlib.suppress(ValueError, LookupError, TypeError):
+        with contextlib.suppress(ValueError, LookupError, TypeError, OverflowError):
             told[name] = float(str(parse_value(name, detections[0][name])))
     return told
 
@@ -301,6 +308,9 @@ def _other_anchors(
     if len(priors) != len(heads):
         return f"they are on {in_words(len(priors), 'feature map', 'feature maps')}, and here on {len(heads)}"
     for number, (prior, head) in enumerate(zip(priors, heads, strict=True), 1):
+        # A boolean of MXNet's JSON; the anchors here may reach past the image's border.
+        if str(prior.get("clip", "False")) not in _FALSE:
+            return f"on feature map {number} they are cut off at the image's border (clip), and here not"
         for name, here in (("sizes", head.sizes), ("ratios", head.ratios), ("steps", f"({head.step},{head.step})")):
             there = str(prior.get(name, _PRIOR_DEFAULTS[name]))
             if not _alike(there, here, _EXACT if name == "steps" else _ROUNDED):
@@ -327,6 +337,8 @@ def _alike(one: str, other: str, most: float) -> bool:
 def _model_file(path: Path) -> Path:
     if path.is_file():
         return path
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: it is a pipe or a device; give a file, or the folder of a model's files")
     if not path.is_dir():
         raise UserError(f"{path}: there is no such file or folder; give a model.tar.gz, or the folder of its files")
     listing = list_unpacked_models(path)
@@ -335,7 +347,7 @@ def _model_file(path: Path) -> Path:
         remedy = listing.remedy_for_weights() or "; name the file"
         raise UserError(f"{path}: it holds no model.tar.gz and no .params file{remedy}")
     if len(found) > 1:
-        names = ", ".join(file.name for file in found[:_SHOWN])
+        names = ", ".join(str(file.relative_to(path)) for file in found[:_SHOWN])
         raise UserError(f"{path}: it holds several models ({names}); name the file")
     return found[0]
 

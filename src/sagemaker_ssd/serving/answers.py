@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Final, Literal
 
 from sagemaker_ssd.errors import shown
@@ -83,6 +84,7 @@ def _media_type(name: str) -> MediaType | None:
 def _quality(text: str) -> float:
     """Read a q-value; one that is none does not take the media type away."""
     try:
-        return min(max(float(text), 0.0), 1.0)
+        quality = float(text)
     except ValueError:
         return 1.0
+    return 1.0 if isnan(quality) else min(max(quality, 0.0), 1.0)

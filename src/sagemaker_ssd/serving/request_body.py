@@ -34,14 +34,19 @@ _SEND: Final = (
     "send the bytes of one image file, such as a JPEG or a PNG, with ContentType application/x-image, image/jpeg or "
     "image/png"
 )
-# What comes instead of an image under a type that does not tell, by its first bytes: the files of numpy.save and
-# numpy.savez, and what programs do to images that travel in JSON.
+# What comes instead of an image under a type that does not tell, by its first bytes, which no image has: the files of
+# numpy.save and numpy.savez, what programs do to images that travel in JSON, and what wraps files.
 _OTHERS: Final = {
     b"\x93NUMPY": "an array of numpy",
     b"PK\x03\x04": "a zip archive, as numpy.savez writes it too",
     b"/9j/": "a JPEG in base64",
     b"iVBORw0KGgo": "a PNG in base64",
     b"data:image/": "a data URL",
+    b"{": "JSON",
+    b"[": "JSON",
+    b'"': "JSON",
+    b"\x1f\x8b": "compressed by gzip",
+    b"--": "a form, as browsers send it",
 }
 # Bodies of all requests together, while they come and until they are answered.
 _MOST_BYTES: Final = 512 << 20
