@@ -51,6 +51,27 @@ def test_where_the_best_model_was_lost_the_one_that_is_kept_counts():
     assert history.best_score == 0.5
 
 
+@pytest.mark.parametrize(
+    ("scores", "kept", "later", "ends"),
+    [
+        # .8 was lost and .5 is what is kept: every one of the later epochs is better than all that is left.
+        ([0.2, 0.8, 0.5], 2, [0.55, 0.6], False),
+        ([0.2, 0.8, 0.5], 2, [0.55, 0.5], False),
+        ([0.2, 0.8, 0.5], 2, [0.55, 0.5, 0.4], True),
+        ([0.2, 0.8, 0.5], 2, [0.4], False),
+        ([0.2, 0.8, 0.5], 2, [0.4, 0.5], True),
+        # Nothing was lost.
+        ([0.2, 0.8, 0.5], 1, [0.7], True),
+    ],
+)
+def test_patience_begins_anew_where_the_best_model_was_lost(scores, kept, later, ends):
+    history = History([{} for _ in scores], list(scores), 1.0, kept)
+    for score in later:
+        history.add({}, score, 9.0)
+    compared, since = history.patience_scores()
+    assert EarlyStopping(1, 2, 0.0).ends(compared, since=since) is ends
+
+
 def test_with_other_validation_data_only_the_best_model_counts_by_its_new_score():
     history = History([{}, {"epoch": 1, "validation": {"mAP": 0.9}}, {}], [0.3, 0.9, 0.8], 1.0, best_epoch=1)
     history.rescore({"mAP": 0.2}, 0.2)
@@ -84,7 +105,8 @@ def test_patience_begins_anew_with_other_validation_data(scores, best, rescored,
     history.rescore({}, rescored)
     for score in later:
         history.add({}, score, 9.0)
-    assert EarlyStopping(1, 2, 0.0).ends(history.scores, since=history.validation_since) is ends
+    compared, since = history.patience_scores()
+    assert EarlyStopping(1, 2, 0.0).ends(compared, since=since) is ends
 
 
 def test_a_second_change_of_the_validation_data_counts_like_the_first():
@@ -96,4 +118,5 @@ def test_a_second_change_of_the_validation_data_counts_like_the_first():
     assert (history.scores, history.validation_since) == ([0.0, 0.0, 0.0, 0.1, 0.0], 5)
     assert (history.epochs[3], history.best_epoch) == ({"validation": {"mAP": 0.1}}, 3)
     history.add({}, 0.05, 9.0)
-    assert not EarlyStopping(1, 2, 0.0).ends(history.scores, since=history.validation_since)
+    compared, since = history.patience_scores()
+    assert not EarlyStopping(1, 2, 0.0).ends(compared, since=since)

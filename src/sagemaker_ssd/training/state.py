@@ -64,6 +64,16 @@ class History:
         self.scores.append(score)
         return best
 
+    def patience_scores(self) -> tuple[list[float], int]:
+        """Return the mAP of every epoch as far as it counts for early stopping, and the epoch since which patience does.
+
+        An mAP above the best model's is that of a model that was lost: no later epoch has to reach it.
+        """
+        if not self.scores or max(self.scores) <= self.best_score:
+            return self.scores, self.validation_since
+        since = max(self.validation_since, self.best_epoch + 1)
+        return [min(score, self.best_score) for score in self.scores], since
+
     def rescore(self, figures: dict[str, Any], score: float) -> None:
         """Take the best model's figures and mAP on other validation data, which later epochs are compared with.
 

@@ -323,6 +323,7 @@ class BackgroundTask:
 def ends_early(job: Job, history: History) -> bool:
     """Say whether early stopping ends the job after the epochs so far, before it has made all that it asks for."""
     hyperparameters = job.hyperparameters
+    scores, since = history.patience_scores()
     return (
         hyperparameters.early_stopping
         and len(history.epochs) < hyperparameters.epochs
@@ -330,7 +331,7 @@ def ends_early(job: Job, history: History) -> bool:
             hyperparameters.early_stopping_min_epochs,
             hyperparameters.early_stopping_patience,
             hyperparameters.early_stopping_tolerance,
-        ).ends(history.scores, since=history.validation_since)
+        ).ends(scores, since=since)
     )
 
 
