@@ -65,7 +65,7 @@ class History:
         return best
 
     def patience_scores(self) -> tuple[list[float], int]:
-        """Return the mAP of every epoch as far as it counts for early stopping, and the epoch since which patience does.
+        """Return every epoch's mAP as far as it counts for early stopping, and the epoch since which patience does.
 
         An mAP above the best model's is that of a model that was lost: no later epoch has to reach it.
         """
