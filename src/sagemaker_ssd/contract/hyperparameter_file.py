@@ -168,7 +168,9 @@ def _without_effect(values: dict[str, str], hyperparameters: Hyperparameters) ->
             f"{in_words(hyperparameters.epochs, 'epoch', 'epochs')}"
         )
     defaults = Hyperparameters.default_configuration()
-    needed = {"lr_scheduler_factor": ("lr_scheduler_step", hyperparameters.lr_scheduler_step)}
+    needed: dict[str, tuple[str, object]] = {
+        "lr_scheduler_factor": ("lr_scheduler_step", hyperparameters.lr_scheduler_step)
+    }
     for name in ("min_epochs", "patience", "tolerance"):
         needed[f"early_stopping_{name}"] = ("early_stopping", hyperparameters.early_stopping)
     # A configuration that is given again as a whole has all of them at their defaults.
