@@ -53,7 +53,7 @@ ALLOWED = {
     "ssd": {"errors"},
     "training": {"errors"},
     # The names of the model's files are the contract's.
-    "artifacts": {"contract", "files", "errors"},
+    "artifacts": {"contract", "data_formats", "files", "errors"},
     # Files from elsewhere are read and converted.
     "pretrained": {"artifacts", "ssd", "errors"},
     "checkpoints": {"artifacts", "training", "collectives", "contract", "files", "errors", "version"},
