@@ -22,7 +22,8 @@ def test_the_image_serves_what_it_has_trained(engine: Engine, make_job: Callable
     assert status == 200
     assert json.loads(text).keys() == {"prediction"}
     status, text = ask(container, "POST", "/invocations", "@/opt/ml/input/config/hyperparameters.json")
-    assert (status, json.loads(text)) == (400, {"error": "the request's body: damaged or not an image"})
+    assert status == 415
+    assert json.loads(text)["error"].startswith("the request's body is JSON, which is no image: send the bytes of one")
     assert container.stop() < 8
     ended = container.end()
     assert ended.code == 0, ended.log
