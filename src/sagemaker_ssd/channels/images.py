@@ -76,10 +76,12 @@ _SIGNATURES = (
         (begin, "damaged, or a TIFF of a kind that is not read, such as one of 32-bit numbers: save it as PNG")
         for begin in _TIFF
     ),
-    (b"\0\0\0\x0cjP  ", "damaged, or a JPEG 2000 of a kind that is not read: save it as PNG"),
-    (_JPEG_2000, "damaged, or a JPEG 2000 of a kind that is not read: save it as PNG"),
-    (b"\xff\x0a", "a JPEG XL: save it as JPEG or PNG"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL: save it as JPEG or PNG"),
+    # Each as a file of boxes, and as the bare codestream.
+    *(
+        (begin, "damaged, or a JPEG 2000 of a kind that is not read: save it as PNG")
+        for begin in (b"\0\0\0\x0cjP  ", _JPEG_2000)
+    ),
+    *((begin, "a JPEG XL: save it as JPEG or PNG") for begin in (b"\0\0\0\x0cJXL ", b"\xff\x0a")),
 )
 # Of ISO 14496-12's file type box: the brands of HEIF and AV1 images.
 _BRANDS = {
