@@ -31,6 +31,12 @@ def is_hidden_folder(name: str) -> bool:
     return name.startswith(".") or name in _OF_SYSTEMS
 
 
+def is_hidden(path: str) -> bool:
+    """Whether a path, with `/`, below its folder or in an archive is no data, by its name or that of a folder in it."""
+    *folders, name = path.split("/")
+    return is_hidden_file(name) or any(is_hidden_folder(folder) for folder in folders if folder not in (".", ".."))
+
+
 def ending_remedy(file: str) -> str:
     """Say what to do about an image whose name, or all that is known of it, ends on one of OTHER_IMAGE_ENDINGS."""
     if file.lower().endswith(_UNDECODABLE_ENDINGS):

@@ -28,7 +28,7 @@ from sagemaker_ssd.artifacts.params_file import (
 from sagemaker_ssd.artifacts.torch_file import starts_like_other_zip, starts_like_torch
 from sagemaker_ssd.contract.channel_files import OWN_ONNX_REMEDY, WEIGHTS_SUFFIXES
 from sagemaker_ssd.contract.model_folder import CONFIGURATION, PARAMETERS, SYMBOL
-from sagemaker_ssd.data_formats import is_hidden_file, is_hidden_folder
+from sagemaker_ssd.data_formats import is_hidden
 from sagemaker_ssd.errors import UserError, some
 
 _log = logging.getLogger(__name__)
@@ -289,8 +289,7 @@ class _Extraction:
     def _take(self, member: tarfile.TarInfo) -> None:
         place = PurePosixPath(member.name)
         # macOS packs a ._name beside every file, and a job that was killed leaves a model half saved in .staging.
-        hidden = is_hidden_file(place.name) or any(is_hidden_folder(part) for part in place.parts[:-1] if part != "..")
-        if member.isdir() or hidden:
+        if member.isdir() or is_hidden(str(place)):
             return
         self._names.append(member.name)
         if place.name == CONFIGURATION or place.name.endswith(_SYMBOL_ENDING):

@@ -376,12 +376,6 @@ def find_files(root: Path, endings: Collection[str]) -> list[str]:
     return sorted(found)
 
 
-def is_hidden(path: str) -> bool:
-    """Whether `find_files` passes over a path, with `/`, below its folder, or would if it were there."""
-    *folders, name = path.split("/")
-    return is_hidden_file(name) or any(map(is_hidden_folder, folders))
-
-
 def _raise(error: OSError) -> None:
     raise error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from sagemaker_ssd.channels.annotations import composed, find_files, is_hidden, read_number
+from sagemaker_ssd.channels.annotations import composed, find_files, read_number
 from sagemaker_ssd.channels.images import (
     DecodeResult,
     ImageHeader,
@@ -21,7 +21,7 @@ from sagemaker_ssd.channels.images import (
     try_decode,
 )
 from sagemaker_ssd.convert.shapes import Size
-from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy
+from sagemaker_ssd.data_formats import IMAGE_ENDINGS, LOOKED_AT, OTHER_IMAGE_ENDINGS, ending_remedy, is_hidden
 from sagemaker_ssd.errors import UserError, listed
 
 _ENDINGS: Final = listed(list(IMAGE_ENDINGS))
