@@ -535,7 +535,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
 def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequence[str], seeds: Sequence[int]) -> str:
     """Return the table in Markdown; what has not been run, or not to its end, is named."""
     head = " | ".join(f"after {epoch}" for epoch in EPOCHS_SHOWN)
-    lines = [f"| set | side | seeds | {head} | COCO AP at the end | core seconds of an epoch |"]
+    lines = [f"| set | side | seeds | {head} | COCO AP at the end | core seconds of an epoch, each seed |"]
     lines.append("|---" * (5 + len(EPOCHS_SHOWN)) + "|")
     missing = []
     for name in sets:
@@ -546,9 +546,10 @@ def table(results: Sequence[dict[str, Any]], sets: Sequence[str], sides: Sequenc
             ended = [one for one in runs if is_whole(one)]
             end = max((one["of_epochs"] for one in ended), default=0)
             last = mean_of(one["epochs"][-1]["coco"] for one in ended if one["of_epochs"] == end)
-            cost = mean_of((epoch["core_seconds"] for one in runs for epoch in one["epochs"]), digits=0)
+            # Of each run, since a mean over machines and precisions says nothing of either.
+            costs = [mean_of((epoch["core_seconds"] for epoch in one["epochs"]), digits=0) or "none" for one in runs]
             found = "; ".join(extent(one, longest) for one in runs) or "not run"
-            lines.append(f"| {name} | {SIDES[side]} | {found} | {figures} | {last} | {cost} |")
+            lines.append(f"| {name} | {SIDES[side]} | {found} | {figures} | {last} | {'; '.join(costs)} |")
             done = [one["seed"] for one in runs if "failure" in one or is_whole(one)]
             missing += [f"{name} {side} {seed}" for seed in seeds if seed not in done]
     if missing:

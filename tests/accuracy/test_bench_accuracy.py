@@ -392,7 +392,7 @@ def test_the_recommended_training_of_other_epochs_is_another_one(tmp_path: Path)
     done = program("--results", tmp_path, "--table-only", "--sides", "ours")
     assert done.returncode == 0, done.stderr
     # At the end there are two epochs: the mean is that of the whole runs of two.
-    figures = "0.500 (0.500 to 0.500) | 0.500 |  |  |  | 0.750 | 10 |"
+    figures = "0.500 (0.500 to 0.500) | 0.500 |  |  |  | 0.750 | 10; 10 |"
     assert f"| things | this program, its defaults | 0; 1 (1 epoch) | {figures}" in done.stdout
     for name, content in {"long": long, "short": short}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({**content, "side": "ours-recommended"}))
@@ -444,7 +444,7 @@ def test_a_run_that_was_broken_off_is_named(tmp_path: Path):
     whole = {"set": "things", "side": "ours", "seed": 0, "epochs": [epoch, {**epoch, "voc07": 0.75}], "of_epochs": 2}
     for name, content in {
         "whole": whole,
-        "broken off": {**whole, "seed": 1, "epochs": [{**epoch, "voc07": 0.25, "coco": 0.1}]},
+        "broken off": {**whole, "seed": 1, "epochs": [{**epoch, "voc07": 0.25, "coco": 0.1, "core_seconds": 20.0}]},
         "diverged": {**whole, "side": "gluoncv", "epochs": [], "failure": "training diverged"},
         "other format": {**whole, "side": "ours-recommended", "seed": 3, "precision": "bfloat16"},
         "foreign": {"figures": 1},
@@ -456,9 +456,9 @@ def test_a_run_that_was_broken_off_is_named(tmp_path: Path):
     sides = ["ours", "ours-recommended", "gluoncv"]
     done = program("--results", tmp_path, "--table-only", "--page", page, "--sides", *sides)
     assert done.returncode == 0, done.stderr
-    figures = "0.375 (0.250 to 0.500) | 0.750 |  |  |  | 0.250 | 10 |"
+    figures = "0.375 (0.250 to 0.500) | 0.750 |  |  |  | 0.250 | 10; 20 |"
     assert f"| things | this program, its defaults | 0; 1 (of 2 epochs 1) | {figures}" in done.stdout
-    assert "| 0 diverged after 0 epochs |" in done.stdout
+    assert "| 0 diverged after 0 epochs |  |  |  |  |  |  | none |" in done.stdout
     assert "| this program, as its documentation recommends | 3 in bfloat16 | 0.500 | 0.750 |" in done.stdout
     assert "Not run to the end yet (set, side, seed): things ours 1; things ours-recommended 0; " in done.stdout
     for name in ("foreign", "unknown side", "broken"):
