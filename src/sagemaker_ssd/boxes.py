@@ -127,8 +127,8 @@ class FractionCount:
 
 
 def id_range(num_classes: int) -> str:
-    """Say which class ids there are."""
-    return f"ids run from 0 to {num_classes - 1}"
+    """Say which class ids there are, and what says so: a hyperparameter of the job, or of the model that is scored."""
+    return f"ids run from 0 to {num_classes - 1}; num_classes is {num_classes}"
 
 
 def box_area(boxes: NDArray[np.floating[Any]]) -> NDArray[Any]:

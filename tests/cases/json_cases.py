@@ -108,8 +108,12 @@ BOXES = [
     ),
     boxes_case("decimal comma", STOPS, f'{WHERE}box 0 has left "12,5", not a number', box("12,5", 8, 36, 16)),
     boxes_case("class id 1.0", USED, "", box(*OBJECT, 1.0)),
-    boxes_case("class id out of range", STOPS, "box 0 has class_id 3 (ids run from 0 to 2)", box(*OBJECT, 3)),
-    boxes_case("class id negative", STOPS, "box 0 has class_id -1 (ids run from 0 to 2)", box(*OBJECT, -1)),
+    boxes_case(
+        "class id out of range", STOPS, "box 0 has class_id 3 (ids run from 0 to 2; num_classes is 3)", box(*OBJECT, 3)
+    ),
+    boxes_case(
+        "class id negative", STOPS, "box 0 has class_id -1 (ids run from 0 to 2; num_classes is 3)", box(*OBJECT, -1)
+    ),
     boxes_case("class id a fraction", STOPS, "box 0 has class_id 0.5 (ids", box(*OBJECT, 0.5)),
     boxes_case("class id a boolean", STOPS, "box 0 has class_id true, not a number", box(*OBJECT, True)),
     boxes_case("class id a name", STOPS, 'box 0 has class_id "dog", not a number', box(*OBJECT, "dog")),

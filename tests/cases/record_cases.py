@@ -87,7 +87,10 @@ LABELS = [
     label_case("no box but an inverted one", LEFT_OUT, ONLY_FLAT, boxes([0, 0.5, 0.5, 0.2, 0.7])),
     label_case("no box but one without area", LEFT_OUT, ONLY_FLAT, boxes([0, 0.5, 0.5, 0.5, 0.7])),
     label_case(
-        "class id out of range", STOPS, f"{WHERE}, box 0 has class_id 3 (ids run from 0 to 2)", boxes([3, 0, 0, 1, 1])
+        "class id out of range",
+        STOPS,
+        f"{WHERE}, box 0 has class_id 3 (ids run from 0 to 2; num_classes is 3)",
+        boxes([3, 0, 0, 1, 1]),
     ),
     label_case("class id negative", STOPS, "box 0 has class_id -1 (ids run", boxes([-1, 0, 0, 1, 1])),
     label_case("class id a fraction", STOPS, "box 0 has class_id 0.5 (ids run", boxes([0.5, 0, 0, 1, 1])),

@@ -155,7 +155,7 @@ def test_coordinates_that_are_not_finite_stop(channel: Channel, value: float) ->
 @pytest.mark.parametrize("class_id", [-1, 3, 0.5, float("nan"), 1e30])
 def test_class_ids_out_of_range_stop(channel: Channel, class_id: float) -> None:
     said = channel.faults([([*BOX, class_id, 0.1, 0.1, 0.2, 0.2], png(0))])
-    assert f"record 0, box 1 has class_id {class_id:g} (ids run from 0 to 2)" in said
+    assert f"record 0, box 1 has class_id {class_id:g} (ids run from 0 to 2; num_classes is 3)" in said
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,8 @@ def test_broken_framing_stops_beside_the_faults_before_it(channel: Channel) -> N
 def test_ten_faults_are_named_and_the_rest_counted(channel: Channel) -> None:
     said = channel.faults([([2, 5, number + 3, 0, 0, 1, 1], png(number)) for number in range(14)])
     assert said.splitlines()[0] == "10 problems:"
-    assert said.splitlines()[10] == "- train/train.rec: record 9, box 0 has class_id 12 (ids run from 0 to 2)"
+    told = "- train/train.rec: record 9, box 0 has class_id 12 (ids run from 0 to 2; num_classes is 3)"
+    assert said.splitlines()[10] == told
     assert said.splitlines()[11:] == ["... and 4 more"]
 
 

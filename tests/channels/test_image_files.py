@@ -245,7 +245,7 @@ def test_boxes_drawn_on_the_stored_pixels_stay_there(channel: Channel, kind: str
 @pytest.mark.parametrize(
     ("box", "said"),
     [
-        (json_box(3, 1, 1, 2, 2), "has class_id 3 (ids run from 0 to 2)"),
+        (json_box(3, 1, 1, 2, 2), "has class_id 3 (ids run from 0 to 2; num_classes is 3)"),
         (json_box(-1, 1, 1, 2, 2), "has class_id -1 (ids"),
         (json_box(0.5, 1, 1, 2, 2), "has class_id 0.5 (ids"),
         (json_box("dog", 1, 1, 2, 2), 'has class_id "dog", not a number'),

@@ -83,7 +83,9 @@ def test_faults_and_warnings_name_the_file(channel: Channel, caplog: pytest.LogC
     clipped = "train: box past the image's border by up to 2 px, clipped (2)"
     assert f"{clipped}: a/part.rec record 1 box 0, b/part.rec record 0 box 0" in caplog.messages
     channel.draw("c.rec", [([2, 5, 9, 0, 0, 1, 1], png(0))])
-    assert channel.faults() == "train/c.rec: record 0, box 0 has class_id 9 (ids run from 0 to 2). Counting starts at 0"
+    assert channel.faults() == (
+        "train/c.rec: record 0, box 0 has class_id 9 (ids run from 0 to 2; num_classes is 3). Counting starts at 0"
+    )
 
 
 def test_broken_framing_in_one_does_not_hide_what_is_wrong_in_the_others(channel: Channel) -> None:
@@ -95,10 +97,10 @@ def test_broken_framing_in_one_does_not_hide_what_is_wrong_in_the_others(channel
     assert count == "4 problems:"
     # Records are looked at a few ahead, so that broken framing is found before what is wrong in those before it.
     assert sorted(faults) == [
-        "- train/a.rec: record 0, box 0 has class_id 9 (ids run from 0 to 2)",
+        "- train/a.rec: record 0, box 0 has class_id 9 (ids run from 0 to 2; num_classes is 3)",
         *(fault for fault in sorted(faults) if fault.startswith("- train/a.rec: record 1 (at byte ")),
         "- train/b.rec: cannot be read: No such file or directory",
-        "- train/c.rec: record 0, box 0 has class_id 9 (ids run from 0 to 2)",
+        "- train/c.rec: record 0, box 0 has class_id 9 (ids run from 0 to 2; num_classes is 3)",
     ]
 
 

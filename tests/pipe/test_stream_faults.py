@@ -208,7 +208,8 @@ def test_faults_of_boxes_name_record_and_pair(channel: Channel) -> None:
     pairs = [(png(0), [DRAWN]), (png(1), [DRAWN, json_box(3, 1, 1, 2, 2)]), (png(2), [json_box("1", 70, 1, 13, 2)])]
     assert channel.failure(manifest(pairs)).splitlines() == [
         "2 problems:",
-        "- train's stream: record 3 (pair 1): box 1 has class_id 3 (ids run from 0 to 2). Counting starts at 0",
+        "- train's stream: record 3 (pair 1): box 1 has class_id 3 (ids run from 0 to 2; num_classes is 3). Counting "
+        "starts at 0",
         "- train's stream: record 5 (pair 2): box 0 (left 70, top 1, width 13, height 2) is 3 px past the border of "
         "80x40",
     ]
@@ -231,7 +232,9 @@ def test_fractions_are_not_read_as_pixels(channel: Channel) -> None:
 
 def test_faults_of_image_records(channel: Channel) -> None:
     said = channel.failure(channel.records([png(0), png(1)], [BOX, [2, 5, 7, 0.1, 0.1, 0.5, 0.5]]))
-    assert said == "train's stream: record 1, box 0 has class_id 7 (ids run from 0 to 2). Counting starts at 0"
+    assert said == (
+        "train's stream: record 1, box 0 has class_id 7 (ids run from 0 to 2; num_classes is 3). Counting starts at 0"
+    )
 
 
 def test_images_that_do_not_decode(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

@@ -42,20 +42,20 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "code", "sentence"), CASES)
 def test_mxnet_errors(text: str, code: int, sentence: str):
-    error = explain(mx.MXNetError(f"\nTraceback (most recent call last):\n{text}"), WORKLOAD, 32)
+    error = explain(mx.MXNetError(f"\nTraceback (most recent call last):\n{text}"), WORKLOAD, 16)
     assert error.exit_code == code
     assert sentence in error.sentence
 
 
 def test_gpu_memory_names_everything_that_decides_it_and_a_batch_to_try():
-    error = explain(mx.MXNetError(CASES[0][0]), WORKLOAD, 32)
+    error = explain(mx.MXNetError(CASES[0][0]), WORKLOAD, 16)
     for part in ("vgg-16", "image_shape 512", "mini_batch_size 32", "4 GPU(s)", "Set mini_batch_size to 16"):
         assert part in error.sentence
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_names_the_file(number: int):
-    error = explain(OSError(number, "No space left on device", "model/.staging/x.params"), WORKLOAD, 32)
+    error = explain(OSError(number, "No space left on device", "model/.staging/x.params"), WORKLOAD, 16)
     assert error.exit_code == 1
     assert "the disk is full while writing model/.staging/x.params" in error.sentence
     assert "VolumeSizeInGB" in error.sentence
@@ -73,34 +73,34 @@ def test_a_full_disk_names_the_file(number: int):
 )
 def test_what_a_person_can_mend_in_a_folder(number: int, remedy: str):
     reason = os.strerror(number)
-    error = explain(OSError(number, reason, "output/data/metrics.json"), WORKLOAD, 32)
+    error = explain(OSError(number, reason, "output/data/metrics.json"), WORKLOAD, 16)
     assert error.exit_code == 1
     assert error.sentence == f"output/data/metrics.json could not be read or written: {reason}; {remedy}"
-    unnamed = explain(OSError(number, reason), WORKLOAD, 32)
+    unnamed = explain(OSError(number, reason), WORKLOAD, 16)
     assert unnamed.sentence.startswith("a file or folder of the job could not be read or written: ")
 
 
 def test_a_folder_in_the_place_of_a_file(tmp_path: Path):
     with pytest.raises(OSError, match="directory") as raised:
         tmp_path.write_text("x")
-    error = explain(raised.value, WORKLOAD, 32)
+    error = explain(raised.value, WORKLOAD, 16)
     assert (error.exit_code, str(tmp_path) in error.sentence) == (1, True)
 
 
 def test_other_failures_of_files_are_the_platforms():
-    error = explain(OSError(errno.EIO, "Input/output error", "train.rec"), WORKLOAD, 32)
+    error = explain(OSError(errno.EIO, "Input/output error", "train.rec"), WORKLOAD, 16)
     assert (error.exit_code, "train.rec" in error.sentence) == (2, True)
 
 
 def test_a_sentence_that_is_there_is_kept():
     error = UserError("train.rec: record 3 has no label")
-    assert explain(error, WORKLOAD, 32) is error
+    assert explain(error, WORKLOAD, 16) is error
 
 
 def test_a_real_mxnet_error_is_told_by_its_check():
     with pytest.raises(mx.MXNetError) as raised:
         mx.nd.dot(mx.nd.ones((2, 3)), mx.nd.ones((2, 3))).asnumpy()
-    error = explain(raised.value, WORKLOAD, 32)
+    error = explain(raised.value, WORKLOAD, 16)
     assert error.exit_code == 3
     assert error.sentence.startswith("MXNetError: Check failed: L[!Ta].Size()")
 
@@ -128,7 +128,7 @@ try:
     with crowded_images_told(OBJECTS, wanted):
         mx.nd.contrib.MultiBoxTarget(anchors, label, scores)[0].wait_to_read()
 except mx.MXNetError as error:
-    print(explain(error, "vgg-16, mini_batch_size 8 on CPU", 8).sentence)
+    print(explain(error, "vgg-16, mini_batch_size 8 on CPU", 4).sentence)
 resource.setrlimit(resource.RLIMIT_DATA, (held + 2 * wanted, resource.RLIM_INFINITY))
 mx.nd.contrib.MultiBoxTarget(anchors, label, scores)[0].wait_to_read()
 print("it fits", flush=True)
@@ -152,14 +152,14 @@ def test_where_one_crowded_image_takes_the_memory_it_is_told():
     ("error", "bytes_of_device"), [(mx.MXNetError(CASES[0][0]), 200 << 20), (mx.MXNetError("axes differ"), 4 << 30)]
 )
 def test_few_objects_and_other_failures_are_told_as_before(error: mx.MXNetError, bytes_of_device: int):
-    before = explain(error, WORKLOAD, 32).sentence
+    before = explain(error, WORKLOAD, 16).sentence
     with pytest.raises(mx.MXNetError) as raised, crowded_images_told(40, bytes_of_device):
         raise error
-    assert explain(raised.value, WORKLOAD, 32).sentence == before
+    assert explain(raised.value, WORKLOAD, 16).sentence == before
 
 
 def test_anything_else_is_a_bug_with_its_first_line():
-    error = explain(ValueError("axes don't match\nsecond line"), WORKLOAD, 32)
+    error = explain(ValueError("axes don't match\nsecond line"), WORKLOAD, 16)
     assert error.exit_code == 3
     assert error.sentence.startswith("ValueError: axes don't match. This is a bug")
 
@@ -215,14 +215,14 @@ ANEW = (
 )
 def test_other_settings_need_another_folder_for_checkpoints(text: str):
     """Else the next start refuses what is proposed."""
-    before = explain(mx.MXNetError(text), WORKLOAD, 32).sentence
+    before = explain(mx.MXNetError(text), WORKLOAD, 16).sentence
     assert "Set mini_batch_size to 16" in before
-    assert explain(mx.MXNetError(text), WORKLOAD, 32, writes_checkpoints=True).sentence == before + ANEW
+    assert explain(mx.MXNetError(text), WORKLOAD, 16, writes_checkpoints=True).sentence == before + ANEW
 
 
 def test_where_no_setting_is_proposed_checkpoints_are_not_spoken_of():
     full = OSError(errno.ENOSPC, "No space left on device", "x")
-    assert "checkpoint" not in explain(full, WORKLOAD, 32, writes_checkpoints=True).sentence
+    assert "checkpoint" not in explain(full, WORKLOAD, 16, writes_checkpoints=True).sentence
 
 
 def test_the_longest_advice_after_a_divergence_fits_the_failure_reason():

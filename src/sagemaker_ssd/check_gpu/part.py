@@ -160,7 +160,7 @@ def _exhaust(plan: Plan) -> Iterator[Finding]:
         _trainer(plan, batch).step(*drawn_batch(_architecture(plan), batch, 0), 1e-6).read()
     # MXNetError is a RuntimeError, and binding makes one of it.
     except (RuntimeError, MemoryError) as error:
-        said = explain(error, workload, batch).sentence
+        said = explain(error, workload, batch // 2).sentence
     if not gpu:
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     yield Finding("a batch that cannot fit", str(device), said[:200], f"{wanted} ...", said.startswith(wanted))

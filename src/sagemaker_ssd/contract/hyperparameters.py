@@ -204,6 +204,14 @@ class Hyperparameters(PlatformKeys, OwnHyperparameters, SpecifiedHyperparameters
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @property
+    def smaller_batch_size(self) -> int | None:
+        """The mini_batch_size to try where memory is too small: half of what a step takes now, None where that is one.
+
+        A step takes no more images than there are.
+        """
+        return min(self.mini_batch_size, self.num_training_samples) // 2 or None
+
     def final_configuration(self) -> dict[str, str]:
         """Give every value as a flat string under its name in hyperparameters.json."""
         return {field.alias or name: format_value(getattr(self, name), field) for name, field in _declared().items()}

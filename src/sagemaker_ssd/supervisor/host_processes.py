@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sagemaker_ssd.contract.environment import HOSTS_VARIABLE, JOB_NAME_VARIABLE, PROGRESS_VARIABLE, stop_budget
+from sagemaker_ssd.contract.hyperparameters import Hyperparameters
 from sagemaker_ssd.contract.job import Job
 from sagemaker_ssd.contract.paths import WITH_A_CHECKPOINT
 from sagemaker_ssd.coordination.link import GatherCallback
@@ -58,9 +59,7 @@ class HostProcesses:
         gpus: int,
         environment: Mapping[str, str],
     ) -> None:
-        self._memory_remedy = memory_remedy(
-            job.hyperparameters.mini_batch_size, writes_checkpoints=job.checkpoints is not None
-        )
+        self._memory_remedy = memory_remedy(job.hyperparameters, writes_checkpoints=job.checkpoints is not None)
         self._cluster, self._host_group = job.cluster, host_group
         self._stop_seconds = stop_budget(os.environ).worker
         self._parameter_server = parameter_server
@@ -275,8 +274,8 @@ def hanging_worker(expired: str, variable: str | None, *, several: bool) -> Plat
     )
 
 
-def memory_remedy(mini_batch_size: int, *, writes_checkpoints: bool = False) -> str:
+def memory_remedy(hyperparameters: Hyperparameters, *, writes_checkpoints: bool = False) -> str:
     """Return which hyperparameters to lower where the machine had run out of memory."""
-    half = mini_batch_size // 2
-    lower = f"lower mini_batch_size (now {mini_batch_size}; try {half}) or image_shape" if half else "lower image_shape"
+    now, smaller = hyperparameters.mini_batch_size, hyperparameters.smaller_batch_size
+    lower = f"lower mini_batch_size (now {now}; try {smaller}) or image_shape" if smaller else "lower image_shape"
     return f"{lower} and, {WITH_A_CHECKPOINT}" if writes_checkpoints else lower

@@ -30,16 +30,16 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: SigtermListener) -> JobError | None:
-    workload, mini_batch_size, writes_checkpoints = "this job", 1, False
+    workload, smaller_batch_size, writes_checkpoints = "this job", None, False
     try:
         with phase(READING_FILES):
             job = read_job(arguments.base)
         hyperparameters = job.hyperparameters
         devices = f"{arguments.gpus} GPU(s)" if arguments.gpus else "CPU"
-        mini_batch_size, writes_checkpoints = hyperparameters.mini_batch_size, job.checkpoints is not None
+        smaller_batch_size, writes_checkpoints = hyperparameters.smaller_batch_size, job.checkpoints is not None
         workload = (
             f"{hyperparameters.base_network}, image_shape {hyperparameters.image_shape}, mini_batch_size "
-            f"{mini_batch_size} and num_classes {hyperparameters.num_classes} on {devices}"
+            f"{hyperparameters.mini_batch_size} and num_classes {hyperparameters.num_classes} on {devices}"
         )
         amx.request_permission()
         # Imports MXNet, which takes seconds and can fail: inside, so that a failure gets its sentence.
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace, supervisor: SupervisorSocket, sigterm: S
             sigterm=sigterm,
         )
     except BaseException as error:
-        failure = explain(error, workload, mini_batch_size, writes_checkpoints=writes_checkpoints)
+        failure = explain(error, workload, smaller_batch_size, writes_checkpoints=writes_checkpoints)
         # Where the sentence is not what was raised, nothing else tells what was, and where.
         if failure is not error or isinstance(failure, ProgramError):
             logging.getLogger(__name__).exception("training failed")

@@ -36,17 +36,20 @@ _FOLDER_REMEDIES: Final = {
 }
 
 
-def explain(error: BaseException, workload: str, mini_batch_size: int, *, writes_checkpoints: bool = False) -> JobError:
+def explain(
+    error: BaseException, workload: str, smaller_batch_size: int | None, *, writes_checkpoints: bool = False
+) -> JobError:
     """Return the failure that an exception stands for.
 
     workload: what was being trained, for the reader of the sentence, such as "resnet-50 at 512 px, ...".
+    smaller_batch_size: the mini_batch_size to propose where memory does not suffice, if any.
     """
     text = str(error)
     if isinstance(error, JobError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return asked_to_end("the training process", signal.SIGINT)
-    smaller = f"Set mini_batch_size to {mini_batch_size // 2}, or choose" if mini_batch_size > 1 else "Choose"
+    smaller = f"Set mini_batch_size to {smaller_batch_size}, or choose" if smaller_batch_size else "Choose"
     exhausted = exhausted_memory(error)
     # Of `crowded_images_told`.
     notes = "".join(f". {note}" for note in getattr(error, "__notes__", ()))
