@@ -198,9 +198,12 @@ class Cable:
 @pytest.fixture
 def cabled() -> Iterator[tuple[Job, Cable]]:
     with job(2) as ours:
+        first = ours.start(ours.hosts[0])
+        # The cable carries one connection alone, and the first host may not listen yet.
+        until(lambda: answers(ours.port))
         cable = Cable(ours.port)
         try:
-            first, second = ours.start(ours.hosts[0]), ours.start(ours.hosts[1], port=cable.port)
+            second = ours.start(ours.hosts[1], port=cable.port)
             until(lambda: first.rendezvous and second.rendezvous)
             yield ours, cable
         finally:

@@ -67,7 +67,9 @@ def trained(draw, mean: tuple[float, ...], steps: int):
     executor = graph.simple_bind(mx.cpu(), data=(2, 3, 32, 32))
     executor.aux_dict["bn_data_moving_var"][:] = 1
     for _ in range(steps + 1):
-        yield {name: array.copy() for name, array in executor.aux_dict.items()}
+        # Reading a state does not wait for the backward pass, see `Trainer.parameters`.
+        mx.nd.waitall()
+        yield {name: mx.nd.array(array.asnumpy()) for name, array in executor.aux_dict.items()}
         executor.forward(is_train=True, data=mx.nd.array(draw(generator) - np.reshape(mean, (3, 1, 1))))
         # MXNet moves the running statistics here.
         executor.backward(mx.nd.zeros((2, 3, 32, 32)))

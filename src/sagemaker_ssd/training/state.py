@@ -25,9 +25,13 @@ class TrainingState:
             return {name: array.copyto(mx.cpu()) for name, array in arrays.items()}
 
         arrays = copied(self.optimizer.arrays) if optimizer else {}
-        return TrainingState(
+        state = TrainingState(
             copied(self.arguments), copied(self.states), OptimizerState(arrays, self.optimizer.updates)
         )
+        # The next step would wait for the copies of the arguments, but not for those of BatchNorm's states, which it
+        # writes too; see `Trainer.parameters`.
+        mx.nd.waitall()
+        return state
 
 
 def not_finite(*groups: Mapping[str, mx.nd.NDArray]) -> list[str]:
