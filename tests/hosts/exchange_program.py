@@ -197,21 +197,12 @@ class Host:
         for epoch in range(len(self._plan.epochs)):
             self.epoch(epoch)
             if epoch == 0:
-                kept = copied(self.trainer.state())
+                kept = self.trainer.state().copied(optimizer=True)
         if self._plan.resumes:
             assert self.trainer.fits(kept)
             self.trainer.restore(kept)
             for epoch in range(1, len(self._plan.epochs)):
                 self.epoch(epoch, "again ")
-
-
-def copied(state: TrainingState) -> TrainingState:
-    """Return a state that does not change with the next step."""
-    arguments, states, arrays = (
-        {name: array.copy() for name, array in arrays.items()}
-        for arrays in (state.arguments, state.states, state.optimizer.arrays)
-    )
-    return TrainingState(arguments, states, OptimizerState(arrays, state.optimizer.updates))
 
 
 def alone(plan: Plan) -> Host:
